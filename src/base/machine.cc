@@ -1,0 +1,106 @@
+#include "base/machine.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+
+namespace instep {
+namespace {
+
+std::string first_line(const char* path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+// A cgroup file's number, or `otherwise` where there is no limit.
+std::uint64_t cgroup_number(const char* path, std::uint64_t otherwise) {
+  const std::string line = first_line(path);
+  if (line.empty() || line == "max") return otherwise;
+  return std::strtoull(line.c_str(), nullptr, 10);
+}
+
+std::uint64_t meminfo(const std::string& key) {
+  std::ifstream in("/proc/meminfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    if (line.rfind(key + ":", 0) == 0) {
+      return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<int> usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> out;
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &set)) out.push_back(cpu);
+    }
+  }
+  if (out.empty()) out.push_back(0);
+  return out;
+}
+
+int usable_cpu_count() {
+  double limit = static_cast<double>(usable_cpus().size());
+  std::istringstream quota(first_line("/sys/fs/cgroup/cpu.max"));
+  std::string granted;
+  double period = 0;
+  if (quota >> granted >> period && granted != "max" && period > 0) {
+    limit = std::min(limit, std::strtod(granted.c_str(), nullptr) / period);
+  }
+  return std::max(1, static_cast<int>(std::floor(limit + 0.01)));
+}
+
+bool pin_to(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
+  return ::sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+std::uint64_t available_memory() {
+  const std::uint64_t free = meminfo("MemAvailable");
+  const std::uint64_t most = cgroup_number("/sys/fs/cgroup/memory.max", ~0ULL);
+  if (most == ~0ULL) return free;
+  const std::uint64_t used = cgroup_number("/sys/fs/cgroup/memory.current", 0);
+  return std::min(free, most > used ? most - used : 0);
+}
+
+std::uint64_t total_memory() {
+  return std::min(meminfo("MemTotal"), cgroup_number("/sys/fs/cgroup/memory.max", ~0ULL));
+}
+
+std::string cpu_model() {
+  std::ifstream in("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+std::string cpu_capability() {
+  std::string out;
+  const auto add = [&out](bool has, const char* name) {
+    if (has) out += (out.empty() ? "" : " ") + std::string(name);
+  };
+  add(__builtin_cpu_supports("avx2") != 0, "avx2");
+  add(__builtin_cpu_supports("fma") != 0, "fma");
+  add(__builtin_cpu_supports("avx512f") != 0, "avx512f");
+  add(__builtin_cpu_supports("avx512bw") != 0, "avx512bw");
+  add(__builtin_cpu_supports("avx512vnni") != 0, "avx512vnni");
+  return out;
+}
+
+}  // namespace instep

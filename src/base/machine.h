@@ -1,0 +1,25 @@
+// What this process may use of the machine: processors (affinity and cgroup), memory, identity.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace instep {
+
+// Processors in this process's affinity mask.
+std::vector<int> usable_cpus();
+// How many of them the cgroup's quota really grants, at least 1.
+int usable_cpu_count();
+// Binds the calling thread (and those it will start) to these processors; false if refused.
+bool pin_to(const std::vector<int>& cpus);
+
+// Bytes that can still be taken before swapping or a cgroup's limit.
+std::uint64_t available_memory();
+std::uint64_t total_memory();
+
+std::string cpu_model();
+// "avx2 avx512f …": those that change what libtorch computes.
+std::string cpu_capability();
+
+}  // namespace instep

@@ -1,0 +1,61 @@
+// A dataset: samples of one shape and their targets, in memory that may be shared by all agents of a
+// host. Torch-free. Sample numbers are global over the file, 0…size-1.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "job/job.h"
+
+namespace instep::data {
+
+enum class Kind : std::uint32_t { kU8, kF32 };
+
+// One table. `values` and the targets point into memory that `keep` holds (owned or mapped).
+struct Table {
+  std::uint64_t size = 0;
+  Kind kind = Kind::kF32;
+  std::vector<std::int64_t> shape;              // of one sample, without the batch
+  const std::byte* values = nullptr;            // size * elements() of `kind`
+  const std::int32_t* classes = nullptr;        // size, or null for a regression
+  const float* targets = nullptr;               // size * target_width, or null for classes
+  std::int64_t target_width = 0;
+  std::int64_t class_count = 0;
+  float scale = 1, shift = 0;                   // x = stored * scale + shift
+  std::shared_ptr<const void> keep;
+
+  std::uint64_t elements() const;               // of one sample
+};
+
+struct Dataset {
+  Table train, test;                            // test.size may be 0
+};
+
+// Loads what the job's [data] names. Each fault is one error with file and line or sample number:
+// missing, truncated, corrupt, label out of range, ragged CSV row, text where a number is due.
+// `loss` decides whether targets are classes (cross-entropy) or floats (mse, bce).
+Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
+
+// The IDX and CSV readers by themselves, for programs with their own loop.
+Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
+Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
+
+// One image of a dataset in an anonymous memory file, and back without a copy: the launcher decodes
+// once and every agent of the host maps it read-only. map_image() checks all bounds.
+Result<Fd> make_image(const Dataset& dataset);
+Result<Dataset> map_image(const Fd& image);
+
+// Copies samples to a batch: x[i] = values[samples[i]] * scale + shift. Out spans have exactly
+// samples.size() * elements(), and one class or target_width floats a sample.
+void gather(const Table& table, std::span<const std::uint64_t> samples, float* x);
+void gather_classes(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* y);
+void gather_targets(const Table& table, std::span<const std::uint64_t> samples, float* y);
+
+}  // namespace instep::data

@@ -1,0 +1,96 @@
+// The control messages between the coordinator and an agent, and their bounded codec. A frame is a
+// little-endian u32 length, at most kMaxFrameBytes, and that many bytes of CBOR; descriptors travel
+// beside a frame where the socket allows it. decode() trusts nothing: a malformed frame is an Error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+namespace instep::wire {
+
+inline constexpr std::uint32_t kProtocol = 1;
+inline constexpr std::size_t kMaxFrameBytes = std::size_t{4} << 20;
+
+// A member::View in wire form; the coordinator and the agent convert (wire is below member).
+struct ViewMessage {
+  std::uint32_t generation = 0, number = 0;
+  std::uint64_t first_round = 0;
+  std::vector<std::int32_t> members, spares, shard_agent;
+  std::vector<std::uint64_t> slice_first_block, slice_blocks;
+  std::vector<std::int32_t> slice_owner;
+};
+
+// Agent to coordinator: first message. Everything that must agree before two agents may train
+// together is in `fingerprint` (build, processor, capability, threads, settings, probe hash).
+struct Hello {
+  std::uint32_t protocol = kProtocol;
+  std::int32_t agent = -1;
+  std::int64_t pid = 0;
+  std::map<std::string, std::string> fingerprint;
+};
+
+// Coordinator to agent. Descriptors beside it: control, state, dataset (or none), arena 0…slots-1.
+struct Welcome {
+  std::uint32_t slots = 0;             // agent slots that the host's memory has
+  bool has_dataset = false;
+  std::string mode;                    // "train", "evaluate" or "predict"
+  std::string job_json;                // the resolved job; empty for a program without a job file
+  std::string job_toml, job_name, job_folder;  // for a program: file text to resolve over its defaults
+  std::vector<std::string> sets;
+  std::string run_dir;
+  std::string checkpoint;              // folder to start from; empty: from the seed
+  std::string predict_input;           // mode "predict"
+};
+
+// Agent to coordinator, when the model is shared and the job known.
+struct Ready {
+  std::string job_json, job_hash;
+  std::uint32_t shards = 0;
+  std::uint64_t blocks = 0;
+  std::string owners;                  // "all" or "servers"
+  std::uint32_t servers = 0;
+  std::uint64_t first_round = 0;       // not 0 after a resume
+  std::string state_hash;              // of what it starts from; must agree
+};
+
+// Agent to coordinator. Epoch summaries and the like, for display, log and report: `fields` is JSON.
+struct Progress {
+  std::string kind;                    // "epoch", "checkpoint", "event", "evaluation", "note"
+  std::string fields;
+};
+
+// Agent to coordinator: it finished; `report` is its part of the report as JSON (agent 0's has the
+// run's results).
+struct Done {
+  std::string report;
+};
+
+// Either way: the sender ends; ErrorKind as a number.
+struct Failed {
+  std::int32_t kind = 0;
+  std::string message;
+};
+
+// Coordinator to agent: finish the round, save, end.
+struct StopRequest {
+  std::string reason;                  // "interrupt", "stop", "wall time", …
+};
+
+using Message =
+    std::variant<Hello, Welcome, Ready, ViewMessage, Progress, Done, Failed, StopRequest>;
+
+// The frame with its length.
+std::vector<std::byte> encode(const Message& message);
+// The length a frame's first four bytes claim, or an Error above kMaxFrameBytes.
+Result<std::size_t> frame_length(std::span<const std::byte, 4> prefix);
+// The frame without its length.
+Result<Message> decode(std::span<const std::byte> body);
+
+}  // namespace instep::wire
