@@ -1,0 +1,67 @@
+#include "reduce/tree.h"
+
+#include <bit>
+
+#include "base/result.h"
+
+namespace instep::reduce {
+
+std::uint32_t left_count(std::uint32_t count) {
+  INSTEP_CHECK(count >= 2, "a leaf has no children");
+  return std::bit_floor(count - 1);
+}
+
+namespace {
+
+void cover(const Node& node, std::uint32_t first, std::uint32_t last, std::vector<Node>& out) {
+  if (node.count == 0 || node.first >= last || node.first + node.count <= first) return;
+  if (node.first >= first && node.first + node.count <= last) {
+    out.push_back(node);
+    return;
+  }
+  const std::uint32_t left = left_count(node.count);
+  cover({node.first, left}, first, last, out);
+  cover({node.first + left, node.count - left}, first, last, out);
+}
+
+void program(const Node& node, const std::vector<Node>& nodes, std::vector<std::int32_t>& out) {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i] == node) {
+      out.push_back(static_cast<std::int32_t>(i));
+      return;
+    }
+  }
+  const std::uint32_t left = left_count(node.count);
+  program({node.first, left}, nodes, out);
+  program({node.first + left, node.count - left}, nodes, out);
+  out.push_back(kAdd);
+}
+
+}  // namespace
+
+std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::uint32_t count) {
+  std::vector<Node> out;
+  cover({0, shards}, first, first + count, out);
+  return out;
+}
+
+bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
+  if (left.first + left.count != right.first) return false;
+  const Node parent{left.first, left.count + right.count};
+  if (left_count(parent.count) != left.count) return false;
+  Node node{0, shards};
+  while (node.count > parent.count) {
+    const std::uint32_t half = left_count(node.count);
+    node = parent.first < node.first + half ? Node{node.first, half}
+                                            : Node{node.first + half, node.count - half};
+  }
+  return node == parent;
+}
+
+std::vector<std::int32_t> combine_program(std::uint32_t shards, const std::vector<Node>& nodes) {
+  std::vector<std::int32_t> out;
+  if (shards > 0) program({0, shards}, nodes, out);
+  return out;
+}
+
+}  // namespace instep::reduce

@@ -1,0 +1,30 @@
+// The canonical tree over shard numbers: the one order in which contributions are added. A node over
+// `count` shards splits at the largest power of two below `count`, so aligned ranges of shards are
+// subtrees whatever the number of shards (design, rule 14).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace instep::reduce {
+
+struct Node {
+  std::uint32_t first = 0, count = 0;
+  bool operator==(const Node&) const = default;
+};
+
+// The number of shards in the left child of a node over `count` >= 2 shards.
+std::uint32_t left_count(std::uint32_t count);
+
+// The fewest canonical nodes of the tree over [0, shards) that cover exactly [first, first + count).
+std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::uint32_t count);
+
+// Whether `left` and `right` are the two children of one node of the tree over [0, shards).
+bool are_siblings(std::uint32_t shards, const Node& left, const Node& right);
+
+// The sum over the whole tree from disjoint nodes that cover it, as a program for a stack machine:
+// an entry >= 0 pushes that node's partial sum, kAdd replaces the two topmost by left + right.
+inline constexpr std::int32_t kAdd = -1;
+std::vector<std::int32_t> combine_program(std::uint32_t shards, const std::vector<Node>& nodes);
+
+}  // namespace instep::reduce

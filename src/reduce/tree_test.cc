@@ -1,0 +1,62 @@
+#include "reduce/tree.h"
+
+#include <gtest/gtest.h>
+
+namespace instep::reduce {
+namespace {
+
+TEST(Tree, SplitsAtTheLargestPowerOfTwoBelow) {
+  EXPECT_EQ(left_count(2), 1U);
+  EXPECT_EQ(left_count(3), 2U);
+  EXPECT_EQ(left_count(8), 4U);
+  EXPECT_EQ(left_count(9), 8U);
+  EXPECT_EQ(left_count(12), 8U);
+}
+
+// Every range of every small tree: the nodes are disjoint, canonical, cover the range, and no two of
+// them could be one.
+TEST(Tree, MaximalNodesCoverExactlyAndAreMaximal) {
+  for (std::uint32_t shards = 1; shards <= 20; ++shards) {
+    for (std::uint32_t first = 0; first < shards; ++first) {
+      for (std::uint32_t count = 1; first + count <= shards; ++count) {
+        const std::vector<Node> nodes = maximal_nodes(shards, first, count);
+        std::uint32_t at = first;
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+          EXPECT_EQ(nodes[i].first, at);
+          at += nodes[i].count;
+          if (i > 0) EXPECT_FALSE(are_siblings(shards, nodes[i - 1], nodes[i]));
+        }
+        EXPECT_EQ(at, first + count);
+      }
+    }
+  }
+}
+
+// An agent adds shards as it computes them: pushing leaves and merging siblings ends with exactly the
+// nodes that it is expected to publish.
+TEST(Tree, MergingSiblingsOneByOneGivesTheMaximalNodes) {
+  for (std::uint32_t shards = 1; shards <= 20; ++shards) {
+    for (std::uint32_t first = 0; first < shards; ++first) {
+      for (std::uint32_t count = 1; first + count <= shards; ++count) {
+        std::vector<Node> stack;
+        for (std::uint32_t shard = first; shard < first + count; ++shard) {
+          stack.push_back({shard, 1});
+          while (stack.size() > 1 && are_siblings(shards, stack[stack.size() - 2], stack.back())) {
+            stack[stack.size() - 2].count += stack.back().count;
+            stack.pop_back();
+          }
+        }
+        EXPECT_EQ(stack, maximal_nodes(shards, first, count));
+      }
+    }
+  }
+}
+
+TEST(Tree, ProgramIsPostfixOverTheNodes) {
+  const std::vector<Node> nodes = {{0, 2}, {2, 1}, {3, 1}, {4, 1}};
+  EXPECT_EQ(combine_program(5, nodes), (std::vector<std::int32_t>{0, 1, 2, kAdd, kAdd, 3, kAdd}));
+  EXPECT_EQ(combine_program(1, {{0, 1}}), std::vector<std::int32_t>{0});
+}
+
+}  // namespace
+}  // namespace instep::reduce

@@ -1,0 +1,365 @@
+#include "round/exchange.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/random.h"
+#include "base/text.h"
+#include "fabric/wait.h"
+
+namespace instep::round {
+
+using fabric::AgentWords;
+using member::AgentId;
+using reduce::kBlockElements;
+using reduce::Node;
+using reduce::Run;
+
+namespace {
+
+// The shards of an agent are one contiguous range (member::assign keeps it so).
+Node range_of(const member::View& view, AgentId agent) {
+  Node range;
+  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    if (view.shard_agent[shard] != agent) continue;
+    if (range.count == 0) range.first = shard;
+    ++range.count;
+  }
+  return range;
+}
+
+std::vector<Node> all_nodes(const Setup& setup, std::vector<std::size_t>& begin) {
+  std::vector<Node> nodes;
+  begin.assign(1, 0);
+  for (const AgentId agent : setup.view.members) {
+    const Node range = range_of(setup.view, agent);
+    for (const Node& node : reduce::maximal_nodes(setup.shards, range.first, range.count)) {
+      nodes.push_back(node);
+    }
+    begin.push_back(nodes.size());
+  }
+  return nodes;
+}
+
+}  // namespace
+
+Exchange::Exchange(Setup setup)
+    : setup_(std::move(setup)),
+      nodes_(all_nodes(setup_, node_begin_)),
+      combiner_(setup_.shards, nodes_) {
+  for (const AgentId agent : setup_.view.members) {
+    const auto& slices = setup_.view.slices;
+    if (std::any_of(slices.begin(), slices.end(), [agent](const member::Slice& slice) {
+          return slice.owner == agent && slice.blocks > 0;
+        })) {
+      owners_.push_back(agent);
+    }
+  }
+  for (const Run& unit : setup_.units) {
+    const auto touching =
+        std::partition_point(setup_.tensors.begin(), setup_.tensors.end(),
+                             [&unit](const Run& tensor) { return tensor.end() <= unit.begin; });
+    unit_tensor_.push_back(static_cast<std::size_t>(touching - setup_.tensors.begin()));
+  }
+  order_.resize(setup_.units.size());
+  std::iota(order_.begin(), order_.end(), std::size_t{0});
+  sources_.resize(nodes_.size() * setup_.tensors.size());
+  row_.resize(nodes_.size());
+  outcome_.rows.resize(setup_.shards);
+}
+
+AgentWords& Exchange::words(AgentId agent) const { return setup_.control->agents[agent]; }
+
+void Exchange::begin(const Posted& posted, const Judging& judging, Update* update) {
+  posted_ = posted;
+  judging_ = judging;
+  update_ = update;
+  gather_ = false;
+  phase_ = Phase::kPublish;
+  at_ = 0;
+  verdict_ = 1;
+  void_ = false;
+  const std::vector<ShardRow> rows = std::move(outcome_.rows);
+  outcome_ = Outcome();
+  outcome_.rows.assign(rows.size(), ShardRow());
+  if (setup_.shuffle != 0) {
+    Random random(mix(setup_.shuffle, posted.round, static_cast<std::uint64_t>(setup_.me)));
+    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.below(i)]);
+  }
+}
+
+void Exchange::begin_gather(const Posted& posted) {
+  posted_ = posted;
+  gather_ = true;
+  phase_ = Phase::kPublish;
+  at_ = 0;
+  gathered_.clear();
+}
+
+std::vector<std::span<const std::byte>> Exchange::gathered() const { return gathered_; }
+
+void Exchange::say(std::atomic<std::uint32_t>& word) {
+  fabric::publish(word, posted_.ticket);
+  for (const AgentId agent : setup_.view.members) {
+    if (agent != setup_.me && words(agent).waiting.load(std::memory_order_seq_cst) != 0) {
+      fabric::wake(word);
+      return;
+    }
+  }
+}
+
+Exchange::Step Exchange::await(const std::vector<AgentId>& agents,
+                               std::atomic<std::uint32_t> AgentWords::*word, Phase next) {
+  for (; at_ < agents.size(); ++at_) {
+    const std::atomic<std::uint32_t>& theirs = words(agents[at_]).*word;
+    if (!fabric::at_least(theirs.load(std::memory_order_acquire), posted_.ticket)) {
+      awaited_ = {&theirs, posted_.ticket, agents[at_]};
+      return Step::kWait;
+    }
+  }
+  at_ = 0;
+  phase_ = next;
+  return Step::kAgain;
+}
+
+Exchange::Step Exchange::step() {
+  switch (phase_) {
+    case Phase::kPublish: {
+      AgentWords& mine = words(setup_.me);
+      mine.mail_offset[posted_.ticket & 1].store(posted_.mail_offset, std::memory_order_relaxed);
+      mine.mail_bytes[posted_.ticket & 1].store(posted_.mail_bytes, std::memory_order_relaxed);
+      say(mine.published);
+      phase_ = Phase::kAwaitParts;
+      return Step::kAgain;
+    }
+    case Phase::kAwaitParts: {
+      if (const Step step = await(setup_.view.members, &AgentWords::published, Phase::kCombine);
+          step == Step::kWait) {
+        return step;
+      }
+      return take_parts();
+    }
+    case Phase::kCombine: {
+      if (at_ < order_.size()) {
+        do_unit(order_[at_++]);
+        return Step::kAgain;
+      }
+      at_ = 0;
+      phase_ = judging_.before_apply && !void_ ? Phase::kJudge : Phase::kFinish;
+      return Step::kAgain;
+    }
+    case Phase::kJudge: {
+      say(words(setup_.me).judged);
+      phase_ = Phase::kAwaitJudged;
+      return Step::kAgain;
+    }
+    case Phase::kAwaitJudged: {
+      if (const Step step = await(owners_, &AgentWords::judged, Phase::kApply);
+          step == Step::kWait) {
+        return step;
+      }
+      judge();
+      return Step::kAgain;
+    }
+    case Phase::kApply: {
+      if (at_ < order_.size()) {
+        const std::size_t unit = order_[at_++];
+        void_ ? update_->carry(unit) : update_->apply(unit, verdict_);
+        return Step::kAgain;
+      }
+      at_ = 0;
+      phase_ = Phase::kFinish;
+      return Step::kAgain;
+    }
+    case Phase::kFinish: {
+      say(words(setup_.me).finished);
+      phase_ = Phase::kAwaitFinished;
+      return Step::kAgain;
+    }
+    case Phase::kAwaitFinished: {
+      if (const Step step = await(owners_, &AgentWords::finished, Phase::kDone);
+          step == Step::kWait) {
+        return step;
+      }
+      // Without a verdict the sums are complete only now; they judge nothing, they are told.
+      if (judging_.sums_wanted && !judging_.before_apply && !void_) judge();
+      phase_ = Phase::kDone;
+      outcome_.applied = !void_;
+      return Step::kDone;
+    }
+    case Phase::kDone:
+      return Step::kDone;
+  }
+  return Step::kDone;
+}
+
+Exchange::Step Exchange::take_parts() {
+  for (const AgentId agent : setup_.view.members) {
+    const AgentWords& theirs = words(agent);
+    const std::uint64_t offset = theirs.mail_offset[posted_.ticket & 1].load();
+    const std::uint64_t bytes = theirs.mail_bytes[posted_.ticket & 1].load();
+    const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
+    Status status;
+    if (offset > arena.size() || bytes > arena.size() - offset) {
+      status = Error{ErrorKind::kCorrupt, "its mail lies outside its arena"};
+    } else if (auto part = read_part(arena.subspan(offset, bytes)); !part.ok()) {
+      status = part.error();
+    } else if (part->round != posted_.round) {
+      status = Error{ErrorKind::kCorrupt,
+                     cat("it is at round ", part->round, " and not at ", posted_.round)};
+    } else if (gather_) {
+      gathered_.push_back(part->bytes);
+    } else {
+      status = take_part(agent, *part);
+    }
+    if (!status.ok()) {
+      error_ = {status.error().kind, cat("agent ", agent, ": ", status.error().message)};
+      return Step::kFailed;
+    }
+  }
+  if (gather_) {
+    phase_ = Phase::kDone;
+    return Step::kDone;
+  }
+  weigh();
+  return Step::kAgain;
+}
+
+Status Exchange::take_part(AgentId agent, const Part& part) {
+  const auto& members = setup_.view.members;
+  const auto place =
+      static_cast<std::size_t>(std::find(members.begin(), members.end(), agent) - members.begin());
+  const std::span<const Node> due(nodes_.data() + node_begin_[place],
+                                  node_begin_[place + 1] - node_begin_[place]);
+  if (!std::equal(due.begin(), due.end(), part.nodes.begin(), part.nodes.end())) {
+    return Error{ErrorKind::kCorrupt, "it published other shards than the view gives it"};
+  }
+  const std::size_t tensors = setup_.tensors.size();
+  if (part.offsets.size() != due.size() * tensors) {
+    return Error{ErrorKind::kCorrupt, cat("it published ", part.offsets.size(), " tensors and not ",
+                                          due.size() * tensors)};
+  }
+  const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
+  for (std::size_t i = 0; i < part.offsets.size(); ++i) {
+    const std::uint64_t offset = part.offsets[i];
+    const float*& source = sources_[node_begin_[place] * tensors + i];
+    source = nullptr;
+    if (offset == kAbsent) continue;
+    const std::uint64_t bytes = setup_.tensors[i % tensors].count * sizeof(float);
+    if (offset % alignof(float) != 0 || offset > arena.size() || bytes > arena.size() - offset) {
+      return Error{ErrorKind::kCorrupt, "it published a gradient outside its arena"};
+    }
+    source = reinterpret_cast<const float*>(arena.data() + offset);
+  }
+  for (const ShardRow& row : part.rows) {
+    if (row.shard >= setup_.shards || setup_.view.shard_agent[row.shard] != agent) {
+      return Error{ErrorKind::kCorrupt, cat("it published shard ", row.shard, ", which is not its")};
+    }
+    outcome_.rows[row.shard] = row;
+  }
+  if (agent == members.front()) outcome_.directive = part.directive;
+  return {};
+}
+
+// Everything about the round that follows from its rows; the same on every member.
+void Exchange::weigh() {
+  std::vector<double> losses;
+  for (const ShardRow& row : outcome_.rows) {
+    outcome_.samples += row.samples;
+    losses.push_back(row.samples == 0 ? 0.0 : row.loss * row.samples);
+    if (row.samples > 0 && !std::isfinite(row.loss) && !outcome_.bad_shard) {
+      outcome_.bad_shard = row.shard;
+    }
+  }
+  const auto total = static_cast<double>(outcome_.samples);
+  outcome_.loss = outcome_.samples == 0 ? 0.0 : reduce::tree_sum(losses) / total;
+  factor_ = outcome_.samples == 0 ? 0.0F : static_cast<float>(setup_.full_samples / total);
+  if (outcome_.bad_shard || outcome_.samples == 0) void_ = true;
+}
+
+void Exchange::combine(const Run& unit, float* to) {
+  const std::size_t index = static_cast<std::size_t>(&unit - setup_.units.data());
+  const std::size_t tensors = setup_.tensors.size();
+  std::uint64_t at = unit.begin;
+  for (std::size_t t = unit_tensor_[index]; at < unit.end(); ++t) {
+    // Between tensors, and behind the last, lies padding: its gradient is zero for ever.
+    const std::uint64_t begin = t < tensors ? std::min(setup_.tensors[t].begin, unit.end()) : unit.end();
+    if (begin > at) std::fill(to + (at - unit.begin), to + (begin - unit.begin), 0.0F);
+    at = std::max(at, begin);
+    if (t >= tensors || at >= unit.end()) break;
+    const Run& tensor = setup_.tensors[t];
+    const std::uint64_t stop = std::min(tensor.end(), unit.end());
+    for (std::size_t node = 0; node < nodes_.size(); ++node) {
+      const float* source = sources_[node * tensors + t];
+      row_[node] = source == nullptr ? nullptr : source + (at - tensor.begin);
+    }
+    combiner_.run(row_.data(), to + (at - unit.begin), stop - at, factor_, update_->streams());
+    at = stop;
+  }
+}
+
+void Exchange::do_unit(std::size_t index) {
+  if (void_) {
+    update_->carry(index);
+    return;
+  }
+  const Run& unit = setup_.units[index];
+  float* to = update_->target(index);
+  combine(unit, to);
+  outcome_.bytes_read += unit.count * sizeof(float) * (setup_.view.members.size() - 1);
+  if (judging_.sums_wanted) {
+    for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
+      judging_.block_sums[(unit.begin + at) / kBlockElements] = reduce::sum_of_squares(
+          to + at, std::min<std::uint64_t>(kBlockElements, unit.count - at));
+    }
+  }
+  if (!judging_.before_apply) update_->apply(index, 1.0F);
+}
+
+void Exchange::judge() {
+  std::uint64_t blocks = 0;
+  for (const member::Slice& slice : setup_.view.slices) blocks += slice.blocks;
+  outcome_.gradient_norm = std::sqrt(reduce::tree_sum({judging_.block_sums, blocks}));
+  if (!std::isfinite(outcome_.gradient_norm)) {
+    outcome_.bad_norm = true;
+    if (judging_.before_apply) void_ = true;
+    return;
+  }
+  if (judging_.clip_norm > 0) {
+    verdict_ = static_cast<float>(
+        std::min(1.0, judging_.clip_norm / (outcome_.gradient_norm + 1e-6)));
+  }
+}
+
+Status Runner::run(Exchange& exchange) {
+  std::atomic<std::uint32_t>& waiting = exchange.words(exchange.setup().me).waiting;
+  const fabric::WaitOptions options{spins, 20};
+  while (true) {
+    switch (exchange.step()) {
+      case Exchange::Step::kAgain:
+        break;
+      case Exchange::Step::kWait: {
+        timespec before{};
+        timespec after{};
+        ::clock_gettime(CLOCK_MONOTONIC, &before);
+        Status status;
+        while (!fabric::wait_at_least(*exchange.awaited().word, exchange.awaited().ticket, waiting,
+                                      options)) {
+          if (alive) status = alive();
+          if (!status.ok()) return status;
+        }
+        ::clock_gettime(CLOCK_MONOTONIC, &after);
+        waited_seconds += static_cast<double>(after.tv_sec - before.tv_sec) +
+                          1e-9 * static_cast<double>(after.tv_nsec - before.tv_nsec);
+        break;
+      }
+      case Exchange::Step::kDone:
+        return {};
+      case Exchange::Step::kFailed:
+        return exchange.error();
+    }
+  }
+}
+
+}  // namespace instep::round

@@ -1,0 +1,322 @@
+// The exchange against a serial oracle, bit for bit: random shapes, members, ranges and values, all
+// members' machines stepped by one thread in random order.
+#include "round/exchange.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+
+#include "base/random.h"
+
+namespace instep::round {
+namespace {
+
+using member::AgentId;
+using reduce::Node;
+using reduce::Run;
+
+// Applies "next = old + factor * combined" into a space that all members share.
+class AddUpdate : public Update {
+ public:
+  AddUpdate(const std::vector<Run>& units, float* combined, const float* old, float* next, bool streams)
+      : units_(units), combined_(combined), old_(old), next_(next), streams_(streams) {}
+  float* target(std::size_t unit) override { return combined_ + units_[unit].begin; }
+  bool streams() const override { return streams_; }
+  void apply(std::size_t unit, float factor) override {
+    for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) {
+      next_[i] = old_[i] + factor * combined_[i];
+    }
+  }
+  void carry(std::size_t unit) override {
+    for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) next_[i] = old_[i];
+  }
+
+ private:
+  std::vector<Run> units_;
+  float* combined_;
+  const float* old_;
+  float* next_;
+  bool streams_;
+};
+
+struct AlignedDelete {
+  void operator()(float* p) const { std::free(p); }
+};
+using Floats = std::unique_ptr<float[], AlignedDelete>;
+Floats floats(std::size_t count) {
+  const std::size_t bytes = (count * sizeof(float) + 63) / 64 * 64 + 64;
+  Floats out(static_cast<float*>(std::aligned_alloc(64, bytes)));
+  std::memset(out.get(), 0, bytes);
+  return out;
+}
+
+struct Case {
+  std::uint32_t shards = 1, agents = 1;
+  std::vector<std::uint64_t> lengths;
+  bool judged = false, streams = false, servers = false;
+  double clip = 0;
+  std::vector<std::vector<std::vector<float>>> gradient;  // [shard][tensor], empty: absent
+  std::vector<ShardRow> rows;
+};
+
+float odd_value(Random& random) {
+  const std::uint64_t kind = random.below(200);
+  if (kind == 0) return std::numeric_limits<float>::infinity();
+  if (kind == 1) return -std::numeric_limits<float>::infinity();
+  if (kind == 2) return std::bit_cast<float>(0x7fc00001U + static_cast<std::uint32_t>(random.below(99)));
+  if (kind == 3) return -0.0F;
+  return static_cast<float>(random.uniform() * 2 - 1);
+}
+
+Case make_case(Random& random) {
+  Case c;
+  c.agents = 1 + static_cast<std::uint32_t>(random.below(8));
+  c.shards = 1 + static_cast<std::uint32_t>(random.below(12));
+  const bool special = random.below(4) == 0;
+  static constexpr std::uint64_t kLengths[] = {0, 1, 2, 15, 16, 17, 31, 333, 1023, 1024, 1025, 3001};
+  const std::uint64_t tensors = random.below(4);
+  for (std::uint64_t t = 0; t < tensors; ++t) {
+    c.lengths.push_back(kLengths[random.below(random.below(4) == 0 ? std::size(kLengths) : 8)]);
+  }
+  c.judged = random.below(3) == 0;
+  c.clip = c.judged && random.below(2) == 0 ? 0.5 : 0;
+  c.streams = random.below(2) == 0;
+  c.servers = random.below(3) == 0;
+  for (std::uint32_t shard = 0; shard < c.shards; ++shard) {
+    const std::uint32_t samples = random.below(6) == 0 ? 1 + static_cast<std::uint32_t>(random.below(8)) : 8;
+    c.rows.push_back({shard, samples, random.uniform()});
+    auto& tensors_of = c.gradient.emplace_back();
+    for (const std::uint64_t length : c.lengths) {
+      auto& values = tensors_of.emplace_back();
+      if (random.below(10) == 0) continue;
+      for (std::uint64_t i = 0; i < length; ++i) {
+        values.push_back(special ? odd_value(random) : static_cast<float>(random.uniform() - 0.5));
+      }
+    }
+  }
+  return c;
+}
+
+// What a single machine would compute, element by element, by the definition.
+float oracle_element(const Case& c, const Node& node, std::size_t tensor, std::uint64_t i, bool& there) {
+  if (node.count == 1) {
+    const auto& values = c.gradient[node.first][tensor];
+    there = !values.empty();
+    if (!there) return 0;
+    const float weight = static_cast<float>(c.rows[node.first].samples) / 8.0F;
+    return weight == 1.0F ? values[i] : values[i] * weight;
+  }
+  const std::uint32_t left = reduce::left_count(node.count);
+  bool a_there = false;
+  bool b_there = false;
+  const float a = oracle_element(c, {node.first, left}, tensor, i, a_there);
+  const float b = oracle_element(c, {node.first + left, node.count - left}, tensor, i, b_there);
+  there = a_there || b_there;
+  return a_there && b_there ? a + b : a_there ? a : b;
+}
+
+std::vector<float> oracle(const Case& c, const reduce::FlatSpace& space) {
+  std::vector<float> out(space.elements(), 0.0F);
+  double samples = 0;
+  for (const ShardRow& row : c.rows) samples += row.samples;
+  const auto factor = static_cast<float>(8.0 / samples);
+  for (std::size_t t = 0; t < c.lengths.size(); ++t) {
+    for (std::uint64_t i = 0; i < c.lengths[t]; ++i) {
+      bool there = false;
+      const float sum = oracle_element(c, {0, c.shards}, t, i, there);
+      float mean = there ? sum * factor : 0.0F;
+      if (mean != mean) mean = std::numeric_limits<float>::quiet_NaN();
+      out[space.tensors()[t].begin + i] = mean;
+    }
+  }
+  return out;
+}
+
+class World {
+ public:
+  World(const Case& c, std::uint64_t shuffle) : case_(c), control_(std::make_unique<fabric::ControlPage>()) {
+    if (!c.lengths.empty()) space_.begin_group();
+    for (const std::uint64_t length : c.lengths) space_.add(length);
+    space_.finish();
+    std::vector<AgentId> agents;
+    for (std::uint32_t a = 0; a < c.agents; ++a) agents.push_back(static_cast<AgentId>(a));
+    view_ = member::assign({1, 0}, 0, agents, c.shards, space_.blocks(),
+                           c.servers ? member::Owners::kServers : member::Owners::kAll, 1);
+    combined_ = floats(space_.elements());
+    old_ = floats(space_.elements());
+    next_ = floats(space_.elements());
+    sums_.resize(space_.blocks());
+    for (std::uint64_t i = 0; i < space_.elements(); ++i) old_[i] = static_cast<float>(i % 7);
+    for (const AgentId agent : agents) publish(agent);
+    for (const AgentId agent : view_.members) start(agent, shuffle);
+  }
+
+  // Steps a random machine until all are done; false if one failed.
+  bool run(Random& random) {
+    std::vector<std::size_t> live(machines_.size());
+    for (std::size_t i = 0; i < live.size(); ++i) live[i] = i;
+    while (!live.empty()) {
+      const std::size_t pick = random.below(live.size());
+      const Exchange::Step step = machines_[live[pick]]->step();
+      if (step == Exchange::Step::kFailed) return false;
+      if (step == Exchange::Step::kDone) live.erase(live.begin() + static_cast<std::ptrdiff_t>(pick));
+    }
+    return true;
+  }
+
+  const reduce::FlatSpace& space() const { return space_; }
+  const float* next() const { return next_.get(); }
+  const float* old() const { return old_.get(); }
+  const Outcome& outcome(std::size_t machine) const { return machines_[machine]->outcome(); }
+  std::size_t machines() const { return machines_.size(); }
+
+ private:
+  // What an agent does before the exchange: its shards' gradients added up to canonical nodes.
+  void publish(AgentId agent) {
+    auto& arena = arenas_.emplace_back(1 << 20);
+    std::size_t top = 64;
+    std::vector<ShardRow> rows;
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+    for (std::uint32_t shard = 0; shard < case_.shards; ++shard) {
+      if (view_.shard_agent[shard] != agent) continue;
+      if (count++ == 0) first = shard;
+      rows.push_back(case_.rows[shard]);
+    }
+    const std::vector<Node> nodes = reduce::maximal_nodes(case_.shards, first, count);
+    std::vector<std::uint64_t> offsets;
+    for (const Node& node : nodes) {
+      for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
+        bool there = false;
+        for (std::uint32_t s = node.first; s < node.first + node.count; ++s) {
+          there = there || !case_.gradient[s][t].empty();
+        }
+        if (!there) {
+          offsets.push_back(kAbsent);
+          continue;
+        }
+        offsets.push_back(top);
+        for (std::uint64_t i = 0; i < case_.lengths[t]; ++i) {
+          bool any = false;
+          const float value = oracle_element(case_, node, t, i, any);
+          std::memcpy(arena.data() + top + i * sizeof(float), &value, sizeof value);
+        }
+        top += (case_.lengths[t] * sizeof(float) + 63) / 64 * 64;
+      }
+    }
+    const Part part{7, Directive::kNone, rows, nodes, offsets, {}};
+    write_part(part, arena.data() + top);
+    posted_.push_back({1, 7, top, part_bytes(part)});
+  }
+
+  void start(AgentId agent, std::uint64_t shuffle) {
+    Setup setup;
+    setup.view = view_;
+    setup.me = agent;
+    setup.shards = case_.shards;
+    setup.full_samples = 8;
+    setup.tensors = space_.tensors();
+    for (const member::Slice& slice : view_.slices) {
+      if (slice.owner != agent) continue;
+      for (const Run& unit : reduce::cut_units(space_, slice.first_block, slice.blocks, 2048)) {
+        setup.units.push_back(unit);
+      }
+    }
+    setup.control = control_.get();
+    for (const auto& arena : arenas_) setup.arenas.emplace_back(arena);
+    setup.shuffle = shuffle;
+    updates_.push_back(std::make_unique<AddUpdate>(setup.units, combined_.get(), old_.get(), next_.get(),
+                                                   case_.streams));
+    machines_.push_back(std::make_unique<Exchange>(std::move(setup)));
+    Judging judging{case_.judged, case_.judged, case_.clip, sums_.data()};
+    machines_.back()->begin(posted_[static_cast<std::size_t>(agent)], judging, updates_.back().get());
+  }
+
+  const Case& case_;
+  reduce::FlatSpace space_;
+  member::View view_;
+  std::unique_ptr<fabric::ControlPage> control_;
+  std::vector<std::vector<std::byte>> arenas_;
+  std::vector<Posted> posted_;
+  Floats combined_, old_, next_;
+  std::vector<double> sums_;
+  std::vector<std::unique_ptr<AddUpdate>> updates_;
+  std::vector<std::unique_ptr<Exchange>> machines_;
+};
+
+void check_case(std::uint64_t seed) {
+  Random random(seed);
+  const Case c = make_case(random);
+  World world(c, random.below(2) == 0 ? 0 : seed);
+  ASSERT_TRUE(world.run(random)) << "seed " << seed;
+  const std::vector<float> combined = oracle(c, world.space());
+  float factor = 1;
+  bool is_void = false;
+  if (c.judged) {
+    std::vector<double> sums;
+    for (std::size_t b = 0; b < combined.size(); b += reduce::kBlockElements) {
+      sums.push_back(reduce::sum_of_squares(combined.data() + b, reduce::kBlockElements));
+    }
+    const double norm = std::sqrt(reduce::tree_sum(sums));
+    is_void = !std::isfinite(norm);
+    if (c.clip > 0 && !is_void) factor = static_cast<float>(std::min(1.0, c.clip / (norm + 1e-6)));
+  }
+  for (std::size_t i = 0; i < combined.size(); ++i) {
+    const float old = world.old()[i];
+    const float expected = is_void ? old : old + factor * combined[i];
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(expected), std::bit_cast<std::uint32_t>(world.next()[i]))
+        << "seed " << seed << " element " << i;
+  }
+  for (std::size_t m = 0; m < world.machines(); ++m) {
+    ASSERT_EQ(world.outcome(m).loss, world.outcome(0).loss) << "seed " << seed;
+    ASSERT_EQ(world.outcome(m).applied, !is_void) << "seed " << seed;
+  }
+}
+
+TEST(Exchange, EqualsTheSerialOracleInAHundredThousandRandomCases) {
+  for (std::uint64_t seed = 0; seed < 100000 && !testing::Test::HasFatalFailure(); ++seed) {
+    check_case(seed);
+  }
+}
+
+TEST(Exchange, ANonFiniteLossVoidsTheRoundAndNamesTheShard) {
+  Random random(3);
+  Case c = make_case(random);
+  while (c.shards < 4) c = make_case(random);
+  c.rows[2].loss = std::nan("");
+  World world(c, 0);
+  ASSERT_TRUE(world.run(random));
+  for (std::size_t m = 0; m < world.machines(); ++m) {
+    EXPECT_EQ(world.outcome(m).bad_shard, 2U);
+    EXPECT_FALSE(world.outcome(m).applied);
+  }
+  for (std::uint64_t i = 0; i < world.space().elements(); ++i) EXPECT_EQ(world.next()[i], world.old()[i]);
+}
+
+TEST(Part, RejectsCountsBeyondTheMail) {
+  const std::vector<ShardRow> rows = {{0, 8, 0.5}};
+  const std::vector<Node> nodes = {{0, 1}};
+  const std::vector<std::uint64_t> offsets = {64, kAbsent};
+  const Part part{3, Directive::kStop, rows, nodes, offsets, {}};
+  std::vector<std::byte> mail(part_bytes(part));
+  write_part(part, mail.data());
+  auto back = read_part(mail);
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->directive, Directive::kStop);
+  EXPECT_EQ(back->offsets[1], kAbsent);
+  for (std::size_t cut = 0; cut < mail.size(); ++cut) {
+    EXPECT_FALSE(read_part(std::span(mail).first(cut)).ok()) << cut;
+  }
+  for (std::size_t byte = 8; byte < 40; ++byte) {  // the four counts
+    std::vector<std::byte> damaged = mail;
+    damaged[byte] = std::byte{0xff};
+    EXPECT_FALSE(read_part(damaged).ok()) << byte;
+  }
+}
+
+}  // namespace
+}  // namespace instep::round

@@ -1,0 +1,67 @@
+#include "round/part.h"
+
+#include <cstring>
+
+namespace instep::round {
+namespace {
+
+struct Header {
+  std::uint64_t round, rows, nodes, offsets, bytes;
+  std::uint32_t directive, magic;
+};
+constexpr std::uint32_t kMagic = 0x54524150;  // "PART"
+
+template <class T>
+std::byte* put(std::byte* to, std::span<const T> items) {
+  if (!items.empty()) std::memcpy(to, items.data(), items.size_bytes());
+  return to + items.size_bytes();
+}
+
+template <class T>
+bool take(std::span<const std::byte>& rest, std::uint64_t count, std::span<const T>& out) {
+  if (count > rest.size() / sizeof(T)) return false;
+  out = {reinterpret_cast<const T*>(rest.data()), static_cast<std::size_t>(count)};
+  rest = rest.subspan(out.size_bytes());
+  return true;
+}
+
+}  // namespace
+
+std::size_t part_bytes(const Part& part) {
+  return sizeof(Header) + part.rows.size_bytes() + part.nodes.size_bytes() +
+         part.offsets.size_bytes() + part.bytes.size();
+}
+
+void write_part(const Part& part, std::byte* to) {
+  const Header header{part.round,
+                      part.rows.size(),
+                      part.nodes.size(),
+                      part.offsets.size(),
+                      part.bytes.size(),
+                      static_cast<std::uint32_t>(part.directive),
+                      kMagic};
+  std::memcpy(to, &header, sizeof header);
+  to = put(to + sizeof header, part.rows);
+  to = put(to, part.nodes);
+  to = put(to, part.offsets);
+  put(to, part.bytes);
+}
+
+Result<Part> read_part(std::span<const std::byte> mail) {
+  const Error broken{ErrorKind::kCorrupt, "a member published a part that does not hold together"};
+  Header header{};
+  if (mail.size() < sizeof header) return broken;
+  std::memcpy(&header, mail.data(), sizeof header);
+  std::span<const std::byte> rest = mail.subspan(sizeof header);
+  Part part;
+  part.round = header.round;
+  part.directive = static_cast<Directive>(header.directive);
+  if (header.magic != kMagic || header.directive > static_cast<std::uint32_t>(Directive::kStop) ||
+      !take(rest, header.rows, part.rows) || !take(rest, header.nodes, part.nodes) ||
+      !take(rest, header.offsets, part.offsets) || !take(rest, header.bytes, part.bytes)) {
+    return broken;
+  }
+  return part;
+}
+
+}  // namespace instep::round

@@ -1,0 +1,43 @@
+// What a member publishes for one ticket: the rows of the shards that it computed and where the partial
+// sums of its canonical nodes lie in its arena (a round), or plain bytes (a gather). It is written to the
+// member's mail, in its arena, before its `published` word says so, and is not touched again until
+// every member has published the next ticket but one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "reduce/tree.h"
+
+namespace instep::round {
+
+inline constexpr std::uint64_t kAbsent = ~0ULL;  // a tensor that took no part in the loss
+
+// A shard's scalars of a round. `samples` is its weight in every mean.
+struct ShardRow {
+  std::uint32_t shard = 0;
+  std::uint32_t samples = 0;
+  double loss = 0;
+};
+
+// Decided by the lead (the lowest member), obeyed by all at the end of the round that carries it.
+enum class Directive : std::uint32_t { kNone, kStop };
+
+struct Part {
+  std::uint64_t round = 0;
+  Directive directive = Directive::kNone;
+  std::span<const ShardRow> rows;
+  std::span<const reduce::Node> nodes;
+  std::span<const std::uint64_t> offsets;  // [nodes][tensors] bytes from the arena's beginning
+  std::span<const std::byte> bytes;        // of a gather
+};
+
+std::size_t part_bytes(const Part& part);
+void write_part(const Part& part, std::byte* to);
+// The spans point into `mail`. Counts are held against the mail's size before they are used.
+Result<Part> read_part(std::span<const std::byte> mail);
+
+}  // namespace instep::round
