@@ -1,6 +1,7 @@
 // The control messages between the coordinator and an agent, and their bounded codec. A frame is a
 // little-endian u32 length, at most kMaxFrameBytes, and that many bytes of CBOR; descriptors travel
-// beside a frame where the socket allows it. decode() trusts nothing: a malformed frame is an Error.
+// beside a frame where the socket allows it. decode() trusts nothing: a malformed frame is an
+// Error.
 #pragma once
 
 #include <cstddef>
@@ -38,15 +39,16 @@ struct Hello {
 
 // Coordinator to agent. Descriptors beside it: control, state, dataset (or none), arena 0…slots-1.
 struct Welcome {
-  std::uint32_t slots = 0;             // agent slots that the host's memory has
+  std::uint32_t slots = 0;  // agent slots that the host's memory has
   bool has_dataset = false;
-  std::string mode;                    // "train", "evaluate" or "predict"
-  std::string job_json;                // the resolved job; empty for a program without a job file
-  std::string job_toml, job_name, job_folder;  // for a program: file text to resolve over its defaults
+  std::string mode;      // "train", "evaluate" or "predict"
+  std::string job_json;  // the resolved job; empty for a program without a job file
+  std::string job_toml, job_name,
+      job_folder;  // for a program: file text to resolve over its defaults
   std::vector<std::string> sets;
   std::string run_dir;
-  std::string checkpoint;              // folder to start from; empty: from the seed
-  std::string predict_input;           // mode "predict"
+  std::string checkpoint;     // folder to start from; empty: from the seed
+  std::string predict_input;  // mode "predict"
 };
 
 // Agent to coordinator, when the model is shared and the job known.
@@ -54,15 +56,16 @@ struct Ready {
   std::string job_json, job_hash;
   std::uint32_t shards = 0;
   std::uint64_t blocks = 0;
-  std::string owners;                  // "all" or "servers"
+  std::string owners;  // "all" or "servers"
   std::uint32_t servers = 0;
-  std::uint64_t first_round = 0;       // not 0 after a resume
-  std::string state_hash;              // of what it starts from; must agree
+  std::uint64_t first_round = 0;  // not 0 after a resume
+  std::string state_hash;         // of what it starts from; must agree
 };
 
-// Agent to coordinator. Epoch summaries and the like, for display, log and report: `fields` is JSON.
+// Agent to coordinator. Epoch summaries and the like, for display, log and report: `fields` is
+// JSON.
 struct Progress {
-  std::string kind;                    // "epoch", "checkpoint", "event", "evaluation", "note"
+  std::string kind;  // "epoch", "checkpoint", "event", "evaluation", "note"
   std::string fields;
 };
 
@@ -80,7 +83,7 @@ struct Failed {
 
 // Coordinator to agent: finish the round, save, end.
 struct StopRequest {
-  std::string reason;                  // "interrupt", "stop", "wall time", …
+  std::string reason;  // "interrupt", "stop", "wall time", …
 };
 
 using Message =

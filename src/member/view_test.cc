@@ -1,0 +1,175 @@
+#include "member/view.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <numeric>
+
+#include "base/random.h"
+
+namespace instep::member {
+namespace {
+
+std::vector<AgentId> first(int count) {
+  std::vector<AgentId> ids(static_cast<std::size_t>(count));
+  std::iota(ids.begin(), ids.end(), 0);
+  return ids;
+}
+
+std::map<AgentId, std::uint32_t> loads(const View& view) {
+  std::map<AgentId, std::uint32_t> out;
+  for (const AgentId agent : view.shard_agent) ++out[agent];
+  return out;
+}
+
+// Every node of the canonical tree over [begin, end), by the definition in design rule 14.
+void nodes(std::uint32_t begin, std::uint32_t end,
+           std::vector<std::pair<std::uint32_t, std::uint32_t>>& out) {
+  out.push_back({begin, end});
+  if (end - begin < 2) return;
+  const std::uint32_t cut = begin + std::bit_floor(end - begin - 1);
+  nodes(begin, cut, out);
+  nodes(cut, end, out);
+}
+
+// The number of partial sums that the view's agents send: greedy cover by largest nodes.
+std::uint32_t partials(const std::vector<AgentId>& shard_agent) {
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> all;
+  nodes(0, static_cast<std::uint32_t>(shard_agent.size()), all);
+  std::uint32_t count = 0;
+  for (std::uint32_t shard = 0; shard < shard_agent.size();) {
+    std::uint32_t reach = shard + 1;
+    for (const auto& [begin, end] : all) {
+      if (begin != shard || end <= reach) continue;
+      const bool whole = std::all_of(shard_agent.begin() + begin, shard_agent.begin() + end,
+                                     [&](AgentId agent) { return agent == shard_agent[shard]; });
+      if (whole) reach = end;
+    }
+    shard = reach;
+    ++count;
+  }
+  return count;
+}
+
+TEST(Assign, HoldsTogetherForAnyNumbers) {
+  Random random(11);
+  for (int i = 0; i < 3000; ++i) {
+    const auto shards = static_cast<std::uint32_t>(1 + random.below(70));
+    const std::uint64_t blocks = random.below(4) == 0 ? random.below(4) : random.below(5000);
+    const Owners owners = random.below(2) == 0 ? Owners::kAll : Owners::kServers;
+    const auto servers = static_cast<std::uint32_t>(random.below(15));
+    std::vector<AgentId> agents;
+    AgentId next = 0;
+    for (std::uint64_t k = 1 + random.below(14); k > 0; --k) {
+      next += static_cast<AgentId>(1 + random.below(3));
+      agents.push_back(next);
+    }
+    const View view = assign({2, 5}, 99, agents, shards, blocks, owners, servers);
+    SCOPED_TRACE(::testing::Message() << agents.size() << " agents, " << shards << " shards, "
+                                      << blocks << " blocks, servers " << servers);
+    EXPECT_EQ(view.epoch, (Epoch{2, 5}));
+    EXPECT_EQ(view.first_round, 99U);
+    const Status status = validate(view, shards, blocks);
+    ASSERT_TRUE(status.ok()) << status.error().message;
+    EXPECT_TRUE(std::is_sorted(view.shard_agent.begin(), view.shard_agent.end()));
+    std::vector<AgentId> everybody = view.members;
+    everybody.insert(everybody.end(), view.spares.begin(), view.spares.end());
+    EXPECT_EQ(everybody, agents);
+    const auto load = loads(view);
+    EXPECT_EQ(load.size(), std::min<std::size_t>(agents.size(), shards));
+    const auto [least, most] = std::minmax_element(
+        load.begin(), load.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    EXPECT_LE(most->second - least->second, 1U);
+    const std::uint64_t owning = owners == Owners::kAll
+                                     ? std::min<std::uint64_t>(agents.size(), shards)
+                                     : std::clamp<std::uint64_t>(servers, 1, agents.size());
+    EXPECT_EQ(view.slices.size(), std::min(owning, blocks));
+    for (const Slice& slice : view.slices) {
+      EXPECT_LE(slice.blocks, view.slices.front().blocks);
+      EXPECT_GE(slice.blocks + 1, view.slices.front().blocks);
+    }
+    const auto back = from_message(to_message(view));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(*back, view);
+  }
+}
+
+TEST(Assign, TakesTheFewestPartialsThatEvenRangesAllow) {
+  for (std::uint32_t shards = 1; shards <= 13; ++shards) {
+    for (std::uint32_t parts = 1; parts <= shards; ++parts) {
+      // Every choice of which ranges are the larger ones.
+      std::uint32_t best = ~0U;
+      for (std::uint32_t mask = 0; mask < (1U << parts); ++mask) {
+        if (static_cast<std::uint32_t>(std::popcount(mask)) != shards % parts) continue;
+        std::vector<AgentId> given;
+        for (std::uint32_t k = 0; k < parts; ++k) {
+          given.insert(given.end(), shards / parts + ((mask >> k) & 1U), AgentId(k));
+        }
+        best = std::min(best, partials(given));
+      }
+      const View view = assign({}, 0, first(int(parts)), shards, 10, Owners::kAll, 0);
+      EXPECT_EQ(partials(view.shard_agent), best) << shards << " shards, " << parts << " agents";
+    }
+  }
+}
+
+TEST(Assign, KnownCases) {
+  const auto given = [](int agents, std::uint32_t shards) {
+    return assign({}, 0, first(agents), shards, 7, Owners::kAll, 0).shard_agent;
+  };
+  EXPECT_EQ(given(4, 8), (std::vector<AgentId>{0, 0, 1, 1, 2, 2, 3, 3}));
+  // Pairs on even places: six subtrees for six agents, where {2,1,2,1,1,1} would cut one in two.
+  EXPECT_EQ(given(6, 8), (std::vector<AgentId>{0, 0, 1, 1, 2, 3, 4, 5}));
+  const View view = assign({}, 0, first(3), 2, 7, Owners::kAll, 0);
+  EXPECT_EQ(view.members, first(2));
+  EXPECT_EQ(view.spares, (std::vector<AgentId>{2}));
+  EXPECT_EQ(view.slices, (std::vector<Slice>{{0, 4, 0}, {4, 3, 1}}));
+}
+
+TEST(Assign, ServersBeyondTheShardsAreMembersWithoutAShard) {
+  const View view = assign({}, 0, first(5), 2, 9, Owners::kServers, 4);
+  EXPECT_EQ(view.members, first(4));
+  EXPECT_EQ(view.spares, (std::vector<AgentId>{4}));
+  EXPECT_EQ(view.slices.size(), 4U);
+  const View master = assign({}, 0, first(3), 8, 9, Owners::kServers, 1);
+  EXPECT_EQ(master.slices, (std::vector<Slice>{{0, 9, 0}}));
+  EXPECT_EQ(master.members, first(3));
+}
+
+TEST(Assign, NoBlocksMeansNoSlices) {
+  const View view = assign({}, 0, first(3), 8, 0, Owners::kServers, 2);
+  EXPECT_TRUE(view.slices.empty());
+  EXPECT_TRUE(validate(view, 8, 0).ok());
+}
+
+TEST(Validate, FindsEachFault) {
+  const View good = assign({}, 0, first(3), 4, 10, Owners::kAll, 0);
+  ASSERT_TRUE(validate(good, 4, 10).ok());
+  EXPECT_FALSE(validate(good, 5, 10).ok());
+  EXPECT_FALSE(validate(good, 4, 11).ok());
+  EXPECT_FALSE(validate(good, 4, 9).ok());
+  const auto breaks = [&good](auto change) {
+    View view = good;
+    change(view);
+    return !validate(view, 4, 10).ok();
+  };
+  EXPECT_TRUE(breaks([](View& v) { v.shard_agent[1] = 9; }));
+  EXPECT_TRUE(breaks([](View& v) { v.shard_agent[1] = -1; }));
+  EXPECT_TRUE(breaks([](View& v) { v.slices[1].owner = 7; }));
+  EXPECT_TRUE(breaks([](View& v) { v.slices[1].first_block += 1; }));
+  EXPECT_TRUE(breaks([](View& v) { v.slices[1].blocks = ~0ULL; }));
+  EXPECT_TRUE(breaks([](View& v) { v.slices.pop_back(); }));
+  EXPECT_TRUE(breaks([](View& v) { v.slices.insert(v.slices.begin(), Slice{0, 0, 0}); }));
+  EXPECT_TRUE(breaks([](View& v) { v.members = {2, 1, 0}; }));
+  EXPECT_TRUE(breaks([](View& v) { v.members.push_back(3); }));
+  EXPECT_TRUE(breaks([](View& v) { v.spares = {2}; }));
+  EXPECT_TRUE(breaks([](View& v) { v.spares = {5, 4}; }));
+  wire::ViewMessage message = to_message(good);
+  message.slice_blocks.pop_back();
+  EXPECT_FALSE(from_message(message).ok());
+}
+
+}  // namespace
+}  // namespace instep::member
