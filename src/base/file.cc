@@ -32,7 +32,8 @@ Error os_error(std::string_view what, const std::filesystem::path& path, int err
   } else if (error_number == ENOMEM) {
     kind = ErrorKind::kNoMemory;
   }
-  return {kind, cat("cannot ", what, " ", path.string(), ": ", std::strerror(error_number), advice)};
+  return {kind,
+          cat("cannot ", what, " ", path.string(), ": ", std::strerror(error_number), advice)};
 }
 
 Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit) {

@@ -1,14 +1,14 @@
-// Files and descriptors: bounded reads, writes that are either whole or absent, errors that name the
-// path. Every write goes through a failpoint (base/failpoint.h), so tests can break each one.
+// Files and descriptors: bounded reads, writes that are either whole or absent, errors that name
+// the path. Every write goes through a failpoint (base/failpoint.h), so tests can break each one.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <span>
-#include <utility>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 

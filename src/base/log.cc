@@ -52,8 +52,6 @@ Status open_log(const std::filesystem::path& path, bool quiet) {
   return {};
 }
 
-void log(LogLevel level, std::string_view line) {
-  logger()->log(to_spdlog(level), "{}", line);
-}
+void log(LogLevel level, std::string_view line) { logger()->log(to_spdlog(level), "{}", line); }
 
 }  // namespace instep

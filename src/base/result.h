@@ -69,20 +69,20 @@ class [[nodiscard]] Result {
 #define INSTEP_CHECK(condition, what) \
   ((condition) ? void(0) : ::instep::check_failed(what, __FILE__, __LINE__))
 
-#define INSTEP_RETURN_IF_ERROR(expression)                         \
-  do {                                                             \
-    if (auto status_ = (expression); !status_.ok()) {              \
-      return status_.error();                                      \
-    }                                                              \
+#define INSTEP_RETURN_IF_ERROR(expression)            \
+  do {                                                \
+    if (auto status_ = (expression); !status_.ok()) { \
+      return status_.error();                         \
+    }                                                 \
   } while (false)
 
 #define INSTEP_CONCAT_INNER(a, b) a##b
 #define INSTEP_CONCAT(a, b) INSTEP_CONCAT_INNER(a, b)
-#define INSTEP_ASSIGN_OR_RETURN(target, expression)                \
-  auto INSTEP_CONCAT(result_, __LINE__) = (expression);            \
-  if (!INSTEP_CONCAT(result_, __LINE__).ok()) {                    \
-    return INSTEP_CONCAT(result_, __LINE__).error();               \
-  }                                                                \
+#define INSTEP_ASSIGN_OR_RETURN(target, expression)     \
+  auto INSTEP_CONCAT(result_, __LINE__) = (expression); \
+  if (!INSTEP_CONCAT(result_, __LINE__).ok()) {         \
+    return INSTEP_CONCAT(result_, __LINE__).error();    \
+  }                                                     \
   target = INSTEP_CONCAT(result_, __LINE__).take()
 
 }  // namespace instep

@@ -1,5 +1,5 @@
-// A dataset: samples of one shape and their targets, in memory that may be shared by all agents of a
-// host. Torch-free. Sample numbers are global over the file, 0…size-1.
+// A dataset: samples of one shape and their targets, in memory that may be shared by all agents of
+// a host. Torch-free. Sample numbers are global over the file, 0…size-1.
 #pragma once
 
 #include <cstddef>
@@ -22,20 +22,20 @@ enum class Kind : std::uint32_t { kU8, kF32 };
 struct Table {
   std::uint64_t size = 0;
   Kind kind = Kind::kF32;
-  std::vector<std::int64_t> shape;              // of one sample, without the batch
-  const std::byte* values = nullptr;            // size * elements() of `kind`
-  const std::int32_t* classes = nullptr;        // size, or null for a regression
-  const float* targets = nullptr;               // size * target_width, or null for classes
+  std::vector<std::int64_t> shape;        // of one sample, without the batch
+  const std::byte* values = nullptr;      // size * elements() of `kind`
+  const std::int32_t* classes = nullptr;  // size, or null for a regression
+  const float* targets = nullptr;         // size * target_width, or null for classes
   std::int64_t target_width = 0;
   std::int64_t class_count = 0;
-  float scale = 1, shift = 0;                   // x = stored * scale + shift
+  float scale = 1, shift = 0;  // x = stored * scale + shift
   std::shared_ptr<const void> keep;
 
-  std::uint64_t elements() const;               // of one sample
+  std::uint64_t elements() const;  // of one sample
 };
 
 struct Dataset {
-  Table train, test;                            // test.size may be 0
+  Table train, test;  // test.size may be 0
 };
 
 // Loads what the job's [data] names. Each fault is one error with file and line or sample number:

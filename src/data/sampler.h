@@ -37,8 +37,9 @@ Parts split(std::uint64_t size, std::span<const std::int32_t> classes, const job
 class Sampler {
  public:
   // `samples`: the training part. `classes`: of the whole table, needed for kStratified.
-  // A shard takes batch / shards samples a round, the first batch % shards shards one more; the last
-  // round of an epoch is short where a shard's samples run out, and is weighted by its samples.
+  // A shard takes batch / shards samples a round, the first batch % shards shards one more; the
+  // last round of an epoch is short where a shard's samples run out, and is weighted by its
+  // samples.
   Sampler(std::vector<std::uint64_t> samples, std::span<const std::int32_t> classes,
           job::PartitionKind kind, std::uint32_t shards, std::uint64_t batch, std::uint64_t seed);
 

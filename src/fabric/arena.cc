@@ -21,7 +21,8 @@ Arena::Arena(std::span<std::byte> memory) : memory_(memory) {
 std::uint32_t Arena::class_of(std::uint64_t bytes) {
   const std::uint64_t units = (std::max<std::uint64_t>(bytes, 1) + 63) / 64;
   if (units <= 4) return static_cast<std::uint32_t>(units - 1);
-  const auto doubling = static_cast<std::uint32_t>(std::bit_width(units - 1));  // units in (2^(d-1), 2^d]
+  const auto doubling =
+      static_cast<std::uint32_t>(std::bit_width(units - 1));  // units in (2^(d-1), 2^d]
   const std::uint64_t low = 1ULL << (doubling - 1);
   const auto quarter = static_cast<std::uint32_t>((units - low + low / 4 - 1) / (low / 4));
   return 4 + (doubling - 3) * 4 + quarter - 1;
@@ -52,7 +53,8 @@ void* Arena::take(std::size_t bytes) {
     chunk_class_.resize(std::max<std::size_t>(chunk_class_.size(), raw / kChunk + 1), kNoClass);
     chunk_class_[raw / kChunk] = static_cast<std::uint8_t>(index);
     const std::uint64_t size = class_bytes(index);
-    for (std::uint64_t at = kChunk / size * size; at >= size; at -= size) list.push_back(raw + at - size);
+    for (std::uint64_t at = kChunk / size * size; at >= size; at -= size)
+      list.push_back(raw + at - size);
   }
   const std::uint64_t offset = list.back();
   list.pop_back();

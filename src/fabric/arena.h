@@ -1,7 +1,7 @@
-// An allocator over one agent's arena: blocks on 64 bytes that are never given back to the system, so no
-// block faults twice and a gradient lies in shared memory from the moment autograd makes it. Small sizes
-// in classes (four a doubling) from chunks of 1 MiB, large ones best-fit with neighbours joined. Any
-// thread may take and give back.
+// An allocator over one agent's arena: blocks on 64 bytes that are never given back to the system,
+// so no block faults twice and a gradient lies in shared memory from the moment autograd makes it.
+// Small sizes in classes (four a doubling) from chunks of 1 MiB, large ones best-fit with
+// neighbours joined. Any thread may take and give back.
 #pragma once
 
 #include <cstddef>
@@ -47,11 +47,11 @@ class Arena {
   const std::span<std::byte> memory_;
   mutable std::mutex mutex_;
   std::uint64_t top_ = 0;
-  std::vector<std::vector<std::uint64_t>> free_small_;       // [class]
-  std::vector<std::uint8_t> chunk_class_;                    // [chunk], 255: not a chunk of small ones
-  std::map<std::uint64_t, std::uint64_t> free_large_;        // offset -> bytes
+  std::vector<std::vector<std::uint64_t>> free_small_;  // [class]
+  std::vector<std::uint8_t> chunk_class_;               // [chunk], 255: not a chunk of small ones
+  std::map<std::uint64_t, std::uint64_t> free_large_;   // offset -> bytes
   std::set<std::pair<std::uint64_t, std::uint64_t>> by_size_;  // (bytes, offset) of the same
-  std::unordered_map<std::uint64_t, std::uint64_t> large_;   // taken: offset -> bytes
+  std::unordered_map<std::uint64_t, std::uint64_t> large_;     // taken: offset -> bytes
 };
 
 }  // namespace instep::fabric

@@ -12,8 +12,8 @@
 namespace instep::fabric {
 namespace {
 
-// Address space of one sparse file: all of the machine's memory and some more, so that what runs out
-// first is memory and never the file. At least 16 GiB, so that small machines behave alike.
+// Address space of one sparse file: all of the machine's memory and some more, so that what runs
+// out first is memory and never the file. At least 16 GiB, so that small machines behave alike.
 std::uint64_t sparse_bytes() {
   constexpr std::uint64_t kGiB = 1ULL << 30;
   const std::uint64_t whole = (total_memory() / kGiB + 1) * kGiB;

@@ -3,7 +3,8 @@
 //
 //   control  the words below, one writer each (design, rule 10)
 //   state    parameters (two buffers), combined results, optimizer state; laid out by src/sync
-//   arena k  where agent k's CPU allocator takes its blocks, so that its gradients are shared as they
+//   arena k  where agent k's CPU allocator takes its blocks, so that its gradients are shared as
+//   they
 //            are made; writable by agent k alone
 //
 // All files are sparse: their size is address space, pages are taken when first touched.
@@ -29,21 +30,21 @@ enum class AgentState : std::uint32_t { kAbsent, kStarting, kReady, kTraining, k
 // Live figures of one agent, written by it, read by the launcher's display.
 struct alignas(64) AgentStatus {
   std::atomic<std::uint32_t> state;
-  std::atomic<std::uint32_t> shards;      // it computes in this view
-  std::atomic<std::uint64_t> round;       // rounds finished
-  std::atomic<std::uint64_t> rounds;      // of the whole run, as planned
-  std::atomic<std::uint64_t> samples;     // its shards' samples, counted when their round is finished
-  std::atomic<double> data_epoch;         // epochs of data done
-  std::atomic<double> loss;               // combined, of the newest round
+  std::atomic<std::uint32_t> shards;   // it computes in this view
+  std::atomic<std::uint64_t> round;    // rounds finished
+  std::atomic<std::uint64_t> rounds;   // of the whole run, as planned
+  std::atomic<std::uint64_t> samples;  // its shards' samples, counted when their round is finished
+  std::atomic<double> data_epoch;      // epochs of data done
+  std::atomic<double> loss;            // combined, of the newest round
 };
 
 // One agent's words. Every one is written by that agent alone.
 struct AgentWords {
   // The exchange: tickets count rounds and gathers alike, in the same order on every member.
   alignas(64) std::atomic<std::uint32_t> published;  // my part of this ticket can be read
-  alignas(64) std::atomic<std::uint32_t> judged;     // my slice's scalars of it can be read (verdict)
-  alignas(64) std::atomic<std::uint32_t> finished;   // my slice's result of it can be read
-  alignas(64) std::atomic<std::uint32_t> waiting;    // not 0: I may sleep on somebody's word
+  alignas(64) std::atomic<std::uint32_t> judged;  // my slice's scalars of it can be read (verdict)
+  alignas(64) std::atomic<std::uint32_t> finished;  // my slice's result of it can be read
+  alignas(64) std::atomic<std::uint32_t> waiting;   // not 0: I may sleep on somebody's word
   // Where the part of a ticket lies in my arena, by the ticket's lowest bit.
   alignas(64) std::atomic<std::uint64_t> mail_offset[2];
   std::atomic<std::uint64_t> mail_bytes[2];

@@ -29,7 +29,8 @@ bool wait_at_least(const std::atomic<std::uint32_t>& word, std::uint32_t ticket,
   waiting.store(1, std::memory_order_seq_cst);
   const std::uint32_t seen = word.load(std::memory_order_seq_cst);
   if (!at_least(seen, ticket)) {
-    const timespec bound{options.slice_ms / 1000, static_cast<long>(options.slice_ms % 1000) * 1000000};
+    const timespec bound{options.slice_ms / 1000,
+                         static_cast<long>(options.slice_ms % 1000) * 1000000};
     ::syscall(SYS_futex, address(word), FUTEX_WAIT, seen, &bound, nullptr, 0);
   }
   waiting.store(0, std::memory_order_relaxed);

@@ -1,5 +1,5 @@
-// Waiting on another agent's word: a short spin, then a futex with a bound. Wake-ups only hint; what
-// counts is the condition over the word (design, rule 10).
+// Waiting on another agent's word: a short spin, then a futex with a bound. Wake-ups only hint;
+// what counts is the condition over the word (design, rule 10).
 #pragma once
 
 #include <atomic>
@@ -13,8 +13,8 @@ inline bool at_least(std::uint32_t word, std::uint32_t ticket) {
 }
 
 struct WaitOptions {
-  std::uint32_t spins = 4000;      // 0 where agents outnumber processors
-  std::uint32_t slice_ms = 20;     // the longest sleep before the caller looks around again
+  std::uint32_t spins = 4000;   // 0 where agents outnumber processors
+  std::uint32_t slice_ms = 20;  // the longest sleep before the caller looks around again
 };
 
 // True once the word is at least `ticket`; false when a slice went by without it. `waiting` is the

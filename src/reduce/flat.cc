@@ -13,9 +13,9 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t step) {
 
 }  // namespace
 
-Run FlatSpace::add(std::uint64_t elements) {
+Range FlatSpace::add(std::uint64_t elements) {
   INSTEP_CHECK(open_, "a tensor belongs to a group");
-  const Run place{round_up(top_, kAlignElements), elements};
+  const Range place{round_up(top_, kAlignElements), elements};
   tensors_.push_back(place);
   top_ = place.end();
   return place;
@@ -36,12 +36,12 @@ void FlatSpace::finish() {
 
 std::uint64_t FlatSpace::blocks() const { return round_up(top_, kBlockElements) / kBlockElements; }
 
-std::vector<Run> cut_units(const FlatSpace& space, std::uint64_t first_block, std::uint64_t blocks,
-                           std::uint64_t most) {
+std::vector<Range> cut_units(const FlatSpace& space, std::uint64_t first_block,
+                             std::uint64_t blocks, std::uint64_t most) {
   const std::uint64_t begin = first_block * kBlockElements;
   const std::uint64_t end = begin + blocks * kBlockElements;
-  std::vector<Run> units;
-  for (const Run& group : space.groups()) {
+  std::vector<Range> units;
+  for (const Range& group : space.groups()) {
     std::uint64_t at = std::max(begin, group.begin);
     const std::uint64_t stop = std::min(end, group.end());
     while (at < stop) {

@@ -1,6 +1,6 @@
-// The flat space: all parameters one after the other, cut into blocks of a fixed number of elements.
-// Every tensor starts on 64 bytes; a group of parameters with settings of its own starts on a block, so
-// that no block has two settings and a cut between blocks changes no bit.
+// The flat space: all parameters one after the other, cut into blocks of a fixed number of
+// elements. Every tensor starts on 64 bytes; a group of parameters with settings of its own starts
+// on a block, so that no block has two settings and a cut between blocks changes no bit.
 #pragma once
 
 #include <cstdint>
@@ -12,33 +12,33 @@ inline constexpr std::uint64_t kBlockElements = 1024;  // one page of fp32
 inline constexpr std::uint64_t kAlignElements = 16;    // 64 bytes
 
 // A run of flat elements: a tensor's place, a slice, a unit of work.
-struct Run {
+struct Range {
   std::uint64_t begin = 0, count = 0;
   std::uint64_t end() const { return begin + count; }
-  bool operator==(const Run&) const = default;
+  bool operator==(const Range&) const = default;
 };
 
 class FlatSpace {
  public:
   // The next tensor's place. A new group is moved to the next block.
-  Run add(std::uint64_t elements);
+  Range add(std::uint64_t elements);
   void begin_group();
 
-  const std::vector<Run>& tensors() const { return tensors_; }
-  const std::vector<Run>& groups() const { return groups_; }  // whole blocks each
+  const std::vector<Range>& tensors() const { return tensors_; }
+  const std::vector<Range>& groups() const { return groups_; }  // whole blocks each
   std::uint64_t blocks() const;
   std::uint64_t elements() const { return blocks() * kBlockElements; }
   void finish();  // closes the last group
 
  private:
-  std::vector<Run> tensors_, groups_;
+  std::vector<Range> tensors_, groups_;
   std::uint64_t top_ = 0, group_begin_ = 0;
   bool open_ = false;
 };
 
 // Cuts the blocks [first, first + count) into units of at most `most` elements that do not cross a
 // group. Where the cuts fall changes no bit.
-std::vector<Run> cut_units(const FlatSpace& space, std::uint64_t first_block, std::uint64_t blocks,
-                           std::uint64_t most);
+std::vector<Range> cut_units(const FlatSpace& space, std::uint64_t first_block,
+                             std::uint64_t blocks, std::uint64_t most);
 
 }  // namespace instep::reduce

@@ -14,7 +14,8 @@
 namespace instep::reduce {
 namespace {
 
-// Elements that pass through the stack machine at once: a handful of such rows stays in the L1 cache.
+// Elements that pass through the stack machine at once: a handful of such rows stays in the L1
+// cache.
 constexpr std::size_t kRow = 1024;
 
 float one_nan(float value) {
@@ -30,8 +31,8 @@ void finish_sum(float* __restrict to, const float* __restrict a, const float* __
   for (std::size_t i = 0; i < count; ++i) to[i] = one_nan((a[i] + b[i]) * factor);
 }
 
-// As finish_sum (or finish, without b), written around the cache: the next reader is another core, and
-// a plain store would first read the line that it overwrites.
+// As finish_sum (or finish, without b), written around the cache: the next reader is another core,
+// and a plain store would first read the line that it overwrites.
 template <bool kTwo>
 void finish_streamed(float* __restrict to, const float* __restrict a, const float* __restrict b,
                      float factor, std::size_t count) {

@@ -1,5 +1,6 @@
 // The arithmetic of a combine, over plain floats. Each function's result is a pure function of its
-// inputs: no fused multiply-add, no reassociation, one order of a sum whatever the machine's vectors.
+// inputs: no fused multiply-add, no reassociation, one order of a sum whatever the machine's
+// vectors.
 #pragma once
 
 #include <cstddef>
@@ -27,9 +28,9 @@ class Combiner {
  public:
   Combiner(std::uint32_t shards, const std::vector<Node>& nodes);
 
-  // to[i] = (sum over the tree of parts[node][i]) * factor, NaNs made the one quiet NaN (which operand's
-  // payload survives an addition would depend on who added). A null part is absent: x + absent is x.
-  // All absent gives zeros. `stream` writes around the cache: `to` on 32 bytes.
+  // to[i] = (sum over the tree of parts[node][i]) * factor, NaNs made the one quiet NaN (which
+  // operand's payload survives an addition would depend on who added). A null part is absent: x +
+  // absent is x. All absent gives zeros. `stream` writes around the cache: `to` on 32 bytes.
   void run(const float* const* parts, float* to, std::size_t count, float factor, bool stream);
 
  private:

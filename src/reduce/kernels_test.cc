@@ -24,7 +24,8 @@ TEST(Kernels, SumOfSquaresIsNearTheExactOne) {
     const std::vector<float> values = noise(count, count);
     long double exact = 0;
     for (const float value : values) exact += static_cast<long double>(value) * value;
-    EXPECT_NEAR(sum_of_squares(values.data(), count), static_cast<double>(exact), 1e-12 * (1 + count));
+    EXPECT_NEAR(sum_of_squares(values.data(), count), static_cast<double>(exact),
+                1e-12 * (1 + count));
   }
 }
 
@@ -60,7 +61,8 @@ TEST(Combiner, AbsentPartsAreLeftOut) {
   const std::vector<float> d = noise(3, count);
   const std::vector<Node> leaves = {{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}, {7, 1}};
   Combiner combiner(8, leaves);
-  const float* parts[] = {nullptr, nullptr, b.data(), c.data(), d.data(), b.data(), nullptr, c.data()};
+  const float* parts[] = {nullptr,  nullptr,  b.data(), c.data(),
+                          d.data(), b.data(), nullptr,  c.data()};
   std::vector<float> out(count);
   combiner.run(parts, out.data(), count, 1.0F, false);
   for (std::size_t i = 0; i < count; ++i) EXPECT_EQ(out[i], (b[i] + c[i]) + ((d[i] + b[i]) + c[i]));
@@ -69,8 +71,8 @@ TEST(Combiner, AbsentPartsAreLeftOut) {
   for (const float value : out) EXPECT_EQ(value, 0.0F);
 }
 
-// The fp32 sum of S terms is within (ceil(log2 S)) half-ulps of the magnitudes' sum (Higham, Accuracy
-// and Stability of Numerical Algorithms, section 4.2, pairwise summation).
+// The fp32 sum of S terms is within (ceil(log2 S)) half-ulps of the magnitudes' sum (Higham,
+// Accuracy and Stability of Numerical Algorithms, section 4.2, pairwise summation).
 TEST(Combiner, StaysWithinThePairwiseBoundOfTheExactSum) {
   for (const std::uint32_t shards : {2U, 5U, 8U, 12U}) {
     const std::size_t count = 2000;
@@ -101,15 +103,15 @@ TEST(Combiner, StaysWithinThePairwiseBoundOfTheExactSum) {
 TEST(FlatSpace, AlignsTensorsAndGroups) {
   FlatSpace space;
   space.begin_group();
-  EXPECT_EQ(space.add(10), (Run{0, 10}));
-  EXPECT_EQ(space.add(2000), (Run{16, 2000}));
+  EXPECT_EQ(space.add(10), (Range{0, 10}));
+  EXPECT_EQ(space.add(2000), (Range{16, 2000}));
   space.begin_group();
-  EXPECT_EQ(space.add(5), (Run{2048, 5}));
+  EXPECT_EQ(space.add(5), (Range{2048, 5}));
   space.finish();
   EXPECT_EQ(space.blocks(), 3U);
-  EXPECT_EQ(space.groups(), (std::vector<Run>{{0, 2048}, {2048, 1024}}));
-  const std::vector<Run> units = cut_units(space, 1, 2, 4096);
-  EXPECT_EQ(units, (std::vector<Run>{{1024, 1024}, {2048, 1024}}));
+  EXPECT_EQ(space.groups(), (std::vector<Range>{{0, 2048}, {2048, 1024}}));
+  const std::vector<Range> units = cut_units(space, 1, 2, 4096);
+  EXPECT_EQ(units, (std::vector<Range>{{1024, 1024}, {2048, 1024}}));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The canonical tree over shard numbers: the one order in which contributions are added. A node over
-// `count` shards splits at the largest power of two below `count`, so aligned ranges of shards are
-// subtrees whatever the number of shards (design, rule 14).
+// The canonical tree over shard numbers: the one order in which contributions are added. A node
+// over `count` shards splits at the largest power of two below `count`, so aligned ranges of shards
+// are subtrees whatever the number of shards (design, rule 14).
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ struct Node {
 // The number of shards in the left child of a node over `count` >= 2 shards.
 std::uint32_t left_count(std::uint32_t count);
 
-// The fewest canonical nodes of the tree over [0, shards) that cover exactly [first, first + count).
+// The fewest canonical nodes of the tree over [0, shards) that cover exactly [first, first +
+// count).
 std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::uint32_t count);
 
 // Whether `left` and `right` are the two children of one node of the tree over [0, shards).

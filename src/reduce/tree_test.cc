@@ -13,8 +13,8 @@ TEST(Tree, SplitsAtTheLargestPowerOfTwoBelow) {
   EXPECT_EQ(left_count(12), 8U);
 }
 
-// Every range of every small tree: the nodes are disjoint, canonical, cover the range, and no two of
-// them could be one.
+// Every range of every small tree: the nodes are disjoint, canonical, cover the range, and no two
+// of them could be one.
 TEST(Tree, MaximalNodesCoverExactlyAndAreMaximal) {
   for (std::uint32_t shards = 1; shards <= 20; ++shards) {
     for (std::uint32_t first = 0; first < shards; ++first) {
@@ -24,7 +24,9 @@ TEST(Tree, MaximalNodesCoverExactlyAndAreMaximal) {
         for (std::size_t i = 0; i < nodes.size(); ++i) {
           EXPECT_EQ(nodes[i].first, at);
           at += nodes[i].count;
-          if (i > 0) EXPECT_FALSE(are_siblings(shards, nodes[i - 1], nodes[i]));
+          if (i > 0) {
+            EXPECT_FALSE(are_siblings(shards, nodes[i - 1], nodes[i]));
+          }
         }
         EXPECT_EQ(at, first + count);
       }
@@ -32,8 +34,8 @@ TEST(Tree, MaximalNodesCoverExactlyAndAreMaximal) {
   }
 }
 
-// An agent adds shards as it computes them: pushing leaves and merging siblings ends with exactly the
-// nodes that it is expected to publish.
+// An agent adds shards as it computes them: pushing leaves and merging siblings ends with exactly
+// the nodes that it is expected to publish.
 TEST(Tree, MergingSiblingsOneByOneGivesTheMaximalNodes) {
   for (std::uint32_t shards = 1; shards <= 20; ++shards) {
     for (std::uint32_t first = 0; first < shards; ++first) {

@@ -14,7 +14,7 @@ using fabric::AgentWords;
 using member::AgentId;
 using reduce::kBlockElements;
 using reduce::Node;
-using reduce::Run;
+using reduce::Range;
 
 namespace {
 
@@ -56,10 +56,10 @@ Exchange::Exchange(Setup setup)
       owners_.push_back(agent);
     }
   }
-  for (const Run& unit : setup_.units) {
+  for (const Range& unit : setup_.units) {
     const auto touching =
         std::partition_point(setup_.tensors.begin(), setup_.tensors.end(),
-                             [&unit](const Run& tensor) { return tensor.end() <= unit.begin; });
+                             [&unit](const Range& tensor) { return tensor.end() <= unit.begin; });
     unit_tensor_.push_back(static_cast<std::size_t>(touching - setup_.tensors.begin()));
   }
   order_.resize(setup_.units.size());
@@ -85,7 +85,8 @@ void Exchange::begin(const Posted& posted, const Judging& judging, Update* updat
   outcome_.rows.assign(rows.size(), ShardRow());
   if (setup_.shuffle != 0) {
     Random random(mix(setup_.shuffle, posted.round, static_cast<std::uint64_t>(setup_.me)));
-    for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random.below(i)]);
+    for (std::size_t i = order_.size(); i > 1; --i)
+      std::swap(order_[i - 1], order_[random.below(i)]);
   }
 }
 
@@ -254,7 +255,8 @@ Status Exchange::take_part(AgentId agent, const Part& part) {
   }
   for (const ShardRow& row : part.rows) {
     if (row.shard >= setup_.shards || setup_.view.shard_agent[row.shard] != agent) {
-      return Error{ErrorKind::kCorrupt, cat("it published shard ", row.shard, ", which is not its")};
+      return Error{ErrorKind::kCorrupt,
+                   cat("it published shard ", row.shard, ", which is not its")};
     }
     outcome_.rows[row.shard] = row;
   }
@@ -278,17 +280,18 @@ void Exchange::weigh() {
   if (outcome_.bad_shard || outcome_.samples == 0) void_ = true;
 }
 
-void Exchange::combine(const Run& unit, float* to) {
+void Exchange::combine(const Range& unit, float* to) {
   const std::size_t index = static_cast<std::size_t>(&unit - setup_.units.data());
   const std::size_t tensors = setup_.tensors.size();
   std::uint64_t at = unit.begin;
   for (std::size_t t = unit_tensor_[index]; at < unit.end(); ++t) {
     // Between tensors, and behind the last, lies padding: its gradient is zero for ever.
-    const std::uint64_t begin = t < tensors ? std::min(setup_.tensors[t].begin, unit.end()) : unit.end();
+    const std::uint64_t begin =
+        t < tensors ? std::min(setup_.tensors[t].begin, unit.end()) : unit.end();
     if (begin > at) std::fill(to + (at - unit.begin), to + (begin - unit.begin), 0.0F);
     at = std::max(at, begin);
     if (t >= tensors || at >= unit.end()) break;
-    const Run& tensor = setup_.tensors[t];
+    const Range& tensor = setup_.tensors[t];
     const std::uint64_t stop = std::min(tensor.end(), unit.end());
     for (std::size_t node = 0; node < nodes_.size(); ++node) {
       const float* source = sources_[node * tensors + t];
@@ -304,14 +307,14 @@ void Exchange::do_unit(std::size_t index) {
     update_->carry(index);
     return;
   }
-  const Run& unit = setup_.units[index];
+  const Range& unit = setup_.units[index];
   float* to = update_->target(index);
   combine(unit, to);
   outcome_.bytes_read += unit.count * sizeof(float) * (setup_.view.members.size() - 1);
   if (judging_.sums_wanted) {
     for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
-      judging_.block_sums[(unit.begin + at) / kBlockElements] = reduce::sum_of_squares(
-          to + at, std::min<std::uint64_t>(kBlockElements, unit.count - at));
+      judging_.block_sums[(unit.begin + at) / kBlockElements] =
+          reduce::sum_of_squares(to + at, std::min<std::uint64_t>(kBlockElements, unit.count - at));
     }
   }
   if (!judging_.before_apply) update_->apply(index, 1.0F);
@@ -327,8 +330,8 @@ void Exchange::judge() {
     return;
   }
   if (judging_.clip_norm > 0) {
-    verdict_ = static_cast<float>(
-        std::min(1.0, judging_.clip_norm / (outcome_.gradient_norm + 1e-6)));
+    verdict_ =
+        static_cast<float>(std::min(1.0, judging_.clip_norm / (outcome_.gradient_norm + 1e-6)));
   }
 }
 

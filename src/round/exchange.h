@@ -1,9 +1,10 @@
 // One round as a step machine over spans, words and waits: publish my part, wait for everybody's,
 // combine my slice, judge, apply, say that it is done, wait for everybody else's slice. The only
-// executor of every policy; policies differ in who owns what and in their Update (design, section 2).
+// executor of every policy; policies differ in who owns what and in their Update (design, section
+// 2).
 //
-// The machine never blocks: step() does one bounded piece of work or says on which word it waits, so a
-// simulator can stop, kill or wake a member between any two of its steps. Single-threaded.
+// The machine never blocks: step() does one bounded piece of work or says on which word it waits,
+// so a simulator can stop, kill or wake a member between any two of its steps. Single-threaded.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,9 @@ class Update {
 
 // Scalars of the round that depend on every slice, in block order.
 struct Judging {
-  bool sums_wanted = false;   // each block's sum of squares is written to `block_sums`
-  bool before_apply = false;  // and all owners wait for all of them before anybody applies
-  double clip_norm = 0;       // > 0: factor = min(1, clip_norm / (norm + 1e-6)), as torch's
+  bool sums_wanted = false;      // each block's sum of squares is written to `block_sums`
+  bool before_apply = false;     // and all owners wait for all of them before anybody applies
+  double clip_norm = 0;          // > 0: factor = min(1, clip_norm / (norm + 1e-6)), as torch's
   double* block_sums = nullptr;  // [blocks], shared; an owner writes its own
 };
 
@@ -49,11 +50,11 @@ struct Setup {
   member::AgentId me = 0;
   std::uint32_t shards = 0;
   std::uint32_t full_samples = 0;  // of a shard's full batch: the weight that counts as 1
-  std::vector<reduce::Run> tensors;
-  std::vector<reduce::Run> units;  // of my slices
+  std::vector<reduce::Range> tensors;
+  std::vector<reduce::Range> units;  // of my slices
   fabric::ControlPage* control = nullptr;
   std::vector<std::span<const std::byte>> arenas;  // [agent id]
-  std::uint64_t shuffle = 0;       // not 0: units in this seeded order instead of ascending
+  std::uint64_t shuffle = 0;  // not 0: units in this seeded order instead of ascending
 };
 
 // Mine, for one ticket. The mail lies at `mail_offset` of my arena and is written already.
@@ -64,23 +65,32 @@ struct Posted {
 };
 
 struct Outcome {
-  std::vector<ShardRow> rows;       // [shards], by shard number
+  std::vector<ShardRow> rows;  // [shards], by shard number
   Directive directive = Directive::kNone;
-  double loss = 0;                  // mean over the round's samples, in tree order
+  double loss = 0;  // mean over the round's samples, in tree order
   std::uint64_t samples = 0;
   std::optional<std::uint32_t> bad_shard;  // the first with a non-finite loss
-  bool bad_norm = false;            // the combined gradient's norm is not finite
-  double gradient_norm = 0;         // if sums_wanted, before clipping
+  bool bad_norm = false;                   // the combined gradient's norm is not finite
+  double gradient_norm = 0;                // if sums_wanted, before clipping
   bool applied = false;
-  std::uint64_t bytes_read = 0;     // by me, from peers' memory
+  std::uint64_t bytes_read = 0;  // by me, from peers' memory
 };
 
 class Exchange {
  public:
   explicit Exchange(Setup setup);
 
-  enum class Phase { kPublish, kAwaitParts, kCombine, kJudge, kAwaitJudged, kApply, kFinish,
-                     kAwaitFinished, kDone };
+  enum class Phase {
+    kPublish,
+    kAwaitParts,
+    kCombine,
+    kJudge,
+    kAwaitJudged,
+    kApply,
+    kFinish,
+    kAwaitFinished,
+    kDone
+  };
   enum class Step { kAgain, kWait, kDone, kFailed };
   struct Awaited {
     const std::atomic<std::uint32_t>* word = nullptr;
@@ -97,8 +107,8 @@ class Exchange {
   const Setup& setup() const { return setup_; }
   fabric::AgentWords& words(member::AgentId agent) const;
 
-  // Publishes the bytes of a gather (written as a Part) and hands over everybody's, by member order.
-  // The same words and the same machine; no slice is touched.
+  // Publishes the bytes of a gather (written as a Part) and hands over everybody's, by member
+  // order. The same words and the same machine; no slice is touched.
   void begin_gather(const Posted& posted);
   std::vector<std::span<const std::byte>> gathered() const;  // after kDone
 
@@ -108,28 +118,28 @@ class Exchange {
   Step take_parts();
   Status take_part(member::AgentId agent, const Part& part);
   void weigh();
-  void combine(const reduce::Run& unit, float* to);
+  void combine(const reduce::Range& unit, float* to);
   void do_unit(std::size_t unit);
   void judge();
   void say(std::atomic<std::uint32_t>& word);
 
   Setup setup_;
   std::vector<member::AgentId> owners_;
-  std::vector<reduce::Node> nodes_;            // of all contributors, in member order
-  std::vector<std::size_t> node_begin_;        // [members + 1] into nodes_
-  std::vector<std::size_t> unit_tensor_;       // first tensor that a unit touches
-  std::vector<std::size_t> order_;             // of units
+  std::vector<std::size_t> node_begin_;   // [members + 1] into nodes_
+  std::vector<reduce::Node> nodes_;       // of all contributors, in member order
+  std::vector<std::size_t> unit_tensor_;  // first tensor that a unit touches
+  std::vector<std::size_t> order_;        // of units
   reduce::Combiner combiner_;
-  std::vector<const float*> sources_;          // [nodes][tensors]
-  std::vector<const float*> row_;              // [nodes], scratch of combine()
+  std::vector<const float*> sources_;  // [nodes][tensors]
+  std::vector<const float*> row_;      // [nodes], scratch of combine()
 
   Posted posted_;
   Judging judging_;
   Update* update_ = nullptr;
   bool gather_ = false;
   Phase phase_ = Phase::kDone;
-  std::size_t at_ = 0;                         // unit or agent under way
-  float factor_ = 1;                           // of the combine: what makes the sum a mean
+  std::size_t at_ = 0;  // unit or agent under way
+  float factor_ = 1;    // of the combine: what makes the sum a mean
   float verdict_ = 1;
   bool void_ = false;
   Awaited awaited_;
@@ -138,8 +148,9 @@ class Exchange {
   std::vector<std::span<const std::byte>> gathered_;
 };
 
-// Runs the machine to its end, waiting on words. `alive` is asked between waits; an Error from it (the
-// coordinator is gone, somebody failed) ends the wait. Adds the time spent waiting to `waited_seconds`.
+// Runs the machine to its end, waiting on words. `alive` is asked between waits; an Error from it
+// (the coordinator is gone, somebody failed) ends the wait. Adds the time spent waiting to
+// `waited_seconds`.
 struct Runner {
   std::uint32_t spins = 4000;
   std::function<Status()> alive;

@@ -17,12 +17,13 @@ namespace {
 
 using member::AgentId;
 using reduce::Node;
-using reduce::Run;
+using reduce::Range;
 
 // Applies "next = old + factor * combined" into a space that all members share.
 class AddUpdate : public Update {
  public:
-  AddUpdate(const std::vector<Run>& units, float* combined, const float* old, float* next, bool streams)
+  AddUpdate(const std::vector<Range>& units, float* combined, const float* old, float* next,
+            bool streams)
       : units_(units), combined_(combined), old_(old), next_(next), streams_(streams) {}
   float* target(std::size_t unit) override { return combined_ + units_[unit].begin; }
   bool streams() const override { return streams_; }
@@ -36,7 +37,7 @@ class AddUpdate : public Update {
   }
 
  private:
-  std::vector<Run> units_;
+  std::vector<Range> units_;
   float* combined_;
   const float* old_;
   float* next_;
@@ -67,7 +68,8 @@ float odd_value(Random& random) {
   const std::uint64_t kind = random.below(200);
   if (kind == 0) return std::numeric_limits<float>::infinity();
   if (kind == 1) return -std::numeric_limits<float>::infinity();
-  if (kind == 2) return std::bit_cast<float>(0x7fc00001U + static_cast<std::uint32_t>(random.below(99)));
+  if (kind == 2)
+    return std::bit_cast<float>(0x7fc00001U + static_cast<std::uint32_t>(random.below(99)));
   if (kind == 3) return -0.0F;
   return static_cast<float>(random.uniform() * 2 - 1);
 }
@@ -77,7 +79,8 @@ Case make_case(Random& random) {
   c.agents = 1 + static_cast<std::uint32_t>(random.below(8));
   c.shards = 1 + static_cast<std::uint32_t>(random.below(12));
   const bool special = random.below(4) == 0;
-  static constexpr std::uint64_t kLengths[] = {0, 1, 2, 15, 16, 17, 31, 333, 1023, 1024, 1025, 3001};
+  static constexpr std::uint64_t kLengths[] = {0,  1,   2,    15,   16,   17,
+                                               31, 333, 1023, 1024, 1025, 3001};
   const std::uint64_t tensors = random.below(4);
   for (std::uint64_t t = 0; t < tensors; ++t) {
     c.lengths.push_back(kLengths[random.below(random.below(4) == 0 ? std::size(kLengths) : 8)]);
@@ -87,7 +90,8 @@ Case make_case(Random& random) {
   c.streams = random.below(2) == 0;
   c.servers = random.below(3) == 0;
   for (std::uint32_t shard = 0; shard < c.shards; ++shard) {
-    const std::uint32_t samples = random.below(6) == 0 ? 1 + static_cast<std::uint32_t>(random.below(8)) : 8;
+    const std::uint32_t samples =
+        random.below(6) == 0 ? 1 + static_cast<std::uint32_t>(random.below(8)) : 8;
     c.rows.push_back({shard, samples, random.uniform()});
     auto& tensors_of = c.gradient.emplace_back();
     for (const std::uint64_t length : c.lengths) {
@@ -102,7 +106,8 @@ Case make_case(Random& random) {
 }
 
 // What a single machine would compute, element by element, by the definition.
-float oracle_element(const Case& c, const Node& node, std::size_t tensor, std::uint64_t i, bool& there) {
+float oracle_element(const Case& c, const Node& node, std::size_t tensor, std::uint64_t i,
+                     bool& there) {
   if (node.count == 1) {
     const auto& values = c.gradient[node.first][tensor];
     there = !values.empty();
@@ -138,7 +143,8 @@ std::vector<float> oracle(const Case& c, const reduce::FlatSpace& space) {
 
 class World {
  public:
-  World(const Case& c, std::uint64_t shuffle) : case_(c), control_(std::make_unique<fabric::ControlPage>()) {
+  World(const Case& c, std::uint64_t shuffle)
+      : case_(c), control_(std::make_unique<fabric::ControlPage>()) {
     if (!c.lengths.empty()) space_.begin_group();
     for (const std::uint64_t length : c.lengths) space_.add(length);
     space_.finish();
@@ -163,7 +169,8 @@ class World {
       const std::size_t pick = random.below(live.size());
       const Exchange::Step step = machines_[live[pick]]->step();
       if (step == Exchange::Step::kFailed) return false;
-      if (step == Exchange::Step::kDone) live.erase(live.begin() + static_cast<std::ptrdiff_t>(pick));
+      if (step == Exchange::Step::kDone)
+        live.erase(live.begin() + static_cast<std::ptrdiff_t>(pick));
     }
     return true;
   }
@@ -177,7 +184,6 @@ class World {
  private:
   // What an agent does before the exchange: its shards' gradients added up to canonical nodes.
   void publish(AgentId agent) {
-    auto& arena = arenas_.emplace_back(1 << 20);
     std::size_t top = 64;
     std::vector<ShardRow> rows;
     std::uint32_t first = 0;
@@ -188,6 +194,10 @@ class World {
       rows.push_back(case_.rows[shard]);
     }
     const std::vector<Node> nodes = reduce::maximal_nodes(case_.shards, first, count);
+    std::uint64_t need = 4096;
+    for (const std::uint64_t length : case_.lengths)
+      need += nodes.size() * (length + 32) * sizeof(float);
+    auto& arena = arenas_.emplace_back(need);
     std::vector<std::uint64_t> offsets;
     for (const Node& node : nodes) {
       for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
@@ -222,18 +232,19 @@ class World {
     setup.tensors = space_.tensors();
     for (const member::Slice& slice : view_.slices) {
       if (slice.owner != agent) continue;
-      for (const Run& unit : reduce::cut_units(space_, slice.first_block, slice.blocks, 2048)) {
+      for (const Range& unit : reduce::cut_units(space_, slice.first_block, slice.blocks, 2048)) {
         setup.units.push_back(unit);
       }
     }
     setup.control = control_.get();
     for (const auto& arena : arenas_) setup.arenas.emplace_back(arena);
     setup.shuffle = shuffle;
-    updates_.push_back(std::make_unique<AddUpdate>(setup.units, combined_.get(), old_.get(), next_.get(),
-                                                   case_.streams));
+    updates_.push_back(std::make_unique<AddUpdate>(setup.units, combined_.get(), old_.get(),
+                                                   next_.get(), case_.streams));
     machines_.push_back(std::make_unique<Exchange>(std::move(setup)));
     Judging judging{case_.judged, case_.judged, case_.clip, sums_.data()};
-    machines_.back()->begin(posted_[static_cast<std::size_t>(agent)], judging, updates_.back().get());
+    machines_.back()->begin(posted_[static_cast<std::size_t>(agent)], judging,
+                            updates_.back().get());
   }
 
   const Case& case_;
@@ -294,7 +305,8 @@ TEST(Exchange, ANonFiniteLossVoidsTheRoundAndNamesTheShard) {
     EXPECT_EQ(world.outcome(m).bad_shard, 2U);
     EXPECT_FALSE(world.outcome(m).applied);
   }
-  for (std::uint64_t i = 0; i < world.space().elements(); ++i) EXPECT_EQ(world.next()[i], world.old()[i]);
+  for (std::uint64_t i = 0; i < world.space().elements(); ++i)
+    EXPECT_EQ(world.next()[i], world.old()[i]);
 }
 
 TEST(Part, RejectsCountsBeyondTheMail) {

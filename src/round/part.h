@@ -1,7 +1,7 @@
-// What a member publishes for one ticket: the rows of the shards that it computed and where the partial
-// sums of its canonical nodes lie in its arena (a round), or plain bytes (a gather). It is written to the
-// member's mail, in its arena, before its `published` word says so, and is not touched again until
-// every member has published the next ticket but one.
+// What a member publishes for one ticket: the rows of the shards that it computed and where the
+// partial sums of its canonical nodes lie in its arena (a round), or plain bytes (a gather). It is
+// written to the member's mail, in its arena, before its `published` word says so, and is not
+// touched again until every member has published the next ticket but one.
 #pragma once
 
 #include <cstddef>

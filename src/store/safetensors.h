@@ -1,6 +1,6 @@
-// The safetensors format: u64 little-endian header length, a JSON header, raw little-endian tensors.
-// Torch-free. Reading trusts nothing: header at most 100 MB, offsets inside the file, no overlaps, no
-// holes, known dtypes, sizes that match shapes.
+// The safetensors format: u64 little-endian header length, a JSON header, raw little-endian
+// tensors. Torch-free. Reading trusts nothing: header at most 100 MB, offsets inside the file, no
+// overlaps, no holes, known dtypes, sizes that match shapes.
 #pragma once
 
 #include <cstddef>
@@ -18,9 +18,9 @@ namespace instep::store {
 
 struct TensorInfo {
   std::string name;
-  std::string dtype;                    // "F32", "I64", "U8", …
+  std::string dtype;  // "F32", "I64", "U8", …
   std::vector<std::int64_t> shape;
-  std::uint64_t offset = 0;             // from the beginning of the file
+  std::uint64_t offset = 0;  // from the beginning of the file
   std::uint64_t bytes = 0;
 };
 
