@@ -1,0 +1,119 @@
+#include "model/gradients.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "reduce/kernels.h"
+
+namespace instep::model {
+
+// What autograd calls once a backward() has finished a parameter's gradient.
+class Gradients::Hook : public torch::autograd::PostAccumulateGradHook {
+ public:
+  Hook(Gradients* owner, std::size_t parameter) : owner_(owner), parameter_(parameter) {}
+  void operator()(const torch::autograd::Variable& /*tensor*/) override {
+    owner_->take(parameter_);
+  }
+
+ private:
+  Gradients* owner_;
+  std::size_t parameter_;
+};
+
+Gradients::Gradients(std::vector<at::Tensor> parameters, const fabric::Arena& arena)
+    : arena_(arena), parameters_(std::move(parameters)) {
+  stacks_.resize(parameters_.size());
+  seen_.resize(parameters_.size());
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i], std::make_unique<Hook>(this, i));
+  }
+}
+
+Gradients::~Gradients() {
+  for (const at::Tensor& parameter : parameters_) {
+    torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+  }
+}
+
+void Gradients::assign(std::uint32_t shards, std::uint32_t first, std::uint32_t count) {
+  nodes_.clear();
+  merges_.clear();
+  for (std::uint32_t shard = first; shard < first + count; ++shard) {
+    nodes_.push_back({shard, 1});
+    merges_.push_back(0);
+    while (nodes_.size() > 1 &&
+           reduce::are_siblings(shards, nodes_[nodes_.size() - 2], nodes_.back())) {
+      nodes_[nodes_.size() - 2].count += nodes_.back().count;
+      nodes_.pop_back();
+      ++merges_.back();
+    }
+  }
+}
+
+void Gradients::begin_round() {
+  for (auto& stack : stacks_) stack.clear();
+  std::fill(seen_.begin(), seen_.end(), 0);
+  shard_ = 0;
+}
+
+void Gradients::begin_shard(float weight) {
+  ++shard_;
+  weight_ = weight;
+  for (const at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
+}
+
+void Gradients::take(std::size_t parameter) {
+  at::Tensor gradient = std::move(parameters_[parameter].mutable_grad());
+  parameters_[parameter].mutable_grad().reset();
+  TORCH_CHECK(gradient.scalar_type() == at::kFloat && gradient.layout() == at::kStrided,
+              "a gradient is ", gradient.toString(), "; instep combines dense float32 gradients");
+  // A gradient that autograd took over from elsewhere may be a view, or lie outside the arena.
+  if (!gradient.is_contiguous() || !arena_.contains(gradient.const_data_ptr())) {
+    at::Tensor copy = at::empty(gradient.sizes(), gradient.options());
+    copy.copy_(gradient);
+    gradient = std::move(copy);
+  }
+  if (weight_ != 1.0F) {
+    reduce::scale(gradient.mutable_data_ptr<float>(), weight_,
+                  static_cast<std::size_t>(gradient.numel()));
+  }
+  seen_[parameter] = shard_;
+  push(parameter, std::move(gradient));
+}
+
+void Gradients::push(std::size_t parameter, at::Tensor gradient) {
+  auto& stack = stacks_[parameter];
+  stack.push_back(std::move(gradient));
+  for (std::uint32_t merge = 0; merge < merges_[shard_ - 1]; ++merge) {
+    const at::Tensor right = std::move(stack.back());
+    stack.pop_back();
+    at::Tensor& left = stack.back();
+    if (!left.defined()) {
+      left = right;
+    } else if (right.defined()) {
+      auto* sum = left.mutable_data_ptr<float>();
+      reduce::add(sum, sum, right.const_data_ptr<float>(), static_cast<std::size_t>(left.numel()));
+    }
+  }
+}
+
+void Gradients::end_shard() {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (seen_[i] != shard_) push(i, at::Tensor());
+  }
+}
+
+const std::vector<std::uint64_t>& Gradients::offsets() {
+  constexpr std::uint64_t kAbsent = ~0ULL;
+  offsets_.clear();
+  for (std::size_t node = 0; node < nodes_.size(); ++node) {
+    for (const auto& stack : stacks_) {
+      const at::Tensor& gradient = stack[node];
+      offsets_.push_back(gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : kAbsent);
+    }
+  }
+  return offsets_;
+}
+
+}  // namespace instep::model

@@ -1,0 +1,55 @@
+// An agent's gradients of one round: those of its shards, added up to the canonical tree's nodes
+// the moment autograd has made them, while they are in cache. At most log2(shards) + 1 sets are
+// alive.
+//
+// Threads: backward() runs in the caller's thread on the CPU, and so do the hooks.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "fabric/arena.h"
+#include "reduce/tree.h"
+
+namespace instep::model {
+
+class Gradients {
+ public:
+  // Registers a hook on each parameter; the object must outlive their last backward().
+  Gradients(std::vector<at::Tensor> parameters, const fabric::Arena& arena);
+  ~Gradients();
+  Gradients(const Gradients&) = delete;
+  Gradients& operator=(const Gradients&) = delete;
+
+  // For the shards [first, first + count) of `shards`, from the next round on.
+  void assign(std::uint32_t shards, std::uint32_t first, std::uint32_t count);
+
+  void begin_round();
+  // The next shard, ascending. `weight` is its samples by those of a full shard.
+  void begin_shard(float weight);
+  void end_shard();  // after its backward(), or without one for a shard that has no samples
+
+  const std::vector<reduce::Node>& nodes() const { return nodes_; }
+  // After the last shard: [nodes][parameters] arena offsets, round::kAbsent's value for none.
+  const std::vector<std::uint64_t>& offsets();
+
+ private:
+  class Hook;
+  void take(std::size_t parameter);
+  void push(std::size_t parameter, at::Tensor gradient);
+
+  const fabric::Arena& arena_;
+  std::vector<at::Tensor> parameters_;
+  std::vector<std::vector<at::Tensor>> stacks_;  // [parameter]
+  std::vector<std::uint32_t> seen_;              // [parameter] shard index + 1 that came last
+  std::vector<std::uint32_t> merges_;  // [shard index] siblings that are complete after it
+  std::vector<reduce::Node> nodes_;
+  std::vector<std::uint64_t> offsets_;
+  std::uint32_t shard_ = 0;  // index + 1 of the shard under way
+  float weight_ = 1;
+};
+
+}  // namespace instep::model

@@ -1,0 +1,131 @@
+#include "sync/owner_update.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_fused_adam.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstring>
+
+#include "reduce/kernels.h"
+
+namespace instep::sync {
+
+using reduce::kBlockElements;
+using reduce::Range;
+
+// Views of the shared state by unit, made once: making them anew costs more than a small unit's
+// update.
+struct FusedUpdate::Tensors {
+  struct Unit {
+    at::Tensor parameters[2], combined, scratch;
+    std::vector<at::Tensor> moment[2];
+  };
+  std::vector<Unit> units;
+  at::Tensor scratch;  // the combined gradient of the unit under way
+  std::vector<at::Tensor> step;
+};
+
+FusedUpdate::FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space,
+                         std::vector<Range> units, Rule rule)
+    : memory_(memory),
+      units_(std::move(units)),
+      rule_(rule),
+      tensors_(std::make_unique<Tensors>()) {
+  const c10::InferenceMode guard;
+  std::uint64_t most = 0;
+  for (const Range& unit : units_) most = std::max(most, unit.count);
+  tensors_->scratch = at::zeros({static_cast<std::int64_t>(most)}, at::kFloat);
+  tensors_->step = {at::scalar_tensor(0, at::kFloat)};
+  const auto view = [](float* at, const Range& unit) {
+    return at::from_blob(at + unit.begin, {static_cast<std::int64_t>(unit.count)}, at::kFloat);
+  };
+  for (const Range& unit : units_) {
+    Tensors::Unit& made = tensors_->units.emplace_back();
+    made.parameters[0] = view(memory_.parameters(0), unit);
+    made.parameters[1] = view(memory_.parameters(1), unit);
+    made.combined = view(memory_.combined(), unit);
+    made.scratch = tensors_->scratch.narrow(0, 0, static_cast<std::int64_t>(unit.count));
+    for (int index = 0; index < memory_.moments(); ++index) {
+      made.moment[index] = {view(memory_.moment(index), unit)};
+    }
+    std::size_t group = 0;
+    while (space.groups()[group].end() <= unit.begin) ++group;
+    group_.push_back(group);
+  }
+}
+
+FusedUpdate::~FusedUpdate() = default;
+
+void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
+                          const std::vector<GroupSettings>& settings, bool keep_combined,
+                          bool want_change) {
+  round_ = round;
+  steps_ = steps;
+  settings_ = settings;
+  keep_combined_ = keep_combined;
+  want_change_ = want_change;
+  *tensors_->step[0].mutable_data_ptr<float>() = static_cast<float>(steps + 1);
+}
+
+float* FusedUpdate::target(std::size_t unit) {
+  return keep_combined_ ? memory_.combined() + units_[unit].begin
+                        : tensors_->scratch.mutable_data_ptr<float>();
+}
+
+void FusedUpdate::apply(std::size_t index, float factor) {
+  const c10::InferenceMode guard;
+  const Range& unit = units_[index];
+  const GroupSettings& group = settings_[group_[index]];
+  Tensors::Unit& tensors = tensors_->units[index];
+  float* gradient_at = target(index);
+  if (factor != 1.0F) reduce::scale(gradient_at, factor, unit.count);
+
+  const float* current = memory_.parameters(round_) + unit.begin;
+  float* next = memory_.parameters(round_ + 1) + unit.begin;
+  std::memcpy(next, current, unit.count * sizeof(float));
+  const at::TensorList parameters(&tensors.parameters[(round_ + 1) & 1], 1);
+  const at::TensorList gradient(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);
+  switch (rule_) {
+    case Rule::kSgd: {
+      const at::TensorList momentum =
+          group.momentum != 0 ? at::TensorList(tensors.moment[0]) : at::TensorList();
+      at::_fused_sgd_(parameters, gradient, momentum, group.weight_decay, group.momentum, group.lr,
+                      group.dampening, group.nesterov, false, steps_ == 0);
+      break;
+    }
+    case Rule::kAdam:
+      at::_fused_adam_(parameters, gradient, tensors.moment[0], tensors.moment[1], {},
+                       tensors_->step, group.lr, group.beta1, group.beta2, group.weight_decay,
+                       group.eps, false, false);
+      break;
+    case Rule::kAdamW:
+      at::_fused_adamw_(parameters, gradient, tensors.moment[0], tensors.moment[1], {},
+                        tensors_->step, group.lr, group.beta1, group.beta2, group.weight_decay,
+                        group.eps, false, false);
+      break;
+    case Rule::kReplica:
+      INSTEP_CHECK(false, "owners know the rule that they apply");
+  }
+  if (!want_change_) return;
+  for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
+    memory_.change_sums()[(unit.begin + at) / kBlockElements] =
+        reduce::sum_of_squared_differences(next + at, current + at, kBlockElements);
+  }
+}
+
+void FusedUpdate::carry(std::size_t index) {
+  const Range& unit = units_[index];
+  std::memcpy(memory_.parameters(round_ + 1) + unit.begin, memory_.parameters(round_) + unit.begin,
+              unit.count * sizeof(float));
+}
+
+void GradientUpdate::apply(std::size_t index, float factor) {
+  if (factor != 1.0F) reduce::scale(target(index), factor, units_[index].count);
+}
+
+}  // namespace instep::sync

@@ -1,0 +1,74 @@
+#include "sync/state_memory.h"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#include "base/machine.h"
+#include "base/text.h"
+#include "reduce/flat.h"
+
+namespace instep::sync {
+namespace {
+
+constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kBlockBytes = reduce::kBlockElements * sizeof(float);
+static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
+
+}  // namespace
+
+Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int moments) {
+  StateMemory memory;
+  memory.blocks_ = blocks;
+  memory.moments_ = moments;
+  INSTEP_ASSIGN_OR_RETURN(memory.mapping_, fabric::Mapping::map(file, true));
+  const auto regions = static_cast<std::uint64_t>(3 + moments);
+  const std::uint64_t bytes = 2 * memory.sums_bytes() + regions * blocks * kBlockBytes;
+  // Parameters twice, moments, and a gradient for this agent at least; the rest depends on the
+  // batch.
+  const std::uint64_t needed = (2 + static_cast<std::uint64_t>(moments) + 1) * blocks * kBlockBytes;
+  const std::uint64_t free = available_memory();
+  if (bytes > memory.mapping_.size() || needed > free) {
+    return Error{
+        ErrorKind::kNoMemory,
+        cat("too little memory: the model needs at least ", human_bytes(double(needed)),
+            " for parameters, optimizer state and one gradient, and ", human_bytes(double(free)),
+            " can be had; use a smaller model or machine with more")};
+  }
+  return memory;
+}
+
+std::uint64_t StateMemory::sums_bytes() const {
+  return (blocks_ * sizeof(double) + kPage - 1) / kPage * kPage;
+}
+
+double* StateMemory::sums(std::uint64_t index) const {
+  return reinterpret_cast<double*>(mapping_.data() + index * sums_bytes());
+}
+
+float* StateMemory::region(std::uint64_t index) const {
+  return reinterpret_cast<float*>(mapping_.data() + 2 * sums_bytes() +
+                                  index * blocks_ * kBlockBytes);
+}
+
+Status StateMemory::own(const std::vector<member::Slice>& slices, member::AgentId me) {
+  const auto protect = [](const float* at, std::uint64_t blocks, int protection) -> Status {
+    if (blocks == 0) return {};
+    if (::mprotect(const_cast<float*>(at), blocks * kBlockBytes, protection) != 0) {
+      return os_error("protect", "shared memory", errno);
+    }
+    return {};
+  };
+  INSTEP_RETURN_IF_ERROR(
+      protect(region(0), static_cast<std::uint64_t>(3 + moments_) * blocks_, PROT_READ));
+  for (const member::Slice& slice : slices) {
+    if (slice.owner != me) continue;
+    for (std::uint64_t index = 0; index < static_cast<std::uint64_t>(3 + moments_); ++index) {
+      INSTEP_RETURN_IF_ERROR(protect(region(index) + slice.first_block * reduce::kBlockElements,
+                                     slice.blocks, PROT_READ | PROT_WRITE));
+    }
+  }
+  return {};
+}
+
+}  // namespace instep::sync

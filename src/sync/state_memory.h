@@ -1,0 +1,44 @@
+// The state of a job in the host's shared file: parameters in two buffers (a round reads one and
+// writes the other), the combined gradient where somebody needs it, and the optimizer's moments. It
+// outlives any process, since the launcher keeps the descriptor. Only a slice's owner can write it:
+// the rest is mapped read-only (design, section 3 rules 1 and 2).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "fabric/host_memory.h"
+#include "member/view.h"
+
+namespace instep::sync {
+
+class StateMemory {
+ public:
+  // `blocks` of the flat space, `moments` regions of its size. Refuses what the machine cannot
+  // hold, saying how much is needed.
+  static Result<StateMemory> map(const Fd& file, std::uint64_t blocks, int moments);
+
+  float* parameters(std::uint64_t round) const { return region(round & 1); }
+  float* combined() const { return region(2); }
+  float* moment(int index) const { return region(3 + static_cast<std::uint64_t>(index)); }
+  int moments() const { return moments_; }
+  std::uint64_t blocks() const { return blocks_; }
+  // Scalars by block, [blocks] doubles each, one writer a word: squared gradient, squared change.
+  double* gradient_sums() const { return sums(0); }
+  double* change_sums() const { return sums(1); }
+
+  // Makes exactly these slices writable for this process.
+  Status own(const std::vector<member::Slice>& slices, member::AgentId me);
+
+ private:
+  float* region(std::uint64_t index) const;
+  double* sums(std::uint64_t index) const;
+  std::uint64_t sums_bytes() const;
+
+  fabric::Mapping mapping_;
+  std::uint64_t blocks_ = 0;
+  int moments_ = 0;
+};
+
+}  // namespace instep::sync
