@@ -1,5 +1,5 @@
-// Checkpoints: a folder RUN/checkpoints/round-NNNNNNNNNN with safetensors files and manifest.json. The
-// manifest is renamed into place last, after everything it names is on disk, so a folder with a
+// Checkpoints: a folder RUN/checkpoints/round-NNNNNNNNNN with safetensors files and manifest.json.
+// The manifest is renamed into place last, after everything it names is on disk, so a folder with a
 // manifest is whole; what a crash leaves behind has none and is ignored and cleaned. The manifest
 // holds SHA-256 and size of each file, so a flipped bit is found before it is used.
 #pragma once
@@ -21,8 +21,8 @@ inline constexpr std::int64_t kCheckpointFormat = 1;
 
 struct Manifest {
   std::int64_t format = kCheckpointFormat;
-  std::uint64_t round = 0;              // rounds done
-  double data_epoch = 0;                // epochs of data done
+  std::uint64_t round = 0;  // rounds done
+  double data_epoch = 0;    // epochs of data done
   std::string job_json, job_hash, model;
   std::string parameters_sha256, state_sha256;
   std::map<std::string, double> metrics;  // newest of the run, e.g. {"validation_loss": …}
@@ -35,7 +35,8 @@ struct Manifest {
 std::string to_json(const Manifest& manifest);
 Result<Manifest> manifest_from_json(std::string_view text, const std::filesystem::path& where);
 
-// One file of a checkpoint under way. Several processes may open the same one and write their parts.
+// One file of a checkpoint under way. Several processes may open the same one and write their
+// parts.
 class CheckpointFile {
  public:
   // Creates it (and its folder) if need be; sizes it, so that a full disk shows at once.
@@ -59,11 +60,12 @@ Status commit(const std::filesystem::path& folder, Manifest manifest,
 struct Found {
   std::filesystem::path folder;
   Manifest manifest;
-  std::vector<std::string> warnings;    // "round-0000000120 is damaged (…); using round-…0100"
+  std::vector<std::string> warnings;  // "round-0000000120 is damaged (…); using round-…0100"
 };
 // Reads and verifies one checkpoint folder (or a run directory's newest whole one).
 Result<Found> open_checkpoint(const std::filesystem::path& path);
-// The newest whole checkpoint of a run; damaged ones are passed over with a warning. kNotFound if none.
+// The newest whole checkpoint of a run; damaged ones are passed over with a warning. kNotFound if
+// none.
 Result<Found> newest_checkpoint(const std::filesystem::path& run_dir);
 
 // Removes folders without a manifest, and whole ones beyond the newest `keep_last` and the best
