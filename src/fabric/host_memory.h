@@ -24,6 +24,8 @@ namespace instep::fabric {
 inline constexpr std::uint32_t kMaxSlots = 64;
 inline constexpr std::uint64_t kHostMagic = 0x31706574736e69ULL;  // "instep1"
 
+inline constexpr std::uint32_t kSaveFailed = 1U << 31;
+
 // What an agent is doing, for people; never for decisions.
 enum class AgentState : std::uint32_t { kAbsent, kStarting, kReady, kTraining, kEvaluating, kDone };
 
@@ -45,6 +47,9 @@ struct AgentWords {
   alignas(64) std::atomic<std::uint32_t> judged;  // my slice's scalars of it can be read (verdict)
   alignas(64) std::atomic<std::uint32_t> finished;  // my slice's result of it can be read
   alignas(64) std::atomic<std::uint32_t> waiting;   // not 0: I may sleep on somebody's word
+  // Checkpoints: the number of the newest one whose parts I have written and synced; kSaveFailed is
+  // added where that went wrong. Written by my saving thread.
+  alignas(64) std::atomic<std::uint32_t> saved;
   // Where the part of a ticket lies in my arena, by the ticket's lowest bit.
   alignas(64) std::atomic<std::uint64_t> mail_offset[2];
   std::atomic<std::uint64_t> mail_bytes[2];

@@ -4,11 +4,9 @@
 #include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
 
-#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
-#include "base/hash.h"
 #include "base/text.h"
 
 namespace instep::model {
@@ -84,23 +82,6 @@ void Binding::copy_to(float* flat) const {
     const at::Tensor values = parameters[i].tensor.detach().contiguous();
     std::memcpy(flat + space.tensors()[i].begin, values.const_data_ptr<float>(), values.nbytes());
   }
-}
-
-std::string digest(std::vector<NamedTensor> tensors) {
-  std::sort(tensors.begin(), tensors.end(),
-            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
-  Sha256 hash;
-  for (const NamedTensor& item : tensors) {
-    const at::Tensor values = item.tensor.detach().contiguous();
-    hash.update_u64(item.name.size());
-    hash.update(item.name);
-    hash.update(c10::toString(values.scalar_type()));
-    hash.update_u64(static_cast<std::uint64_t>(values.dim()));
-    for (const std::int64_t size : values.sizes())
-      hash.update_u64(static_cast<std::uint64_t>(size));
-    hash.update({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
-  }
-  return hash.hex();
 }
 
 }  // namespace instep::model

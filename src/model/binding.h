@@ -40,7 +40,4 @@ struct Binding {
 // two groups, one of the optimizer's that the module does not have, nothing to train.
 Result<Binding> bind(torch::nn::Module& module, torch::optim::Optimizer& optimizer);
 
-// The digest of values in name order: "parameters_sha256" of the report.
-std::string digest(std::vector<NamedTensor> tensors);
-
 }  // namespace instep::model

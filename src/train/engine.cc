@@ -1,0 +1,409 @@
+#include "train/engine.h"
+
+#include <ATen/Context.h>
+#include <ATen/ops/from_blob.h>
+#include <torch/csrc/autograd/generated/variable_factories.h>
+#include <torch/optim/optimizer.h>
+#include <torch/utils.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/hash.h"
+#include "base/machine.h"
+#include "base/random.h"
+#include "base/text.h"
+
+namespace instep::train {
+
+using reduce::kBlockElements;
+using reduce::Range;
+
+namespace {
+
+store::TensorBytes as_bytes(const std::string& name, const at::Tensor& tensor) {
+  static const std::map<at::ScalarType, std::string> kNames = {
+      {at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kHalf, "F16"},  {at::kBFloat16, "BF16"},
+      {at::kLong, "I64"},  {at::kInt, "I32"},    {at::kShort, "I16"}, {at::kChar, "I8"},
+      {at::kByte, "U8"},   {at::kBool, "BOOL"}};
+  const auto dtype = kNames.find(tensor.scalar_type());
+  return {name,
+          dtype == kNames.end() ? "?" : dtype->second,
+          tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+}
+
+// The bytes of a checkpoint's tensor, which must have this parameter's type and shape.
+Result<std::span<const std::byte>> find_like(const store::SafetensorsFile& file,
+                                             const std::string& name, const at::Tensor& like,
+                                             const std::filesystem::path& where) {
+  const store::TensorInfo* info = file.find(name);
+  const store::TensorBytes due = as_bytes(name, like);
+  if (info == nullptr || info->dtype != due.dtype || info->shape != due.shape) {
+    const std::string found = info == nullptr
+                                  ? "nothing of that name"
+                                  : cat(info->dtype, " of ", at::IntArrayRef(info->shape));
+    return Error{ErrorKind::kMismatch,
+                 cat(where.string(), " is of another model: ", name, " should be ", due.dtype,
+                     " of ", like.sizes(), " and it has ", found)};
+  }
+  return file.bytes(*info);
+}
+
+Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
+                 const std::filesystem::path& where) {
+  for (const model::NamedTensor& item : tensors) {
+    at::Tensor values = item.tensor.detach();
+    INSTEP_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
+                            find_like(file, item.name, values, where));
+    std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
+  }
+  return {};
+}
+
+Status check_model(const model::Binding& binding, const job::Job& job, sync::Rule rule) {
+  for (const auto* list : {&binding.parameters, &binding.frozen, &binding.buffers}) {
+    for (const model::NamedTensor& item : *list) {
+      if (as_bytes(item.name, item.tensor).dtype == "?") {
+        return invalid(cat(item.name, " is ", item.tensor.toString(),
+                           ", which a safetensors checkpoint cannot hold"));
+      }
+    }
+  }
+  if (rule == sync::Rule::kReplica && job.policy.kind == job::PolicyKind::kSharded) {
+    return invalid(
+        "policy.kind = \"sharded\" shards the state of SGD, Adam and AdamW, and the program shares "
+        "another optimizer; use policy.kind = \"all-reduce\"");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string moment_name(sync::Rule rule, int index) {
+  if (rule == sync::Rule::kSgd) return "momentum_buffer";
+  return index == 0 ? "exp_avg" : "exp_avg_sq";
+}
+
+Engine::~Engine() = default;
+
+bool Engine::lead() const { return view_.members.front() == session_.me(); }
+
+bool Engine::spare() const {
+  return std::find(view_.members.begin(), view_.members.end(), session_.me()) ==
+         view_.members.end();
+}
+
+Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& job,
+                                              torch::nn::Module& module,
+                                              torch::optim::Optimizer& optimizer,
+                                              const std::optional<store::Found>& resumed) {
+  std::unique_ptr<Engine> engine(new Engine(session, job));
+  engine->optimizer_ = &optimizer;
+  INSTEP_ASSIGN_OR_RETURN(engine->binding_, model::bind(module, optimizer));
+  engine->rule_ = sync::rule_of(optimizer);
+  INSTEP_RETURN_IF_ERROR(check_model(engine->binding_, job, engine->rule_));
+  for (auto& group : optimizer.param_groups()) engine->base_lr_.push_back(group.options().get_lr());
+  if (resumed) {
+    INSTEP_RETURN_IF_ERROR(engine->restore(*resumed));
+  } else if (!job.model.init.empty()) {
+    INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(job.model.init));
+    INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.parameters, file, job.model.init));
+    INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.frozen, file, job.model.init));
+    INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.buffers, file, job.model.init));
+  }
+  const int moments = sync::moments(engine->rule_, sync::read_settings(optimizer, engine->rule_));
+  const std::uint64_t blocks = engine->binding_.space.blocks();
+  INSTEP_ASSIGN_OR_RETURN(engine->memory_,
+                          sync::StateMemory::map(session.state_file(), blocks, moments));
+
+  wire::Ready ready;
+  ready.job_json = job::to_json(job);
+  ready.job_hash = job::hash(job);
+  ready.shards = static_cast<std::uint32_t>(job.shards);
+  ready.blocks = blocks;
+  const bool servers = job.policy.kind == job::PolicyKind::kParameterServer;
+  ready.owners = servers ? "servers" : "all";
+  ready.servers = static_cast<std::uint32_t>(job.policy.servers);
+  ready.first_round = engine->round_;
+  std::uint64_t fast = 0;
+  for (const store::TensorBytes& tensor : engine->parameters()) {
+    fast = xxh3(tensor.bytes, mix(fast, xxh3(std::as_bytes(std::span(tensor.name)))));
+  }
+  ready.state_hash =
+      cat(std::hex, fast, std::dec, " at round ", engine->round_, ", update ", engine->updates_);
+  INSTEP_ASSIGN_OR_RETURN(const member::View view, session.ready(ready));
+  INSTEP_RETURN_IF_ERROR(engine->take_up(view));
+  if (engine->spare()) return engine;
+
+  if (!engine->replicas_step()) {
+    // Every owner writes its slices of the initial state; then all hold it once.
+    std::vector<float> flat(engine->binding_.space.elements());
+    engine->binding_.copy_to(flat.data());
+    for (const Range& range : engine->my_ranges_) {
+      std::memcpy(engine->memory_->parameters(engine->round_) + range.begin,
+                  flat.data() + range.begin, range.count * sizeof(float));
+    }
+    if (resumed) INSTEP_RETURN_IF_ERROR(engine->restore_moments(*resumed));
+  }
+  INSTEP_ASSIGN_OR_RETURN(const auto all_ready, engine->gather({}));
+  (void)all_ready;
+  engine->point_at_parameters();
+  return engine;
+}
+
+Status Engine::restore(const store::Found& found) {
+  const auto weights = found.folder / "model.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.parameters, file, weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.frozen, file, weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.buffers, file, weights));
+  const auto state = found.folder / "state.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto held, store::SafetensorsFile::open(state));
+  if (replicas_step()) {
+    return Error{ErrorKind::kMismatch,
+                 cat(found.folder.string(),
+                     " cannot be resumed with this optimizer, whose state instep does not save; "
+                     "start a new run from its weights with model.init")};
+  }
+  const auto updates = held.metadata().find("updates");
+  if (updates == held.metadata().end()) {
+    return Error{ErrorKind::kMismatch, cat(state.string(), " holds no training state to resume")};
+  }
+  round_ = found.manifest.round;
+  updates_ = std::strtoull(updates->second.c_str(), nullptr, 10);
+  return {};
+}
+
+Status Engine::restore_moments(const store::Found& found) {
+  const auto path = found.folder / "state.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));
+  for (int index = 0; index < memory_->moments(); ++index) {
+    for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
+      const model::NamedTensor& parameter = binding_.parameters[i];
+      INSTEP_ASSIGN_OR_RETURN(const auto bytes,
+                              find_like(file, cat(parameter.name, ".", moment_name(rule_, index)),
+                                        parameter.tensor, path));
+      const Range& place = binding_.space.tensors()[i];
+      for (const Range& mine : my_ranges_) {
+        const std::uint64_t begin = std::max(mine.begin, place.begin);
+        const std::uint64_t end = std::min(mine.end(), place.end());
+        if (begin >= end) continue;
+        std::memcpy(memory_->moment(index) + begin,
+                    bytes.data() + (begin - place.begin) * sizeof(float),
+                    (end - begin) * sizeof(float));
+      }
+    }
+  }
+  return {};
+}
+
+Status Engine::take_up(const member::View& view) {
+  view_ = view;
+  session_.words().status.shards.store(0);
+  if (spare()) return {};
+  INSTEP_RETURN_IF_ERROR(memory_->own(view.slices, session_.me()));
+  round::Setup setup;
+  setup.view = view;
+  setup.me = session_.me();
+  setup.shards = static_cast<std::uint32_t>(job_.shards);
+  setup.full_samples = static_cast<std::uint32_t>((job_.batch + job_.shards - 1) / job_.shards);
+  setup.tensors = binding_.space.tensors();
+  setup.control = session_.control();
+  setup.arenas = session_.arenas();
+  setup.shuffle = job_.shuffle_exchange;
+  for (const member::Slice& slice : view.slices) {
+    if (slice.owner != session_.me() || slice.blocks == 0) continue;
+    my_ranges_.push_back({slice.first_block * kBlockElements, slice.blocks * kBlockElements});
+    for (const Range& unit :
+         reduce::cut_units(binding_.space, slice.first_block, slice.blocks, sync::kUnitElements)) {
+      setup.units.push_back(unit);
+    }
+  }
+  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    if (view.shard_agent[shard] == session_.me()) my_shards_.push_back(shard);
+  }
+  session_.words().status.shards.store(static_cast<std::uint32_t>(my_shards_.size()));
+  if (replicas_step()) {
+    update_ = std::make_unique<sync::GradientUpdate>(*memory_, setup.units);
+  } else {
+    update_ = std::make_unique<sync::FusedUpdate>(*memory_, binding_.space, setup.units, rule_);
+  }
+  std::vector<at::Tensor> parameters;
+  for (const model::NamedTensor& item : binding_.parameters) parameters.push_back(item.tensor);
+  gradients_ = std::make_unique<model::Gradients>(std::move(parameters), session_.arena());
+  gradients_->assign(setup.shards, my_shards_.empty() ? 0 : my_shards_.front(),
+                     static_cast<std::uint32_t>(my_shards_.size()));
+  const bool crowded = view.members.size() * static_cast<std::size_t>(job_.threads) >
+                       static_cast<std::size_t>(std::thread::hardware_concurrency());
+  for (const model::NamedTensor& buffer : binding_.buffers) {
+    buffer_versions_.push_back(buffer.tensor._version());
+  }
+  runner_.spins = crowded ? 100 : 20000;
+  // Survivors of a dead coordinator finish their round, so that alone ends no wait.
+  runner_.alive = [] { return Status(); };
+  exchange_ = std::make_unique<round::Exchange>(std::move(setup));
+  return {};
+}
+
+std::uint64_t Engine::post(const round::Part& part) {
+  Mail& mail = mail_[ticket_ & 1];
+  const std::size_t bytes = round::part_bytes(part);
+  if (bytes > mail.capacity) {
+    session_.arena().give_back(mail.at);
+    mail.capacity = bytes + bytes / 2;
+    mail.at = static_cast<std::byte*>(session_.arena().take(mail.capacity));
+    INSTEP_CHECK(mail.at != nullptr, "an arena holds its mail");
+  }
+  round::write_part(part, mail.at);
+  return bytes;
+}
+
+Result<std::vector<round::ShardRow>> Engine::compute(const ShardWork& work) {
+  std::vector<round::ShardRow> rows;
+  const float full = static_cast<float>(exchange_->setup().full_samples);
+  gradients_->begin_round();
+  for (const std::uint32_t shard : my_shards_) {
+    const std::uint32_t samples = work.samples(shard);
+    round::ShardRow row{shard, samples, 0};
+    gradients_->begin_shard(static_cast<float>(samples) / full);
+    if (samples > 0) {
+      torch::manual_seed(mix(job_.seed, shard, round_));
+      const at::Tensor loss = work.loss(shard);
+      if (!loss.defined() || loss.numel() != 1 || !loss.requires_grad()) {
+        return invalid(
+            "the loss that the program returned is not a single number that depends on the "
+            "model's parameters; return e.g. torch::mse_loss(model->forward(batch.data), …)");
+      }
+      loss.backward();
+      row.loss = loss.item<double>();
+    }
+    gradients_->end_shard();
+    rows.push_back(row);
+  }
+  for (std::size_t i = 0; i < binding_.buffers.size(); ++i) {
+    const model::NamedTensor& buffer = binding_.buffers[i];
+    if (buffer.tensor._version() != buffer_versions_[i]) {
+      return invalid(
+          cat("buffer ", buffer.name,
+              " changes in training (running statistics, as of BatchNorm); this version "
+              "trains modules whose buffers stay as they are: use LayerNorm or GroupNorm"));
+    }
+  }
+  return rows;
+}
+
+Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
+                                         round::Directive directive) {
+  const auto& groups = optimizer_->param_groups();
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    optimizer_->param_groups()[i].options().set_lr(base_lr_[i] * factor);
+  }
+  INSTEP_ASSIGN_OR_RETURN(const std::vector<round::ShardRow> rows, compute(work));
+  ++ticket_;
+  const std::uint64_t bytes = post({round_,
+                                    lead() ? directive : round::Directive::kNone,
+                                    rows,
+                                    gradients_->nodes(),
+                                    gradients_->offsets(),
+                                    {}});
+  round::Judging judging;
+  judging.clip_norm = job_.optimizer.clip_norm;
+  judging.before_apply = judging.clip_norm > 0;
+  judging.sums_wanted = judging.before_apply || job_.stop.gradient_norm > 0;
+  judging.block_sums = memory_->gradient_sums();
+  const bool want_change = job_.stop.parameter_change > 0 && !replicas_step();
+  if (auto* fused = dynamic_cast<sync::FusedUpdate*>(update_.get())) {
+    fused->prepare(round_, updates_, sync::read_settings(*optimizer_, rule_), judging.before_apply,
+                   want_change);
+  }
+  const Mail& mail = mail_[ticket_ & 1];
+  exchange_->begin({ticket_, round_, session_.arena().offset(mail.at), bytes}, judging,
+                   update_.get());
+  INSTEP_RETURN_IF_ERROR(runner_.run(*exchange_));
+
+  const round::Outcome& outcome = exchange_->outcome();
+  const bool failed = outcome.bad_shard || (outcome.bad_norm && judging.before_apply);
+  if (failed && job_.on_nonfinite == job::OnNonfinite::kStop) return outcome;
+  if (outcome.applied) {
+    if (replicas_step()) step_replica();
+    if (want_change) {
+      parameter_change_ =
+          std::sqrt(reduce::tree_sum({memory_->change_sums(), binding_.space.blocks()}));
+    }
+    ++updates_;
+  }
+  ++round_;
+  point_at_parameters();
+  // Of my gradients the others read their slices, and I read mine of theirs; then parameters
+  // likewise.
+  std::uint64_t mine = 0;
+  for (const Range& range : my_ranges_) mine += range.count * sizeof(float);
+  const std::uint64_t whole = binding_.space.elements() * sizeof(float);
+  const std::uint64_t others = view_.members.size() - 1;
+  const std::uint64_t nodes = gradients_->nodes().size();
+  bytes_sent_ += (whole - mine) * nodes + mine * others;
+  bytes_received_ += outcome.bytes_read + (whole - mine);
+  return outcome;
+}
+
+void Engine::point_at_parameters() {
+  if (!replicas_step()) binding_.point_at(memory_->parameters(round_));
+}
+
+void Engine::step_replica() {
+  for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
+    const at::Tensor& parameter = binding_.parameters[i].tensor;
+    parameter.mutable_grad() =
+        at::from_blob(memory_->combined() + binding_.space.tensors()[i].begin, parameter.sizes(),
+                      at::kFloat)
+            .clone();
+  }
+  optimizer_->step();
+  for (const model::NamedTensor& item : binding_.parameters) item.tensor.mutable_grad().reset();
+}
+
+Result<std::vector<std::span<const std::byte>>> Engine::gather(std::span<const std::byte> mine) {
+  ++ticket_;
+  const std::uint64_t bytes = post({round_, round::Directive::kNone, {}, {}, {}, mine});
+  exchange_->begin_gather({ticket_, round_, session_.arena().offset(mail_[ticket_ & 1].at), bytes});
+  INSTEP_RETURN_IF_ERROR(runner_.run(*exchange_));
+  return exchange_->gathered();
+}
+
+std::vector<store::TensorBytes> Engine::parameters() const {
+  std::vector<store::TensorBytes> out;
+  for (const auto* list : {&binding_.parameters, &binding_.frozen, &binding_.buffers}) {
+    for (const model::NamedTensor& item : *list) out.push_back(as_bytes(item.name, item.tensor));
+  }
+  return out;
+}
+
+std::vector<store::TensorBytes> Engine::optimizer_state() const {
+  std::vector<store::TensorBytes> out;
+  if (replicas_step()) return out;
+  for (int index = 0; index < memory_->moments(); ++index) {
+    for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
+      const Range& place = binding_.space.tensors()[i];
+      store::TensorBytes tensor =
+          as_bytes(binding_.parameters[i].name, binding_.parameters[i].tensor);
+      tensor.name += cat(".", moment_name(rule_, index));
+      tensor.bytes = std::as_bytes(std::span(memory_->moment(index) + place.begin, place.count));
+      out.push_back(std::move(tensor));
+    }
+  }
+  return out;
+}
+
+bool Engine::parameters_finite() const {
+  for (const model::NamedTensor& item : binding_.parameters) {
+    const at::Tensor& tensor = item.tensor;
+    if (!std::isfinite(reduce::sum_of_squares(tensor.const_data_ptr<float>(),
+                                              static_cast<std::size_t>(tensor.numel())))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace instep::train
