@@ -1,5 +1,5 @@
-// A dataset: samples of one shape and their targets, in memory that may be shared by all agents of a
-// host. Torch-free. Sample numbers are global over the file, 0…size-1.
+// A dataset: samples of one shape and their targets, in memory that may be shared by all agents of
+// a host. Torch-free. Sample numbers are global over the file, 0…size-1.
 #pragma once
 
 #include <cstddef>
@@ -22,33 +22,39 @@ enum class Kind : std::uint32_t { kU8, kF32 };
 struct Table {
   std::uint64_t size = 0;
   Kind kind = Kind::kF32;
-  std::vector<std::int64_t> shape;              // of one sample, without the batch
-  const std::byte* values = nullptr;            // size * elements() of `kind`
-  const std::int32_t* classes = nullptr;        // size, or null for a regression
-  const float* targets = nullptr;               // size * target_width, or null for classes
+  std::vector<std::int64_t> shape;        // of one sample, without the batch
+  const std::byte* values = nullptr;      // size * elements() of `kind`
+  const std::int32_t* classes = nullptr;  // size, or null for a regression
+  const float* targets = nullptr;         // size * target_width, or null for classes
   std::int64_t target_width = 0;
   std::int64_t class_count = 0;
-  float scale = 1, shift = 0;                   // x = stored * scale + shift
+  float scale = 1, shift = 0;  // x = stored * scale + shift
   std::shared_ptr<const void> keep;
 
-  std::uint64_t elements() const;               // of one sample
+  std::uint64_t elements() const;  // of one sample
 };
 
 struct Dataset {
-  Table train, test;                            // test.size may be 0
+  Table train, test;  // test.size may be 0
 };
 
 // Loads what the job's [data] names. Each fault is one error with file and line or sample number:
 // missing, truncated, corrupt, label out of range, ragged CSV row, text where a number is due.
-// `loss` decides whether targets are classes (cross-entropy) or floats (mse, bce).
+// `loss` decides whether targets are classes (cross-entropy) or floats (mse, bce; labels become
+// floats). spec.scale and shift are taken as they are; spec.limit and test_limit keep the first
+// samples. Both tables have one class_count: spec.classes, or the largest label of both plus 1.
 Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
 
-// The IDX and CSV readers by themselves, for programs with their own loop.
+// The IDX and CSV readers by themselves, for programs with their own loop. Both read gzip too. IDX:
+// samples u8 (then scale is 1/255) or f32, targets u8 or i32 labels or f32 values. CSV:
+// comma-separated, quoted fields, LF or CRLF; spec gives header, target_column (a name of the
+// header, a number from 1, or empty for the last), classes, scale and shift.
 Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
 Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
 
 // One image of a dataset in an anonymous memory file, and back without a copy: the launcher decodes
-// once and every agent of the host maps it read-only. map_image() checks all bounds.
+// once and every agent of the host maps it read-only. The image is sealed where the system can;
+// map_image() checks all bounds and labels, and keeps no use of the descriptor.
 Result<Fd> make_image(const Dataset& dataset);
 Result<Dataset> map_image(const Fd& image);
 
