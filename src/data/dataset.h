@@ -40,15 +40,21 @@ struct Dataset {
 
 // Loads what the job's [data] names. Each fault is one error with file and line or sample number:
 // missing, truncated, corrupt, label out of range, ragged CSV row, text where a number is due.
-// `loss` decides whether targets are classes (cross-entropy) or floats (mse, bce).
+// `loss` decides whether targets are classes (cross-entropy) or floats (mse, bce; labels become
+// floats). spec.scale and shift are taken as they are; spec.limit and test_limit keep the first
+// samples. Both tables have one class_count: spec.classes, or the largest label of both plus 1.
 Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
 
-// The IDX and CSV readers by themselves, for programs with their own loop.
+// The IDX and CSV readers by themselves, for programs with their own loop. Both read gzip too. IDX:
+// samples u8 (then scale is 1/255) or f32, targets u8 or i32 labels or f32 values. CSV:
+// comma-separated, quoted fields, LF or CRLF; spec gives header, target_column (a name of the
+// header, a number from 1, or empty for the last), classes, scale and shift.
 Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
 Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
 
 // One image of a dataset in an anonymous memory file, and back without a copy: the launcher decodes
-// once and every agent of the host maps it read-only. map_image() checks all bounds.
+// once and every agent of the host maps it read-only. The image is sealed where the system can;
+// map_image() checks all bounds and labels, and keeps no use of the descriptor.
 Result<Fd> make_image(const Dataset& dataset);
 Result<Dataset> map_image(const Fd& image);
 

@@ -43,6 +43,7 @@ struct Data {
   // synthetic: seeded samples in class clusters (cross-entropy, bce) or a noisy linear map (mse).
   std::int64_t samples = 1000, test_samples_count = 200, features = 20;
   double noise = 1.0;
+  std::int64_t limit = 0, test_limit = 0;
 };
 
 struct Split {

@@ -2,17 +2,18 @@
 
 #include <ATen/Context.h>
 #include <ATen/ops/from_blob.h>
-#include <torch/csrc/autograd/generated/variable_factories.h>
 #include <torch/optim/optimizer.h>
-#include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
+#include <thread>
 
 #include "base/hash.h"
-#include "base/machine.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "store/safetensors.h"
 
 namespace instep::train {
 
@@ -268,7 +269,7 @@ Result<std::vector<round::ShardRow>> Engine::compute(const ShardWork& work) {
     round::ShardRow row{shard, samples, 0};
     gradients_->begin_shard(static_cast<float>(samples) / full);
     if (samples > 0) {
-      torch::manual_seed(mix(job_.seed, shard, round_));
+      at::manual_seed(mix(job_.seed, shard, round_));
       const at::Tensor loss = work.loss(shard);
       if (!loss.defined() || loss.numel() != 1 || !loss.requires_grad()) {
         return invalid(

@@ -91,7 +91,7 @@ class Engine {
   round::Runner runner_;
   member::View view_;
   std::vector<std::uint32_t> my_shards_;
-  std::vector<std::int64_t> buffer_versions_;      // as they were before the first round
+  std::vector<std::int64_t> buffer_versions_;  // as they were before the first round
   std::vector<reduce::Range> my_ranges_;
 
   struct Mail {

@@ -1,0 +1,33 @@
+// The readers behind load(), and what they share.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "data/dataset.h"
+#include "data/memory.h"
+
+namespace instep::data {
+
+// Dimensions of an IDX file, and so of a sample and the batch before it.
+inline constexpr std::size_t kMaxRank = 8;
+// Labels at and above it are taken for a mistake where the job does not say how many classes there
+// are: they would size the model's output.
+inline constexpr std::int64_t kMaxInferredClasses = 1 << 20;
+
+struct CsvFile {
+  Table table;
+  std::vector<std::string> columns;  // names in file order, the target's too; empty without header
+};
+
+Result<CsvFile> read_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
+
+// Classes: samples around one seeded center a class; bce takes two classes as targets 0 and 1. mse:
+// targets are a seeded linear map of the features plus noise. Test samples continue the stream.
+Result<Dataset> make_synthetic(const job::Data& spec, job::Loss loss, std::uint64_t seed);
+
+// Keeps several pieces of memory alive as one.
+std::shared_ptr<const void> keep_all(std::vector<std::shared_ptr<const void>> pieces);
+
+}  // namespace instep::data

@@ -1,0 +1,237 @@
+#include "train/saver.h"
+
+#include <chrono>
+#include <cstring>
+
+#include "base/text.h"
+#include "fabric/wait.h"
+#include "store/safetensors.h"
+
+namespace instep::train {
+namespace {
+
+const std::vector<std::string> kFiles = {"model.safetensors", "state.safetensors"};
+constexpr const char* kLedger = "instep.ledger";
+
+std::vector<store::TensorInfo> infos(const std::vector<store::TensorBytes>& tensors) {
+  std::vector<store::TensorInfo> out;
+  for (const store::TensorBytes& tensor : tensors) {
+    store::TensorInfo info;
+    info.name = tensor.name;
+    info.dtype = tensor.dtype;
+    info.shape = tensor.shape;
+    info.bytes = tensor.bytes.size();
+    out.push_back(std::move(info));
+  }
+  return out;
+}
+
+std::vector<std::byte> copy_of(std::span<const std::byte> bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<std::string> digest_of(const std::filesystem::path& path) {
+  INSTEP_ASSIGN_OR_RETURN(const store::SafetensorsFile file, store::SafetensorsFile::open(path));
+  std::vector<store::TensorBytes> tensors;
+  for (const store::TensorInfo& info : file.tensors()) {
+    if (info.name != kLedger) {
+      tensors.push_back({info.name, info.dtype, info.shape, file.bytes(info)});
+    }
+  }
+  return store::digest(std::move(tensors));
+}
+
+}  // namespace
+
+Saver::Saver(Session& session, Engine& engine, const job::Job& job, std::filesystem::path run_dir,
+             std::function<void(const Saved&)> told)
+    : session_(session),
+      engine_(engine),
+      job_(job),
+      run_dir_(std::move(run_dir)),
+      told_(std::move(told)),
+      thread_([this] { loop(); }) {}
+
+Saver::~Saver() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+Result<bool> Saver::save(const Ledger& ledger, const SaveNotes& notes) {
+  wait();
+  // The lead clears the place before anybody opens a file there, which the gather makes sure of.
+  std::vector<std::byte> mine(1, std::byte{1});
+  std::string problem;
+  if (engine_.lead()) {
+    const auto begun = store::begin_checkpoint(run_dir_, engine_.round());
+    mine[0] = begun.ok() && *begun ? std::byte{1} : std::byte{0};
+    if (!begun.ok()) problem = begun.error().message;
+  }
+  const auto counts = std::as_bytes(ledger.bytes());
+  mine.insert(mine.end(), counts.begin(), counts.end());
+  INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather(mine));
+  if (all.front()[0] == std::byte{0}) {
+    if (!problem.empty()) told_({false, engine_.round(), {}, 0, 0, problem});
+    return false;
+  }
+  Ledger sum(ledger.bytes().size());
+  for (const auto& bytes : all) {
+    const auto theirs = bytes.subspan(1);
+    if (theirs.size() != sum.bytes().size()) {
+      return Error{ErrorKind::kCorrupt, "a member's ledger has another size"};
+    }
+    sum.add({reinterpret_cast<const std::uint8_t*>(theirs.data()), theirs.size()});
+  }
+  ++number_;
+  Work work = snapshot(sum.bytes(), notes);
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(work));
+    busy_ = true;
+  }
+  changed_.notify_all();
+  return true;
+}
+
+void Saver::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !busy_; });
+}
+
+Saver::Work Saver::snapshot(std::span<const std::uint8_t> ledger, const SaveNotes& notes) const {
+  Work work;
+  work.number = number_;
+  work.round = engine_.round();
+  work.updates = engine_.updates();
+  work.folder = store::checkpoint_folder(run_dir_, work.round);
+  for (const member::AgentId agent : engine_.view().members) work.writers.push_back(agent);
+
+  const std::vector<store::TensorBytes> parameters = engine_.parameters();
+  std::vector<store::TensorBytes> state = engine_.optimizer_state();
+  state.push_back(
+      {kLedger, "U8", {static_cast<std::int64_t>(ledger.size())}, std::as_bytes(ledger)});
+  std::map<std::string, std::string> place = {{"rounds", std::to_string(work.round)},
+                                              {"due", std::to_string(notes.samples.due)},
+                                              {"counted", std::to_string(notes.samples.counted)},
+                                              {"missed", std::to_string(notes.samples.missed)},
+                                              {"repeated", std::to_string(notes.samples.repeated)}};
+  if (!engine_.replicas_step()) place["updates"] = std::to_string(work.updates);
+  work.files.emplace_back(infos(parameters), std::map<std::string, std::string>{{"format", "pt"}});
+  work.files.emplace_back(infos(state), place);
+
+  const std::size_t trained = engine_.binding().parameters.size();
+  const bool lead = engine_.lead();
+  if (!engine_.replicas_step()) {
+    copy_slices(parameters, trained, 0, work);
+    copy_slices(state, state.size() - 1, 1, work);
+  }
+  if (!lead) return work;
+  for (std::size_t file = 0; file < work.files.size(); ++file) {
+    work.pieces.push_back({file, 0, copy_of(std::as_bytes(std::span(work.files[file].header())))});
+  }
+  // What no slice holds: frozen parameters and buffers (or everything, where replicas step).
+  for (std::size_t i = engine_.replicas_step() ? 0 : trained; i < parameters.size(); ++i) {
+    work.pieces.push_back({0, work.files[0].tensors()[i].offset, copy_of(parameters[i].bytes)});
+  }
+  work.pieces.push_back({1, work.files[1].tensors().back().offset, copy_of(state.back().bytes)});
+  work.manifest.round = work.round;
+  work.manifest.data_epoch = notes.data_epoch;
+  work.manifest.job_json = job::to_json(job_);
+  work.manifest.job_hash = job::hash(job_);
+  work.manifest.model = job_.model.kind.empty() ? "program" : job_.model.kind;
+  work.manifest.metrics = notes.metrics;
+  return work;
+}
+
+// Copies my part of the first `count` tensors, which repeat the trained parameters' places in
+// order.
+void Saver::copy_slices(const std::vector<store::TensorBytes>& tensors, std::size_t count,
+                        std::size_t file, Work& work) const {
+  const auto& places = engine_.binding().space.tensors();
+  for (std::size_t i = 0; i < count; ++i) {
+    const reduce::Range& place = places[i % places.size()];
+    for (const reduce::Range& mine : engine_.my_ranges()) {
+      const std::uint64_t begin = std::max(mine.begin, place.begin);
+      const std::uint64_t end = std::min(mine.end(), place.end());
+      if (begin >= end) continue;
+      const std::uint64_t at = (begin - place.begin) * sizeof(float);
+      work.pieces.push_back({file, work.files[file].tensors()[i].offset + at,
+                             copy_of(tensors[i].bytes.subspan(at, (end - begin) * sizeof(float)))});
+    }
+  }
+}
+
+void Saver::loop() {
+  while (true) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    Work work = std::move(queue_.back());
+    queue_.pop_back();
+    lock.unlock();
+
+    const auto begin = std::chrono::steady_clock::now();
+    Status status = write(work);
+    std::atomic<std::uint32_t>& word = session_.words().saved;
+    fabric::publish(word, work.number | (status.ok() ? 0 : fabric::kSaveFailed));
+    fabric::wake(word);
+    if (engine_.lead()) {
+      if (const Status finished = finish(work); status.ok()) status = finished;
+      Saved saved;
+      saved.whole = status.ok();
+      saved.round = work.round;
+      saved.folder = work.folder;
+      for (const auto& file : work.files) saved.bytes += file.file_bytes();
+      saved.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      if (!status.ok()) saved.problem = status.error().message;
+      newest_ = saved;
+      told_(saved);
+    }
+    lock.lock();
+    busy_ = false;
+    lock.unlock();
+    changed_.notify_all();
+  }
+}
+
+Status Saver::write(const Work& work) {
+  for (std::size_t i = 0; i < work.files.size(); ++i) {
+    INSTEP_ASSIGN_OR_RETURN(
+        store::CheckpointFile file,
+        store::CheckpointFile::open(work.folder, kFiles[i], work.files[i].file_bytes()));
+    for (const Piece& piece : work.pieces) {
+      if (piece.file == i) INSTEP_RETURN_IF_ERROR(file.write(piece.offset, piece.bytes));
+    }
+    INSTEP_RETURN_IF_ERROR(file.sync());
+  }
+  return {};
+}
+
+// On the lead: waits for all writers, then hashes and commits.
+Status Saver::finish(Work& work) {
+  std::atomic<std::uint32_t> nobody_looks = 0;
+  for (const member::AgentId agent : work.writers) {
+    const std::atomic<std::uint32_t>& word = session_.control()->agents[agent].saved;
+    while ((word.load(std::memory_order_acquire) & ~fabric::kSaveFailed) < work.number) {
+      fabric::wait_at_least(word, work.number, nobody_looks, {0, 20});
+    }
+    if ((word.load(std::memory_order_acquire) & fabric::kSaveFailed) != 0) {
+      return Error{ErrorKind::kNoSpace, cat("agent ", agent, " could not write its part")};
+    }
+  }
+  INSTEP_ASSIGN_OR_RETURN(work.manifest.parameters_sha256, digest_of(work.folder / kFiles[0]));
+  INSTEP_ASSIGN_OR_RETURN(const std::string optimizer, digest_of(work.folder / kFiles[1]));
+  work.manifest.state_sha256 = store::state_digest(work.manifest.parameters_sha256, optimizer,
+                                                   work.round, work.updates, job_.seed);
+  INSTEP_RETURN_IF_ERROR(store::commit(work.folder, work.manifest, kFiles));
+  const std::string metric =
+      work.manifest.metrics.count("validation_loss") != 0 ? "validation_loss" : "test_loss";
+  return store::prune(run_dir_, job_.checkpoint.keep_last, job_.checkpoint.keep_best, metric, true);
+}
+
+}  // namespace instep::train
