@@ -2,14 +2,16 @@
 // keys, defaults and ranges are documented in docs/job.md. Torch-free, so that the launcher can
 // check a job without loading libtorch.
 //
-// Precedence, everywhere: flag (--set) over environment (INSTEP_SET) over job file over the defaults
-// that a program gives over the defaults here.
+// Precedence, everywhere: flag (--set) over environment (INSTEP_SET) over job file over the
+// defaults that a program gives over the defaults here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -26,33 +28,34 @@ enum class PolicyKind { kAllReduce, kSharded, kParameterServer };
 enum class OnNonfinite { kStop, kSkip };
 
 struct Model {
-  std::string kind;                     // "mlp"; empty when a user's program brings its own
-  std::vector<std::int64_t> layers;     // mlp: inputs, hidden…, outputs
+  std::string kind;                  // "mlp"; empty when a user's program brings its own
+  std::vector<std::int64_t> layers;  // mlp: inputs, hidden…, outputs
   Activation activation = Activation::kRelu;
-  std::string init;                     // a safetensors file to start from; empty: by the seed
+  std::string init;  // a safetensors file to start from; empty: by the seed
 };
 
 struct Data {
   DataFormat format = DataFormat::kNone;
   // idx: four files (gz or not). csv: train and test alone.
   std::string train_samples, train_targets, test_samples, test_targets;
-  std::string target_column;            // csv: name or number; default the last
-  bool header = true;                   // csv
-  double scale = 1.0, shift = 0.0;      // x = stored * scale + shift; idx default scale 1/255
-  std::int64_t classes = 0;             // 0: from the data
+  std::string target_column;               // csv: name or number; default the last
+  bool header = true;                      // csv
+  double scale = 1.0, shift = 0.0;         // x = stored * scale + shift; idx default scale 1/255
+  std::int64_t classes = 0;                // 0: from the data
+  std::int64_t limit = 0, test_limit = 0;  // use at most the first so many samples; 0: all
   // synthetic: seeded samples in class clusters (cross-entropy, bce) or a noisy linear map (mse).
   std::int64_t samples = 1000, test_samples_count = 200, features = 20;
   double noise = 1.0;
 };
 
 struct Split {
-  double validation = 0.0;              // fraction of the training samples, [0, 0.9]
-  double test = 0.0;                    // the same, where the data brings no test set
+  double validation = 0.0;  // fraction of the training samples, [0, 0.9]
+  double test = 0.0;        // the same, where the data brings no test set
   bool stratified = false;
 };
 
-struct OptimizerGroup {                 // [[optimizer.group]]: parameters whose name matches
-  std::string match;                    // shell pattern on the parameter's name
+struct OptimizerGroup {  // [[optimizer.group]]: parameters whose name matches
+  std::string match;     // shell pattern on the parameter's name
   std::optional<double> lr, weight_decay, momentum;
 };
 
@@ -61,29 +64,29 @@ struct Optimizer {
   double lr = 0.01, momentum = 0.0, dampening = 0.0, weight_decay = 0.0;
   bool nesterov = false;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double clip_norm = 0.0;               // 0: no clipping by global norm
+  double clip_norm = 0.0;  // 0: no clipping by global norm
   std::vector<OptimizerGroup> groups;
 };
 
-struct Schedule {                       // a factor on every group's lr, by round
+struct Schedule {  // a factor on every group's lr, by round
   ScheduleKind kind = ScheduleKind::kConstant;
   std::int64_t warmup_rounds = 0;
-  std::int64_t step_epochs = 1;         // step: every so many epochs of data, times gamma
+  std::int64_t step_epochs = 1;  // step: every so many epochs of data, times gamma
   double gamma = 0.1;
-  double final_factor = 0.0;            // cosine: what is left at the end
+  double final_factor = 0.0;  // cosine: what is left at the end
 };
 
 struct Policy {
   PolicyKind kind = PolicyKind::kAllReduce;
-  std::int64_t servers = 1;             // parameter-server only
+  std::int64_t servers = 1;  // parameter-server only
 };
 
-struct Stop {                           // each is off at its default
-  std::string metric = "accuracy";      // of the validation set, else of the test set
-  std::optional<double> target;         // reached: stop ("loss" downwards, others upwards)
-  std::int64_t patience_epochs = 0;     // no improvement for so many epochs
-  double gradient_norm = 0.0;           // combined gradient's norm below it
-  double parameter_change = 0.0;        // norm of a round's change below it
+struct Stop {                        // each is off at its default
+  std::string metric = "accuracy";   // of the validation set, else of the test set
+  std::optional<double> target;      // reached: stop ("loss" downwards, others upwards)
+  std::int64_t patience_epochs = 0;  // no improvement for so many epochs
+  double gradient_norm = 0.0;        // combined gradient's norm below it
+  double parameter_change = 0.0;     // norm of a round's change below it
   double wall_seconds = 0.0;
 };
 
@@ -97,10 +100,10 @@ struct Job {
   std::string name = "run";
   std::uint64_t seed = 1;
   std::int64_t epochs = 1;
-  std::int64_t batch = 64;              // global, over all shards
+  std::int64_t batch = 64;  // global, over all shards
   std::int64_t shards = 8;
-  std::int64_t threads = 1;             // intra-op threads of a shard's computation
-  std::int64_t eval_batch = 1000;       // samples of one evaluation step
+  std::int64_t threads = 1;        // intra-op threads of a shard's computation
+  std::int64_t eval_batch = 1000;  // samples of one evaluation step
   bool evaluate_each_epoch = true;
   Loss loss = Loss::kCrossEntropy;
   OnNonfinite on_nonfinite = OnNonfinite::kStop;
@@ -113,7 +116,7 @@ struct Job {
   Policy policy;
   Stop stop;
   Checkpoint checkpoint;
-  std::uint64_t shuffle_exchange = 0;   // [debug]: not 0: the exchange's steps in this seeded order
+  std::uint64_t shuffle_exchange = 0;  // [debug]: not 0: the exchange's steps in this seeded order
 };
 
 // A key that was given, as "optimizer.lr", and where: "mnist.toml:12", "--set", "INSTEP_SET".
@@ -123,31 +126,42 @@ struct Given {
 
 struct Resolved {
   Job job;
-  std::vector<Given> given;             // in file order, the winners only
+  std::vector<Given> given;  // in file order, the winners only
 };
 
 // Reads and checks a job. `text` is TOML; `name` is what errors call it. Relative paths in the job
-// are resolved against `folder` (the job file's own). Sets are "key=value", value as in TOML (bare
-// words are taken as strings). Every mistake is one error: file:line, the key, what was found, what is
-// allowed, and for a misspelt key the nearest one.
+// file are resolved against `folder` (the file's own), those of sets against the working folder.
+// Sets are "key=value", value as in TOML (bare words are taken as strings). The first mistake is
+// the error: file:line, the key, what was found, what is allowed, and for a misspelt key the
+// nearest one.
 Result<Resolved> parse(std::string_view text, const std::string& name,
                        const std::filesystem::path& folder, const std::vector<std::string>& sets,
                        const std::vector<std::string>& environment_sets, const Job& defaults = {});
 // PATH may be a folder with one job file in it (examples/mnist means examples/mnist/mnist.toml).
-Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets);
+Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
+                      const std::vector<std::string>& environment_sets = {});
+// The sets of INSTEP_SET's text: separated by ';', where it stands outside quotes and brackets.
+std::vector<std::string> split_sets(std::string_view text);
 
-// What can only be judged on the whole: batch at least shards, mlp needs two layers, …
+// Every key's range, and what can only be judged on the whole: batch at least shards, an mlp needs
+// two layers, … parse, load and from_json have done it; it is for jobs that a program puts
+// together.
 Status validate(const Job& job);
 
 // The resolved job as JSON (keys as in the job file, all of them), and back. to_json is canonical:
-// the same job gives the same text.
+// the same job gives the same text. from_json trusts nothing: it refuses unknown and repeated keys,
+// wrong types and ranges, and more than kMaxJobBytes; a key that is not there has its default, so
+// that a job saved by an older build can be read.
+inline constexpr std::size_t kMaxJobBytes = 64 << 10;
 std::string to_json(const Job& job);
 Result<Job> from_json(std::string_view text);
-// SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint, policy,
-// epochs, stop, debug, evaluate_each_epoch): equal hashes train the same trajectory.
+// SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint,
+// policy, epochs unless the schedule depends on it, stop, debug, evaluate_each_epoch, the folders
+// of files): equal hashes train the same trajectory on the same data.
 std::string hash(const Job& job);
 
-// Parameters and optimizer state of the job's model, in elements; 0 if the model is a program's own.
+// Parameters and optimizer state of the job's model, in elements; 0 if the model is a program's
+// own.
 std::int64_t parameter_count(const Job& job);
 
 // The words of the enums, as in the job file.
