@@ -6,10 +6,12 @@
 // defaults that a program gives over the defaults here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -36,14 +38,14 @@ struct Data {
   DataFormat format = DataFormat::kNone;
   // idx: four files (gz or not). csv: train and test alone.
   std::string train_samples, train_targets, test_samples, test_targets;
-  std::string target_column;        // csv: name or number; default the last
-  bool header = true;               // csv
-  double scale = 1.0, shift = 0.0;  // x = stored * scale + shift; idx default scale 1/255
-  std::int64_t classes = 0;         // 0: from the data
+  std::string target_column;               // csv: name or number; default the last
+  bool header = true;                      // csv
+  double scale = 1.0, shift = 0.0;         // x = stored * scale + shift; idx default scale 1/255
+  std::int64_t classes = 0;                // 0: from the data
+  std::int64_t limit = 0, test_limit = 0;  // use at most the first so many samples; 0: all
   // synthetic: seeded samples in class clusters (cross-entropy, bce) or a noisy linear map (mse).
   std::int64_t samples = 1000, test_samples_count = 200, features = 20;
   double noise = 1.0;
-  std::int64_t limit = 0, test_limit = 0;
 };
 
 struct Split {
@@ -128,24 +130,34 @@ struct Resolved {
 };
 
 // Reads and checks a job. `text` is TOML; `name` is what errors call it. Relative paths in the job
-// are resolved against `folder` (the job file's own). Sets are "key=value", value as in TOML (bare
-// words are taken as strings). Every mistake is one error: file:line, the key, what was found, what
-// is allowed, and for a misspelt key the nearest one.
+// file are resolved against `folder` (the file's own), those of sets against the working folder.
+// Sets are "key=value", value as in TOML (bare words are taken as strings). The first mistake is
+// the error: file:line, the key, what was found, what is allowed, and for a misspelt key the
+// nearest one.
 Result<Resolved> parse(std::string_view text, const std::string& name,
                        const std::filesystem::path& folder, const std::vector<std::string>& sets,
                        const std::vector<std::string>& environment_sets, const Job& defaults = {});
 // PATH may be a folder with one job file in it (examples/mnist means examples/mnist/mnist.toml).
-Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets);
+Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
+                      const std::vector<std::string>& environment_sets = {});
+// The sets of INSTEP_SET's text: separated by ';', where it stands outside quotes and brackets.
+std::vector<std::string> split_sets(std::string_view text);
 
-// What can only be judged on the whole: batch at least shards, mlp needs two layers, …
+// Every key's range, and what can only be judged on the whole: batch at least shards, an mlp needs
+// two layers, … parse, load and from_json have done it; it is for jobs that a program puts
+// together.
 Status validate(const Job& job);
 
 // The resolved job as JSON (keys as in the job file, all of them), and back. to_json is canonical:
-// the same job gives the same text.
+// the same job gives the same text. from_json trusts nothing: it refuses unknown and repeated keys,
+// wrong types and ranges, and more than kMaxJobBytes; a key that is not there has its default, so
+// that a job saved by an older build can be read.
+inline constexpr std::size_t kMaxJobBytes = 64 << 10;
 std::string to_json(const Job& job);
 Result<Job> from_json(std::string_view text);
 // SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint,
-// policy, epochs, stop, debug, evaluate_each_epoch): equal hashes train the same trajectory.
+// policy, epochs unless the schedule depends on it, stop, debug, evaluate_each_epoch, the folders
+// of files): equal hashes train the same trajectory on the same data.
 std::string hash(const Job& job);
 
 // Parameters and optimizer state of the job's model, in elements; 0 if the model is a program's

@@ -1,0 +1,5 @@
+// All of instep's public interface.
+#pragma once
+
+#include "instep/dataset.h"
+#include "instep/run.h"

@@ -1,0 +1,180 @@
+// What only the whole job shows.
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/text.h"
+#include "job/apply.h"
+#include "job/keys.h"
+
+namespace instep::job {
+namespace {
+
+// 16 GiB of values: more is a slip, and no machine of ours should try.
+constexpr std::int64_t kMaxSyntheticValues = std::int64_t{1} << 32;
+
+using Maybe = std::optional<Fault>;
+
+Maybe out_of_range(Job& job) {
+  const std::size_t groups = job.optimizer.groups.size();
+  if (groups > kMaxGroups) {
+    return Fault{{std::string(kGroupKey)},
+                 cat("found ", groups, " groups; allowed: at most ", kMaxGroups)};
+  }
+  for (const Key& key : keys()) {
+    const std::size_t count = is_group_key(key) ? groups : 1;
+    for (std::size_t group = 0; group < count; ++group) {
+      const Value value = value_of(key.at(job, group));
+      if (fits(key, value)) continue;
+      std::string name(key.name);
+      if (is_group_key(key)) name.insert(name.find(']'), cat(group));
+      return Fault{{name}, cat("found ", describe(value), "; allowed: ", allowed_text(key))};
+    }
+  }
+  return {};
+}
+
+Maybe shape_fault(const Job& job) {
+  if (job.batch < job.shards) {
+    return Fault{{"batch", "shards"},
+                 cat("found ", job.batch, " with ", job.shards,
+                     " shards; allowed: at least one sample "
+                     "a shard; make batch larger or shards fewer")};
+  }
+  const Model& model = job.model;
+  if (model.kind.empty() && !model.layers.empty()) {
+    return Fault{{"model.layers", "model.kind"}, "these need model.kind = \"mlp\""};
+  }
+  if (model.kind == "mlp" && model.layers.size() < 2) {
+    return Fault{{"model.layers", "model.kind"},
+                 cat("found ", model.layers.size(),
+                     " layers; an mlp has at least two: inputs and "
+                     "outputs, as [784, 64, 10]")};
+  }
+  const bool classes = job.loss == Loss::kCrossEntropy;
+  if (model.kind == "mlp" && classes && model.layers.back() < 2) {
+    return Fault{{"model.layers", "loss"},
+                 "found 1 output; cross-entropy needs one for each class, at least 2"};
+  }
+  if (model.kind == "mlp" && classes && job.data.classes > 0 &&
+      job.data.classes != model.layers.back()) {
+    return Fault{{"model.layers", "data.classes"},
+                 cat("found ", model.layers.back(), " outputs for ", job.data.classes, " classes")};
+  }
+  return {};
+}
+
+Maybe data_fault(const Job& job) {
+  const Data& data = job.data;
+  const std::string format(to_text(data.format));
+  const bool idx = data.format == DataFormat::kIdx;
+  const bool csv = data.format == DataFormat::kCsv;
+  if ((idx || csv) && data.train_samples.empty()) {
+    return Fault{{"data.train_samples", "data.format"}, cat(format, " data needs this file")};
+  }
+  if (idx && data.train_targets.empty()) {
+    return Fault{{"data.train_targets", "data.format"}, "idx data needs this file"};
+  }
+  if (idx && data.test_samples.empty() != data.test_targets.empty()) {
+    return Fault{{data.test_samples.empty() ? "data.test_samples" : "data.test_targets",
+                  data.test_samples.empty() ? "data.test_targets" : "data.test_samples"},
+                 "idx data needs both of data.test_samples and data.test_targets, or neither"};
+  }
+  if (csv && !(data.train_targets.empty() && data.test_targets.empty())) {
+    return Fault{{data.train_targets.empty() ? "data.test_targets" : "data.train_targets"},
+                 "csv data has its targets in a column (data.target_column), not in a file"};
+  }
+  if (data.format != DataFormat::kSynthetic) return {};
+  const std::int64_t samples = data.samples + data.test_samples_count;
+  if (samples > kMaxSyntheticValues / data.features) {
+    return Fault{{"data.samples", "data.features", "data.test_samples_count"},
+                 cat("found ", samples, " samples of ", data.features, " values; allowed: at most ",
+                     kMaxSyntheticValues, " values in all")};
+  }
+  if (job.model.kind == "mlp" && job.model.layers.front() != data.features) {
+    return Fault{{"model.layers", "data.features"},
+                 cat("found ", job.model.layers.front(), " inputs for samples of ", data.features,
+                     " values")};
+  }
+  return {};
+}
+
+Maybe split_fault(const Job& job) {
+  const double held = job.split.validation + job.split.test;
+  if (held > 0.9) {
+    return Fault{{"split.validation", "split.test"},
+                 cat("found ", shortest(held),
+                     " with split.test; allowed: at most 0.9 together, the "
+                     "rest is trained on")};
+  }
+  const Data& data = job.data;
+  const bool own_test = data.format == DataFormat::kSynthetic
+                            ? data.test_samples_count > 0
+                            : data.format != DataFormat::kNone && !data.test_samples.empty();
+  if (job.split.test > 0 && own_test) {
+    return Fault{{"split.test", "data.test_samples", "data.test_samples_count"},
+                 "the data brings a test set of its own; use one of the two"};
+  }
+  if (job.loss == Loss::kCrossEntropy) return {};
+  if (job.split.stratified) {
+    return Fault{{"split.stratified", "loss"},
+                 cat("needs classes, and so cross-entropy; found loss ", to_text(job.loss))};
+  }
+  if (job.partition == PartitionKind::kStratified) {
+    return Fault{
+        {"partition.strategy", "loss"},
+        cat("stratified needs classes, and so cross-entropy; found loss ", to_text(job.loss))};
+  }
+  return {};
+}
+
+Maybe optimizer_fault(const Job& job) {
+  const Optimizer& optimizer = job.optimizer;
+  const bool nesterov = optimizer.kind == OptimizerKind::kSgd && optimizer.nesterov;
+  if (nesterov && (optimizer.momentum <= 0 || optimizer.dampening != 0)) {
+    return Fault{{"optimizer.nesterov", "optimizer.momentum", "optimizer.dampening"},
+                 "Nesterov needs optimizer.momentum above 0 and no dampening"};
+  }
+  for (std::size_t i = 0; i < optimizer.groups.size(); ++i) {
+    const OptimizerGroup& group = optimizer.groups[i];
+    const std::string prefix = cat(kGroupKey, "[", i, "].");
+    if (group.match.empty()) {
+      return Fault{{prefix + "match", prefix + "lr", prefix + "weight_decay", prefix + "momentum"},
+                   "each group needs a pattern of parameter names, as \"*.bias\""};
+    }
+    if (nesterov && group.momentum && *group.momentum <= 0) {
+      return Fault{{prefix + "momentum", "optimizer.nesterov"}, "Nesterov needs it above 0"};
+    }
+  }
+  return {};
+}
+
+Maybe stop_fault(const Job& job) {
+  const bool used = job.stop.target.has_value() || job.stop.patience_epochs > 0;
+  if (used && job.loss == Loss::kMse && job.stop.metric == "accuracy") {
+    return Fault{{"stop.metric", "stop.target", "stop.patience_epochs"},
+                 "mse has no accuracy; allowed: loss"};
+  }
+  return {};
+}
+
+}  // namespace
+
+std::optional<Fault> find_fault(const Job& job) {
+  Job copy = job;
+  if (Maybe fault = out_of_range(copy)) return fault;
+  for (const auto judge : {shape_fault, data_fault, split_fault, optimizer_fault, stop_fault}) {
+    if (Maybe fault = judge(job)) return fault;
+  }
+  return {};
+}
+
+Status validate(const Job& job) {
+  const std::optional<Fault> fault = find_fault(job);
+  if (!fault) return {};
+  return invalid(cat("job: ", fault->keys.front(), ": ", fault->message));
+}
+
+}  // namespace instep::job

@@ -1,0 +1,459 @@
+#include "job/job.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/text.h"
+#include "job/keys.h"
+
+namespace instep::job {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Sets = std::vector<std::string>;
+
+Result<Resolved> read(std::string_view text, const Sets& sets = {}, const Sets& environment = {}) {
+  return parse(text, "a.toml", "/jobs", sets, environment);
+}
+
+std::string complaint(std::string_view text, const Sets& sets = {}, const Sets& environment = {}) {
+  const Result<Resolved> resolved = read(text, sets, environment);
+  if (resolved.ok()) return "accepted";
+  EXPECT_EQ(resolved.error().kind, ErrorKind::kInvalid);
+  return resolved.error().message;
+}
+
+// Whether the parts stand in the text, in this order.
+testing::AssertionResult says(const std::string& text, const std::vector<std::string>& parts) {
+  std::size_t at = 0;
+  for (const std::string& part : parts) {
+    at = text.find(part, at);
+    if (at == std::string::npos) return testing::AssertionFailure() << part << " not in: " << text;
+    at += part.size();
+  }
+  return testing::AssertionSuccess();
+}
+
+std::string where(const Resolved& resolved, std::string_view key) {
+  for (const Given& given : resolved.given) {
+    if (given.key == key) return given.where;
+  }
+  return "";
+}
+
+TEST(Parse, AnEmptyFileIsTheDefaults) {
+  const Result<Resolved> resolved = read("");
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  EXPECT_EQ(to_json(resolved->job), to_json(Job{}));
+  EXPECT_TRUE(resolved->given.empty());
+}
+
+TEST(Parse, EachTypeOfKey) {
+  const Result<Resolved> resolved = read(R"(
+seed = 7
+evaluate_each_epoch = false
+loss = "bce"
+name = "try-1"
+[model]
+kind = "mlp"
+layers = [4, 3, 1]
+init = "start.safetensors"
+[data]
+target_column = 3
+[optimizer]
+lr = 1          # an integer where a number is due
+momentum = 0.5
+[[optimizer.group]]
+match = "*.bias"
+weight_decay = 0
+[[optimizer.group]]
+match = "0.*"
+lr = 0.5
+[stop]
+target = 0.97
+)");
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  const Job& job = resolved->job;
+  EXPECT_EQ(job.seed, 7U);
+  EXPECT_FALSE(job.evaluate_each_epoch);
+  EXPECT_EQ(job.loss, Loss::kBce);
+  EXPECT_EQ(job.name, "try-1");
+  EXPECT_EQ(job.model.layers, (std::vector<std::int64_t>{4, 3, 1}));
+  EXPECT_EQ(job.model.init, "/jobs/start.safetensors");
+  EXPECT_EQ(job.data.target_column, "3");
+  EXPECT_EQ(job.optimizer.lr, 1.0);
+  ASSERT_EQ(job.optimizer.groups.size(), 2U);
+  EXPECT_EQ(job.optimizer.groups[0].match, "*.bias");
+  EXPECT_EQ(job.optimizer.groups[0].weight_decay, 0.0);
+  EXPECT_FALSE(job.optimizer.groups[0].lr.has_value());
+  EXPECT_EQ(job.optimizer.groups[1].lr, 0.5);
+  EXPECT_EQ(job.stop.target, 0.97);
+  EXPECT_EQ(resolved->given.front().key, "seed");
+  EXPECT_EQ(resolved->given.back().key, "stop.target");
+  EXPECT_EQ(where(*resolved, "optimizer.group[1].lr"), "a.toml:20");
+}
+
+TEST(Parse, DefaultsThatDependOnOtherKeys) {
+  const std::string idx = "[data]\nformat='idx'\ntrain_samples='x'\ntrain_targets='y'\n";
+  EXPECT_EQ(read(idx)->job.data.scale, 1.0 / 255);
+  EXPECT_EQ(read(idx + "scale = 1.0")->job.data.scale, 1.0);
+  EXPECT_EQ(read("loss = 'mse'")->job.stop.metric, "loss");
+  EXPECT_EQ(read("")->job.stop.metric, "accuracy");
+}
+
+TEST(Parse, AProgramsDefaultsLieBelowTheFile) {
+  Job defaults;
+  defaults.batch = 128;
+  defaults.epochs = 5;
+  const Result<Resolved> resolved = parse("epochs = 6", "a.toml", "/jobs", {}, {}, defaults);
+  ASSERT_TRUE(resolved.ok());
+  EXPECT_EQ(resolved->job.batch, 128);
+  EXPECT_EQ(resolved->job.epochs, 6);
+}
+
+TEST(Sets, FlagOverEnvironmentOverFile) {
+  const Result<Resolved> resolved =
+      read("epochs = 1\nbatch = 10\nseed = 3", {"epochs=3", "epochs=4"}, {"epochs=2", "batch=20"});
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  EXPECT_EQ(resolved->job.epochs, 4);
+  EXPECT_EQ(resolved->job.batch, 20);
+  EXPECT_EQ(where(*resolved, "epochs"), "--set");
+  EXPECT_EQ(where(*resolved, "batch"), "INSTEP_SET");
+  EXPECT_EQ(where(*resolved, "seed"), "a.toml:3");
+  EXPECT_EQ(resolved->given.size(), 3U);
+}
+
+TEST(Sets, ValuesAsInTomlAndBareWords) {
+  const Result<Resolved> resolved = read(
+      "", {"loss=mse", "policy.kind = 'sharded'", "model.kind=mlp", "model.layers=[2, 1]", "name=5",
+           "data.target_column=price", "optimizer.lr=1e-3", "evaluate_each_epoch=false"});
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  EXPECT_EQ(resolved->job.loss, Loss::kMse);
+  EXPECT_EQ(resolved->job.policy.kind, PolicyKind::kSharded);
+  EXPECT_EQ(resolved->job.model.layers, (std::vector<std::int64_t>{2, 1}));
+  EXPECT_EQ(resolved->job.name, "5");
+  EXPECT_EQ(resolved->job.data.target_column, "price");
+  EXPECT_EQ(resolved->job.optimizer.lr, 1e-3);
+  EXPECT_FALSE(resolved->job.evaluate_each_epoch);
+}
+
+TEST(Sets, PathsStartFromTheWorkingFolder) {
+  const Result<Resolved> resolved = read("[model]\ninit='a'", {"model.init=b"});
+  ASSERT_TRUE(resolved.ok());
+  EXPECT_EQ(resolved->job.model.init, (fs::current_path() / "b").string());
+  EXPECT_EQ(read("[model]\ninit='a'", {"model.init="})->job.model.init, "");
+}
+
+TEST(Sets, GroupsAsAWholeAndOneKey) {
+  const std::string file = "[[optimizer.group]]\nmatch='a'\nlr=1\n[[optimizer.group]]\nmatch='b'\n";
+  const Result<Resolved> one = read(file, {"optimizer.group[0].lr=2"});
+  ASSERT_TRUE(one.ok()) << one.error().message;
+  EXPECT_EQ(one->job.optimizer.groups[0].lr, 2.0);
+  EXPECT_EQ(one->job.optimizer.groups.size(), 2U);
+  const Result<Resolved> whole = read(file, {"optimizer.group=[{match=\"c\", lr=3}]"});
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  ASSERT_EQ(whole->job.optimizer.groups.size(), 1U);
+  EXPECT_EQ(whole->job.optimizer.groups[0].match, "c");
+  EXPECT_EQ(whole->given.size(), 2U);
+  EXPECT_TRUE(read(file, {"optimizer.group=[]"})->job.optimizer.groups.empty());
+}
+
+TEST(Sets, AreSplitOutsideQuotesAndBrackets) {
+  EXPECT_EQ(split_sets("epochs=1;batch=2"), (Sets{"epochs=1", "batch=2"}));
+  EXPECT_EQ(split_sets(" a='x;y' ;; b=[1;2];c=\"\\\";\" "),
+            (Sets{" a='x;y' ", " b=[1;2]", "c=\"\\\";\" "}));
+  EXPECT_TRUE(split_sets(" ; ").empty());
+}
+
+TEST(Sets, BadOnes) {
+  EXPECT_TRUE(says(complaint("", {"epochs"}), {"--set: ", "\"epochs\"", "key=value"}));
+  EXPECT_TRUE(says(complaint("", {"=3"}), {"--set: ", "key=value"}));
+  EXPECT_TRUE(says(complaint("", {"epochs\nseed=3"}), {"--set: ", "key=value"}));
+  EXPECT_TRUE(says(complaint("", {"epoch=3"}), {"--set: ", "epoch;", "did you mean epochs?"}));
+  EXPECT_TRUE(says(complaint("", {}, {"epochs=x"}), {"INSTEP_SET: epochs: ", "\"x\"", "integer"}));
+  EXPECT_TRUE(says(complaint("", {"model.layers=[1,"}), {"--set: model.layers: ", "not TOML"}));
+  EXPECT_TRUE(says(complaint("", {"epochs=1\nseed=2"}), {"--set: epochs: ", "an integer"}));
+  EXPECT_TRUE(says(complaint("", {"optimizer.group[999].lr=1"}), {"--set: ", "at most 64 groups"}));
+  EXPECT_TRUE(says(complaint("", {"optimizer.group[1].match=x"}),
+                   {"optimizer.group[0].match: ", "pattern"}));
+  EXPECT_TRUE(says(complaint("", Sets(300, "epochs=1")), {"--set: ", "300", "at most 256"}));
+}
+
+struct Bad {
+  std::string text;
+  std::vector<std::string> parts;
+};
+
+TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
+  const std::vector<Bad> cases = {
+      // Not TOML.
+      {"epochs = 3\nbatch = \n", {"a.toml:2: not TOML"}},
+      {"epochs = 3\nepochs = 4", {"a.toml:2: not TOML"}},
+      // Unknown and misspelt keys, tables, and keys below the wrong table.
+      {"epochs = 3\n[optimizer]\nlrr = 1", {"a.toml:3: ", "optimizer.lrr", "mean optimizer.lr?"}},
+      {"[optimiser]\nlr = 1", {"a.toml:2: ", "optimiser.lr", "mean optimizer.lr?"}},
+      {"[optimizer]\nkind = 'sgd'\nbatch = 8", {"a.toml:3: ", "mean batch, ", "above the first"}},
+      {"quux_corge = 1", {"a.toml:1: unknown key quux_corge", "docs/job.md"}},
+      {"[quux]", {"a.toml:1: unknown key quux"}},
+      {"\"optimizer.lr\" = 1", {"a.toml:1: unknown key \"optimizer.lr\""}},
+      {"[[optimizer.group]]\nmatch='a'\nlearn=1", {"a.toml:3: ", "optimizer.group[0].learn"}},
+      // Wrong types.
+      {"epochs = 'ten'", {"a.toml:1: epochs: ", "the text \"ten\"", "an integer, 1 to "}},
+      {"epochs = 1e3", {"a.toml:1: epochs: ", "the number 1000", "an integer"}},
+      {"epochs = true", {"epochs: found true; allowed: an integer"}},
+      {"epochs = [1]", {"epochs: found the list [1]; allowed: an integer"}},
+      {"epochs = 2020-01-01", {"epochs: found a date or time"}},
+      {"evaluate_each_epoch = 1", {"found the integer 1; allowed: true or false"}},
+      {"name = 5", {"name: found the integer 5; allowed: a name"}},
+      {"[model]\nlayers = 5", {"a.toml:2: model.layers: ", "a list of integers"}},
+      {"[model]\nlayers = [5, 'x']", {"a.toml:2: model.layers: ", "[5, the text \"x\"]"}},
+      {"policy = 'sharded'", {"a.toml:1: policy: ", "a table [policy]", "mean policy.kind?"}},
+      {"[batch]\nx = 1", {"a.toml:2: unknown key batch.x"}},
+      {"[batch]", {"a.toml:1: batch: found a table; allowed: an integer"}},
+      {"[optimizer.group]\nlr = 1", {"a.toml:2: optimizer.group: found a table", "[[optimizer.gr"}},
+      {"[optimizer]\ngroup = 3", {"a.toml:2: optimizer.group: found the integer 3", "[[optimizer"}},
+      // Out of range.
+      {"epochs = 0", {"a.toml:1: epochs: found the integer 0; allowed: an integer, 1 to "}},
+      {"seed = -1", {"seed: found the integer -1; allowed: an integer, 0 to "}},
+      {"version = 2\nnew_key = 3",
+       {"a.toml:1: version: found the integer 2; allowed: an integer, 1"}},
+      {"new_key = 3\nversion = 2", {"a.toml:2: version: "}},
+      {"[optimizer]\nlr = -0.1", {"a.toml:2: optimizer.lr: found the number -0.1", "0 to 1000"}},
+      {"[optimizer]\nlr = nan", {"optimizer.lr: found the number nan"}},
+      {"[optimizer]\nlr = inf", {"optimizer.lr: found the number inf"}},
+      {"[optimizer]\nmomentum = 1.0", {"a.toml:2: optimizer.momentum: ", "from 0, below 1"}},
+      {"[optimizer]\neps = 0.0", {"a.toml:2: optimizer.eps: ", "above 0, at most 1"}},
+      {"name = '../up'", {"name: found the text \"../up\"; allowed: a name"}},
+      {"[model]\ninit = \"a\\u0001b\"",
+       {"a.toml:2: model.init: found the text \"/jobs/a?b\"", "control"}},
+      {"[model]\nlayers = [4, 0]", {"a.toml:2: model.layers: found the list [4, 0]", "1 to "}},
+      // Wrong words.
+      {"loss = 'cross_entropy'",
+       {"a.toml:1: loss: ", "one of cross-entropy, mse, bce", "mean cross-entropy?"}},
+      {"[optimizer]\nkind = 'adma'", {"a.toml:2: optimizer.kind: ", "sgd, adam, adamw", "adam?"}},
+      {"[model]\nkind = 'mpl'", {"a.toml:2: model.kind: ", "one of empty, mlp", "mean mlp?"}},
+      {"[stop]\nmetric = 'f1'", {"a.toml:2: stop.metric: ", "one of accuracy, loss"}},
+      // What only the whole shows, at the place that is to blame.
+      {"shards = 8\nbatch = 7", {"a.toml:2: batch: found 7 with 8 shards"}},
+      {"shards = 100", {"a.toml:1: batch: found 64 with 100 shards"}},
+      {"[model]\nkind = 'mlp'", {"a.toml:2: model.layers: found 0 layers", "at least two"}},
+      {"[model]\nlayers = [3, 4]", {"a.toml:2: model.layers: ", "model.kind"}},
+      {"[model]\nkind='mlp'\nlayers=[3, 1]", {"a.toml:3: model.layers: ", "cross-entropy"}},
+      {"[model]\nkind='mlp'\nlayers=[3, 4]\n[data]\nclasses=5", {"a.toml:5: ", "4 outputs for 5"}},
+      {"[data]\nformat = 'idx'", {"a.toml:2: data.train_samples: idx data needs"}},
+      {"[data]\nformat='idx'\ntrain_samples='a'\ntrain_targets='b'\ntest_samples='c'",
+       {"a.toml:5: data.test_targets: ", "both"}},
+      {"[data]\nformat='csv'\ntrain_samples='a'\ntrain_targets='b'", {"a.toml:4: ", "column"}},
+      {"[data]\nformat='synthetic'\nsamples=1000000000\nfeatures=1000000",
+       {"a.toml:4: data.samples: ", "at most 4294967296 values"}},
+      {"[data]\nformat='synthetic'\n[model]\nkind='mlp'\nlayers=[3, 4]",
+       {"a.toml:5: model.layers: found 3 inputs for samples of 20"}},
+      {"[split]\nvalidation = 0.5\ntest = 0.5", {"a.toml:3: split.validation: ", "at most 0.9"}},
+      {"[data]\nformat='synthetic'\n[split]\ntest=0.1", {"a.toml:4: split.test: ", "of its own"}},
+      {"loss='mse'\n[split]\nstratified=true", {"a.toml:3: split.stratified: ", "loss mse"}},
+      {"loss='mse'\n[partition]\nstrategy='stratified'", {"a.toml:3: partition.strategy: "}},
+      {"[optimizer]\nnesterov = true", {"a.toml:2: optimizer.nesterov: ", "momentum"}},
+      {"[[optimizer.group]]\nlr = 1", {"a.toml:2: optimizer.group[0].match: ", "pattern"}},
+      {"[[optimizer.group]]", {"a.toml: optimizer.group[0].match: ", "pattern"}},
+      {"loss='mse'\n[stop]\ntarget=0.5\nmetric='accuracy'", {"a.toml:4: stop.metric: ", "loss"}},
+  };
+  for (const Bad& bad : cases) {
+    EXPECT_TRUE(says(complaint(bad.text), bad.parts)) << bad.text;
+  }
+}
+
+TEST(BadInput, TheSettingThatBreaksItIsToBlame) {
+  EXPECT_TRUE(says(complaint("batch = 64\nshards = 8", {"shards=100"}), {"--set: batch: ", "100"}));
+}
+
+TEST(BadInput, LongAndDeepTextsAreRefused) {
+  EXPECT_TRUE(says(complaint(std::string(kMaxJobBytes + 1, '\n')), {"a.toml: found ", "65536"}));
+  std::string dots = "a";
+  while (dots.size() + 2 < kMaxJobBytes - 8) dots += ".a";
+  EXPECT_TRUE(says(complaint(dots + " = 1"), {"a.toml: found ", "dots"}));
+  EXPECT_TRUE(says(complaint(dots.substr(0, 8001) + " = 1"), {"a.toml:1: "}));
+  EXPECT_TRUE(says(complaint("x = " + std::string(30000, '[')), {"a.toml:1: not TOML"}));
+  EXPECT_LT(complaint("name = '" + std::string(60000, 'x') + "'").size(), 400U);
+  EXPECT_LT(complaint(std::string(60000, 'x') + " = 1").size(), 400U);
+  std::string groups;
+  for (int i = 0; i < 65; ++i) groups += "[[optimizer.group]]\nmatch = 'a'\n";
+  EXPECT_TRUE(says(complaint(groups), {"at most 64 groups"}));
+}
+
+TEST(Load, AFolderMeansItsJobFile) {
+  std::string pattern = (fs::temp_directory_path() / "instep-job-XXXXXX").string();
+  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+  const fs::path folder = fs::path(pattern) / "mine";
+  fs::create_directory(folder);
+  const auto write = [&](const char* name, const char* text) {
+    std::ofstream(folder / name) << text;
+  };
+  EXPECT_EQ(load(folder, {}).error().kind, ErrorKind::kNotFound);
+  EXPECT_EQ(load(folder / "no.toml", {}).error().kind, ErrorKind::kNotFound);
+  write("other.toml", "epochs = 2\n[model]\ninit = 'w'\n");
+  const Result<Resolved> only = load(folder, {});
+  ASSERT_TRUE(only.ok()) << only.error().message;
+  EXPECT_EQ(only->job.epochs, 2);
+  EXPECT_EQ(only->job.model.init, (folder / "w").string());
+  write("third.toml", "");
+  EXPECT_TRUE(says(load(folder, {}).error().message, {"several", "other.toml, third.toml"}));
+  write("mine.toml", "epochs = 9\nbad = 1\n");
+  EXPECT_TRUE(says(load(folder / "", {}).error().message, {"mine.toml:2: unknown key bad"}));
+  fs::remove_all(pattern);
+}
+
+TEST(Json, ThereAndBackIsTheSame) {
+  const Result<Resolved> resolved = read(R"(
+seed = 9223372036854775807
+loss = "bce"
+[model]
+kind = "mlp"
+layers = [3, 1]
+init = "größe.safetensors"
+[optimizer]
+kind = "adamw"
+lr = 0.1
+[[optimizer.group]]
+match = "*.bias"
+weight_decay = 0.3
+[stop]
+target = 0.1
+[debug]
+shuffle_exchange = 5
+)");
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  const std::string text = to_json(resolved->job);
+  const Result<Job> back = from_json(text);
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(to_json(*back), text);
+  EXPECT_EQ(back->seed, 9223372036854775807U);
+  EXPECT_EQ(back->optimizer.groups[0].weight_decay, 0.3);
+  EXPECT_EQ(back->model.init, "/jobs/größe.safetensors");
+  for (const Key& key : keys()) {
+    const std::string last(key.name.substr(key.name.rfind('.') + 1));
+    EXPECT_NE(text.find(cat('"', last, "\":")), std::string::npos) << key.name;
+  }
+}
+
+TEST(Json, MinusZeroIsZero) {
+  EXPECT_EQ(to_json(read("[data]\nshift = -0.0")->job), to_json(Job{}));
+}
+
+TEST(Json, ForeignTextsAreRefused) {
+  const auto refused = [](std::string_view text) {
+    const Result<Job> job = from_json(text);
+    return job.ok() ? std::string("accepted") : job.error().message;
+  };
+  EXPECT_EQ(refused("{}"), "accepted");
+  EXPECT_TRUE(says(refused(""), {"job JSON: ", "cut off"}));
+  EXPECT_TRUE(says(refused("[]"), {"no JSON object"}));
+  const std::string whole = to_json(Job{});
+  EXPECT_TRUE(says(refused(whole.substr(0, whole.size() / 2)), {"cut off"}));
+  EXPECT_TRUE(says(refused(R"({"epochs":3,"epochs":4})"), {"\"epochs\" stands twice"}));
+  EXPECT_TRUE(says(refused(R"({"epoch":3})"), {"unknown key epoch;", "epochs?"}));
+  EXPECT_TRUE(says(refused(R"({"epochs":"3"})"), {"epochs: found the text"}));
+  EXPECT_TRUE(says(refused(R"({"epochs":null})"), {"epochs: found nothing"}));
+  EXPECT_TRUE(says(refused(R"({"seed":18446744073709551615})"), {"seed: found the number 18446"}));
+  EXPECT_TRUE(says(refused(R"({"batch":4})"), {"batch: found 4 with 8 shards"}));
+  EXPECT_TRUE(says(refused(R"({"model":{"kind":7}})"), {"model.kind: found the integer 7"}));
+  EXPECT_TRUE(says(refused(R"({"optimizer.lr":1})"), {"unknown key \"optimizer.lr\""}));
+  EXPECT_TRUE(says(refused(R"({"":1})"), {"unknown key"}));
+  EXPECT_TRUE(says(refused(R"({"model":[{"kind":"mlp"}]})"), {"model: found a list of tables"}));
+  EXPECT_TRUE(says(refused(cat("{\"a\":", std::string(60000, '['))), {"nested too deep"}));
+  EXPECT_TRUE(says(refused(std::string(kMaxJobBytes + 1, ' ')), {"65536"}));
+  std::string objects;
+  for (int i = 0; i < 10000; ++i) objects += R"({"a":)";
+  EXPECT_TRUE(says(refused(objects), {"nested too deep"}));
+}
+
+TEST(Json, EveryCutAndFlipOfAJobIsSurvived) {
+  const std::string whole = to_json(Job{});
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_FALSE(from_json(whole.substr(0, i)).ok()) << i;
+    for (const int bit : {0, 2, 6}) {
+      std::string flipped = whole;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << bit));
+      if (const Result<Job> job = from_json(flipped); job.ok()) {
+        EXPECT_TRUE(validate(*job).ok());
+      }
+    }
+  }
+}
+
+TEST(Hash, LeavesOutWhatChangesNoBit) {
+  const std::string base = hash(Job{});
+  EXPECT_EQ(base.size(), 64U);
+  const Sets none = {"name=other",
+                     "epochs=9",
+                     "policy.kind=sharded",
+                     "stop.wall_seconds=5",
+                     "checkpoint.keep_last=9",
+                     "debug.shuffle_exchange=4",
+                     "evaluate_each_epoch=false"};
+  for (const std::string& set : none) EXPECT_EQ(hash(read("", {set})->job), base) << set;
+  const Sets some = {"seed=2",       "batch=65",          "shards=4",
+                     "threads=2",    "optimizer.lr=0.02", "loss=mse",
+                     "model.init=w", "data.limit=5",      "partition.strategy=random"};
+  for (const std::string& set : some) EXPECT_NE(hash(read("", {set})->job), base) << set;
+}
+
+TEST(Hash, CosineDependsOnTheEpochs) {
+  const Sets cosine = {"schedule.kind=cosine"};
+  EXPECT_NE(hash(read("", cosine)->job), hash(read("epochs = 2", cosine)->job));
+}
+
+TEST(Hash, DoesNotDependOnWhereTheFilesLie) {
+  const std::string_view text = "[model]\ninit = 'w'";
+  EXPECT_EQ(hash(parse(text, "a", "/one", {}, {})->job),
+            hash(parse(text, "a", "/two", {}, {})->job));
+}
+
+TEST(Validate, AProgramsJobIsHeldToTheSameRanges) {
+  EXPECT_TRUE(validate(Job{}).ok());
+  Job job;
+  job.optimizer.lr = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(says(validate(job).error().message, {"optimizer.lr: found the number nan"}));
+  job = Job{};
+  job.optimizer.groups.resize(2);
+  job.optimizer.groups[1].lr = -1;
+  EXPECT_TRUE(says(validate(job).error().message, {"optimizer.group[1].lr: ", "-1"}));
+  job = Job{};
+  job.model.init = "\xff";
+  EXPECT_FALSE(validate(job).ok());
+  EXPECT_FALSE(to_json(job).empty());
+  job = Job{};
+  job.seed = std::numeric_limits<std::uint64_t>::max();
+  EXPECT_TRUE(says(validate(job).error().message, {"seed: "}));
+}
+
+TEST(ParameterCount, CountsWeightsBiasesAndState) {
+  const std::string mlp = "[model]\nkind='mlp'\nlayers=[784, 64, 10]\n[optimizer]\n";
+  constexpr std::int64_t kWeights = 785 * 64 + 65 * 10;
+  EXPECT_EQ(parameter_count(read(mlp)->job), kWeights);
+  EXPECT_EQ(parameter_count(read(mlp + "momentum=0.9")->job), 2 * kWeights);
+  EXPECT_EQ(parameter_count(read(mlp + "kind='adam'")->job), 3 * kWeights);
+  EXPECT_EQ(parameter_count(Job{}), 0);
+}
+
+TEST(Words, AreThoseOfTheJobFile) {
+  EXPECT_EQ(to_text(Loss::kBce), "bce");
+  EXPECT_EQ(to_text(Activation::kGelu), "gelu");
+  EXPECT_EQ(to_text(DataFormat::kSynthetic), "synthetic");
+  EXPECT_EQ(to_text(PartitionKind::kStratified), "stratified");
+  EXPECT_EQ(to_text(OptimizerKind::kAdamW), "adamw");
+  EXPECT_EQ(to_text(ScheduleKind::kCosine), "cosine");
+  EXPECT_EQ(to_text(PolicyKind::kParameterServer), "parameter-server");
+  EXPECT_EQ(to_text(OnNonfinite::kSkip), "skip");
+}
+
+}  // namespace
+}  // namespace instep::job
