@@ -146,6 +146,13 @@ TEST_F(CrashTest, FullDiskSaysWhatIsNeeded) {
   }
 }
 
+// Some file systems keep what a failed allocation got; the run's logs need it.
+TEST_F(CrashTest, AFailedAllocationTakesNoSpace) {
+  const TestFolder run;
+  EXPECT_EQ(save_in(run.path(), "file.allocate=enospc@1").code, kNoSpaceCode);
+  EXPECT_EQ(fs::file_size(checkpoint_folder(run.path(), 2) / kTestFiles[0]), 0u);
+}
+
 TEST_F(CrashTest, SeveralProcessesWriteOneCheckpoint) {
   const TestFolder run;
   const fs::path folder = checkpoint_folder(run.path(), 2);
