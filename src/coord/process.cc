@@ -161,16 +161,17 @@ void Process::signal(int signal) const {
   if (::kill(-pid_, signal) != 0) ::kill(pid_, signal);
 }
 
-std::optional<Process::Ended> Process::reap() {
-  if (!pidfd_.valid()) return std::nullopt;
+Process::Ended Process::reap() {
+  Ended out;
   siginfo_t info{};
-  if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0) {
-    return std::nullopt;
+  if (!pidfd_.valid() || ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) != 0 ||
+      info.si_pid == 0) {
+    return out;
   }
   pidfd_.reset();
-  Ended ended;
-  (info.si_code == CLD_EXITED ? ended.code : ended.signal) = info.si_status;
-  return ended;
+  out.ended = true;
+  (info.si_code == CLD_EXITED ? out.code : out.signal) = info.si_status;
+  return out;
 }
 
 std::vector<int> cpus_of(std::uint32_t agent, std::uint32_t threads,

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,10 +42,11 @@ class Process {
   void signal(int signal) const;              // to its whole group; nothing once it is reaped
 
   struct Ended {
+    bool ended = false;
     int code = 0, signal = 0;
   };
-  // How it ended, once; nullopt while it lives.
-  std::optional<Ended> reap();
+  // Whether it has ended since the last call, and how; said once.
+  Ended reap();
 
  private:
   Process(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}

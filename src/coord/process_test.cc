@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <set>
 
 namespace instep::coord {
@@ -36,7 +37,7 @@ struct Shell {
   Process::Ended end() {
     pollfd waited{process->pidfd(), POLLIN, 0};
     EXPECT_EQ(::poll(&waited, 1, 60'000), 1);
-    return process->reap().value();
+    return process->reap();
   }
   ProcessPlan plan;
   Fd out;
@@ -46,7 +47,7 @@ struct Shell {
 TEST(Process, TellsHowItEnded) {
   Shell exits("exit 7");
   EXPECT_EQ(exits.end().code, 7);
-  EXPECT_FALSE(exits.process->reap().has_value());
+  EXPECT_FALSE(exits.process->reap().ended);
   Shell dies("kill -SEGV $$");
   EXPECT_EQ(dies.end().signal, SIGSEGV);
 }

@@ -40,6 +40,11 @@ class Step {
   void hear(AgentId agent, wire::ViewMessage&) { protocol(agent, "a view, which only it may get"); }
   void hear(AgentId agent, wire::StopRequest&) { protocol(agent, "a stop request"); }
 
+  // Made in place: moving a temporary variant makes the compiler warn of what it never reads.
+  template <class T, class... Fields>
+  void act(Fields&&... values) {
+    actions_.emplace_back(std::in_place_type<T>, T{std::forward<Fields>(values)...});
+  }
   void welcome_those_waiting();
   void publish();
   bool agree(AgentId agent, const char* what, const std::string& value, const std::string& expected,
@@ -58,18 +63,18 @@ class Step {
 // Whether a later piece of news explains a failure better than the first one did: that somebody is
 // gone is seen by its peers, and in its link, before the news of how it went.
 bool explains_better(const Outcome& known, const Outcome& news) {
-  const bool known_is_echo =
-      known.reason == Reason::kLinkEnded ||
-      (known.reason == Reason::kAgentFailed && known.kind == ErrorKind::kUnavailable);
-  if (!known_is_echo) return false;
-  return news.reason == Reason::kExited || news.reason == Reason::kKilled ||
-         (news.reason == Reason::kAgentFailed && news.kind != ErrorKind::kUnavailable);
+  const bool ended = news.reason == Reason::kExited || news.reason == Reason::kKilled;
+  if (known.reason == Reason::kLinkEnded) return ended && news.agent == known.agent;
+  if (known.reason != Reason::kAgentFailed || known.kind != ErrorKind::kUnavailable) return false;
+  return ended || (news.reason == Reason::kAgentFailed && news.kind != ErrorKind::kUnavailable);
 }
 
 void Step::fail(Outcome outcome) {
   if (!ending()) return end(std::move(outcome));
-  const bool ours = !state_.terminate_at.has_value();  // SIGTERM is out: what follows is our doing
-  if (!ours && explains_better(state_.outcome, outcome)) state_.outcome = std::move(outcome);
+  const bool terminated = !state_.terminate_at.has_value();  // SIGTERM is out
+  const bool exited = outcome.reason == Reason::kExited;
+  if (terminated || (exited && life(outcome.agent).told_to_end)) return;
+  if (explains_better(state_.outcome, outcome)) state_.outcome = std::move(outcome);
 }
 
 void Step::end(Outcome outcome) {
@@ -78,16 +83,19 @@ void Step::end(Outcome outcome) {
   const std::string reason = state_.outcome.reason == Reason::kAbandoned
                                  ? state_.outcome.stop_reason
                                  : cat("failed: ", describe(state_.outcome));
+  bool told = false;
   for (AgentId agent = 0; agent < count(); ++agent) {
-    if (life(agent).link_open && life(agent).welcomed) actions_.push_back(SendStop{agent, reason});
+    if (!life(agent).link_open || !life(agent).welcomed) continue;
+    told = life(agent).told_to_end = true;
+    act<SendStop>(agent, reason);
   }
-  state_.terminate_at = now_ + state_.rules.terminate_after;
+  state_.terminate_at = now_ + (told ? state_.rules.terminate_after : 0);
   state_.kill_at = *state_.terminate_at + state_.rules.kill_after;
 }
 
 void Step::signal_living(int signal) {
   for (AgentId agent = 0; agent < count(); ++agent) {
-    if (life(agent).alive) actions_.push_back(Signal{agent, signal});
+    if (life(agent).alive) act<Signal>(agent, signal);
   }
 }
 
@@ -159,7 +167,7 @@ void Step::welcome_those_waiting() {
     AgentLife& it = life(agent);
     if (!it.hello || it.welcomed) continue;
     it.welcomed = true;
-    actions_.push_back(SendWelcome{agent});
+    act<SendWelcome>(agent);
   }
 }
 
@@ -204,12 +212,10 @@ void Step::publish() {
   state_.view = assign({}, ready.first_round, agents, ready.shards, ready.blocks, owners,
                        std::max(1U, ready.servers));
   state_.phase = Phase::kRunning;
-  actions_.push_back(Publish{*state_.view});
+  act<Publish>(*state_.view);
 }
 
-void Step::hear(AgentId agent, wire::Progress& progress) {
-  actions_.push_back(Show{agent, std::move(progress)});
-}
+void Step::hear(AgentId agent, wire::Progress& progress) { act<Show>(agent, std::move(progress)); }
 
 void Step::hear(AgentId agent, wire::Done& done) {
   if (ending()) return;
@@ -297,7 +303,7 @@ void Step::on(StopAsked& event) {
       state_.outcome.interrupted = event.interrupted;
       for (AgentId agent = 0; agent < count(); ++agent) {
         if (life(agent).link_open && !life(agent).report) {
-          actions_.push_back(SendStop{agent, event.reason});
+          act<SendStop>(agent, event.reason);
         }
       }
       return;

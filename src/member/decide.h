@@ -123,6 +123,7 @@ struct AgentLife {
   bool welcomed = false;
   bool link_open = true;
   bool alive = true;
+  bool told_to_end = false;  // what it does from then on is our doing
   std::optional<Nanoseconds> exit_due;
 };
 

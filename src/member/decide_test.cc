@@ -181,6 +181,12 @@ TEST(Decide, AnAgentThatHangsUpAndStaysIsAFailure) {
   EXPECT_EQ(driver.state.phase, Phase::kRunning);
   driver.pass(kMillisecond);
   EXPECT_EQ(driver.state.outcome.reason, Reason::kLinkEnded);
+  // The other one ends because it was told to; that once became the run's error.
+  driver.feed(Exited{1, 0, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kLinkEnded);
+  EXPECT_EQ(driver.state.outcome.agent, 0);
+  driver.feed(Exited{0, 5, 0});  // and this says how the one that hung up went
+  EXPECT_EQ(driver.state.outcome.code, 5);
 }
 
 // Two agents saw their peer vanish and said so before its own death was known: the run blamed them.
@@ -188,6 +194,8 @@ TEST(Decide, ACauseReplacesItsEcho) {
   Driver driver(3);
   driver.to_running();
   driver.hear(0, wire::Failed{int(ErrorKind::kUnavailable), "agent 2 is gone"});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kAgentFailed);
+  driver.feed(Exited{1, 1, 0});  // told to end, and did
   EXPECT_EQ(driver.state.outcome.reason, Reason::kAgentFailed);
   driver.feed(Exited{2, 0, SIGKILL});
   EXPECT_EQ(driver.state.outcome.reason, Reason::kKilled);
