@@ -4,8 +4,8 @@
 #include <limits>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "coord/report.h"
-#include "coord/version.h"
 
 namespace instep::coord {
 namespace {
@@ -63,7 +63,7 @@ void Narrator::view_is_out(const member::View& view, std::uint32_t shards) {
           {"members", view.members},
           {"spares", view.spares}},
          "view");
-  if (view.spares.empty()) return;
+  if (view.spares.empty() || plan_.mode != Mode::kTrain) return;
   const std::string text = view.spares.size() == 1
                                ? cat("agent ", view.spares.front(), " has no shard and stands by")
                                : cat("agents ", view.spares.front(), "-", view.spares.back(),
@@ -149,7 +149,7 @@ void Narrator::note(LogLevel level, const std::string& text) {
 
 void Narrator::record(Records& records, Json fields, const char* kind) {
   fields["record"] = kind;  // an event has a kind of its own
-  fields["seconds"] = static_cast<double>(now_ns() - plan_.start_ns) * 1e-9;
+  fields["at_s"] = static_cast<double>(now_ns() - plan_.start_ns) * 1e-9;
   records.add(fields);
 }
 

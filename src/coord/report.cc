@@ -4,8 +4,8 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "coord/display.h"
-#include "coord/version.h"
 
 namespace instep::coord {
 namespace {
@@ -73,7 +73,8 @@ Json merge_report(const ReportParts& parts) {
   out["instep"] = kVersion;
   out["job"] = parse_fields(parts.job_json);
   out["job_hash"] = parts.job_hash;
-  out["build"] = named("build");
+  out["build"] =
+      named("build").empty() ? cat("instep ", kVersion, ", gcc ", __VERSION__) : named("build");
   out["libtorch"] = libtorch.empty() ? named("libtorch") : libtorch;
   out["cpu"] = cpu_model();
   out["agents"] = parts.agents;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -58,6 +59,16 @@ bool has_content(const fs::path& path) {
 std::string field(const Json& json, const char* key) {
   const auto found = json.find(key);
   return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::vector<std::string> words(const Json& json, const char* key) {
+  std::vector<std::string> out;
+  const auto found = json.find(key);
+  if (found == json.end() || !found->is_array()) return out;
+  for (const Json& word : *found) {
+    if (word.is_string()) out.push_back(word.get<std::string>());
+  }
+  return out;
 }
 
 std::int64_t count_field(const Json& json, const char* key) {
@@ -132,8 +143,8 @@ fs::path RunDir::agent_log(std::uint32_t agent) const {
   return path_ / "logs" / cat("agent-", agent, ".log");
 }
 
-void RunDir::discard() {
-  if (!fresh_) return;
+bool RunDir::discard() {
+  if (!fresh_) return false;
   std::error_code error;
   for (const char* mine : {"logs", "checkpoints", "job.json", "job.toml", "run.json",
                            "metrics.jsonl", "events.jsonl", "lock"}) {
@@ -142,16 +153,35 @@ void RunDir::discard() {
   if (made_) fs::remove(path_, error);
   // Its parent too, if that was made for it alone: remove() takes empty folders only.
   if (made_ && path_.parent_path().filename() == "runs") fs::remove(path_.parent_path(), error);
+  return true;
+}
+
+Status RunDir::write(const std::string& name, std::string_view content) const {
+  const fs::path path = path_ / name;
+  const fs::path temporary = path_ / (name + ".tmp");
+  {
+    const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!fd.valid()) return os_error("create", temporary, errno);
+    INSTEP_RETURN_IF_ERROR(write_at(fd.get(), 0, std::as_bytes(std::span(content)), temporary));
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return os_error("rename", temporary, errno);
+  return {};
 }
 
 Status RunDir::write_info(const RunInfo& info) const {
-  const Json json = {{"name", info.name},      {"job", info.job},
-                     {"state", info.state},    {"started", info.started},
-                     {"ended", info.ended},    {"message", info.message},
-                     {"instep", info.version}, {"command", info.command},
-                     {"pid", info.pid},        {"agents", info.agents}};
-  return write_file_atomically(path_ / "run.json",
-                               json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  Json json = Json::object();
+  json["name"] = info.name;
+  json["job"] = info.job;
+  json["state"] = info.state;
+  json["started"] = info.started;
+  json["ended"] = info.ended;
+  json["message"] = info.message;
+  json["instep"] = info.version;
+  json["command"] = info.command;
+  json["program"] = info.program;
+  json["pid"] = info.pid;
+  json["agents"] = info.agents;
+  return write("run.json", json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Result<RunInfo> read_info(const fs::path& run_dir) {
@@ -170,11 +200,8 @@ Result<RunInfo> read_info(const fs::path& run_dir) {
   info.version = field(json, "instep");
   info.pid = count_field(json, "pid");
   info.agents = static_cast<std::uint32_t>(count_field(json, "agents"));
-  if (const auto command = json.find("command"); command != json.end() && command->is_array()) {
-    for (const Json& word : *command) {
-      if (word.is_string()) info.command.push_back(word.get<std::string>());
-    }
-  }
+  info.command = words(json, "command");
+  info.program = words(json, "program");
   return info;
 }
 

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.h"
@@ -28,7 +29,8 @@ struct RunInfo {
   std::string ended;
   std::string message;  // why it stopped or failed
   std::string version;
-  std::vector<std::string> command;
+  std::vector<std::string> command;  // as it was typed
+  std::vector<std::string> program;  // an own program and its arguments; empty: the built-in agent
   std::int64_t pid = 0;
   std::uint32_t agents = 0;
 };
@@ -44,12 +46,16 @@ class RunDir {
 
   const std::filesystem::path& path() const { return path_; }  // absolute
   std::filesystem::path agent_log(std::uint32_t agent) const;
+  // A small file of it, whole or not at all as long as the machine runs. Not synced to disk: agents
+  // wait for the launcher, and what is lost with the machine is no loss.
+  Status write(const std::string& name, std::string_view content) const;
   Status write_info(const RunInfo& info) const;
   // Puts it on the list of `instep ls`. A list that cannot be written is no reason not to run.
   void enlist() const;
   // Removes what this run has made, if it began with nothing: a run that failed before its first
-  // round leaves no litter.
-  void discard();
+  // round leaves no litter. False, and nothing is removed, for one that goes on with an earlier
+  // run.
+  bool discard();
 
  private:
   RunDir(std::filesystem::path path, Fd lock, bool fresh, bool made)

@@ -117,12 +117,12 @@ TEST_F(RunDirTest, TheListFindsRunsByNameAndForgetsThoseGone) {
 
 TEST_F(RunDirTest, DiscardLeavesWhatWasThereBefore) {
   auto fresh = RunDir::create("fresh", "j").take();
-  fresh.discard();
+  EXPECT_TRUE(fresh.discard());
   EXPECT_FALSE(fs::exists("fresh"));
   fs::create_directory("empty");
   auto empty = RunDir::create("empty", "j").take();
   std::ofstream("empty/users.txt") << "x";
-  empty.discard();
+  EXPECT_TRUE(empty.discard());
   EXPECT_TRUE(fs::exists("empty/users.txt"));
   EXPECT_FALSE(fs::exists("empty/lock"));
   {
@@ -130,7 +130,7 @@ TEST_F(RunDirTest, DiscardLeavesWhatWasThereBefore) {
     ASSERT_TRUE(run.write_info(info(run)).ok());
   }
   auto again = RunDir::reopen("again").take();
-  again.discard();
+  EXPECT_FALSE(again.discard());
   EXPECT_TRUE(fs::exists("again/run.json"));
 }
 
