@@ -1,5 +1,5 @@
-// Samples and their targets, for programs with their own training loop. The memory of a Dataset is shared by
-// its copies.
+// Samples and their targets, for programs with their own training loop. The memory of a Dataset is
+// shared by its copies.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,13 @@ class Dataset {
  public:
   // Two IDX files, gzipped or not; bytes are scaled to [0, 1]. Targets are class numbers.
   static Dataset idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
-  // A CSV file with a header line; `target` names its target column. `classes`: class numbers, else floats.
+  // A CSV file with a header line; `target` names its target column. `classes`: class numbers, else
+  // floats.
   static Dataset csv(const std::filesystem::path& file, const std::string& target, bool classes);
-  // [n, …] of float32 or uint8 (scaled to [0, 1]), and [n] of int64 class numbers or [n, …] of float32.
+  // [n, …] of float32 or uint8 (scaled to [0, 1]), and [n] of int64 class numbers or [n, …] of
+  // float32.
   static Dataset tensors(const at::Tensor& samples, const at::Tensor& targets);
-  // What the job file's [data] names; see Run::job_train().
+  // A table that the library made.
   explicit Dataset(std::shared_ptr<const data::Table> table) : table_(std::move(table)) {}
 
   std::uint64_t size() const;

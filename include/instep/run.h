@@ -9,13 +9,15 @@
 //       return torch::cross_entropy_loss(model->forward(batch.data), batch.target);
 //     });
 //
-// Alone the program trains on one agent; under `instep run -n 4 -- ./program` on four, with the same bits.
-// Settings are those of a job file (docs/job.md): flags `--instep.KEY=VALUE` over the environment
-// (INSTEP_SET="KEY=VALUE;…") over the job file that `instep run` was given over Defaults here.
+// Alone the program trains on one agent; under `instep run -n 4 -- ./program` on four, with the
+// same bits. Settings are those of a job file (docs/job.md): flags `--instep.KEY=VALUE` over the
+// environment (INSTEP_SET="KEY=VALUE;…") over the job file that `instep run` was given over
+// Defaults here.
 //
-// Errors that a program cannot mend (bad settings, a lost launcher, a loss that is not a number) end the process with
-// one line on stderr and exit code 2 (1 if the fault is not the user's); nothing throws.
-// Threads: one Run a process, used from the thread that made it; that thread calls the closures.
+// Errors that a program cannot mend (bad settings, a lost launcher, a loss that is not a number)
+// end the process with one line on stderr and exit code 2 (1 if the fault is not the user's);
+// nothing throws. Threads: one Run a process, used from the thread that made it; that thread calls
+// the closures.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -41,9 +43,9 @@ namespace instep {
 
 // The samples of one shard in one round.
 struct Batch {
-  at::Tensor data;                          // [samples, …] float32
-  at::Tensor target;                        // [samples] int64 classes, or [samples, …] float32
-  std::span<const std::uint64_t> samples;   // their numbers in the dataset
+  at::Tensor data;                         // [samples, …] float32
+  at::Tensor target;                       // [samples] int64 classes, or [samples, …] float32
+  std::span<const std::uint64_t> samples;  // their numbers in the dataset
   std::uint32_t shard = 0;
   std::uint64_t round = 0;
 };
@@ -52,22 +54,22 @@ struct Batch {
 struct Defaults {
   std::int64_t epochs = 1, batch = 64, shards = 8;
   std::uint64_t seed = 1;
-  double clip_norm = 0;                     // 0: no clipping by the gradient's global norm
+  double clip_norm = 0;  // 0: no clipping by the gradient's global norm
 };
 
 struct RoundInfo {
-  std::uint64_t round = 0;                  // rounds done
-  double data_epoch = 0;                    // epochs of data done
-  double loss = 0;                          // mean over the round's samples
-  double gradient_norm = 0;                 // 0 unless the job clips or stops by it
+  std::uint64_t round = 0;   // rounds done
+  double data_epoch = 0;     // epochs of data done
+  double loss = 0;           // mean over the round's samples
+  double gradient_norm = 0;  // 0 unless the job clips or stops by it
   std::uint64_t samples = 0;
 };
 struct EpochInfo {
-  std::uint64_t data_epoch = 0;             // epochs of data done
+  std::uint64_t data_epoch = 0;  // epochs of data done
   std::uint64_t round = 0;
-  double train_loss = 0;                    // mean over the epoch's samples, as they were trained on
-  // A callback may add metrics by name ("validation_loss", "test_accuracy", …): they are shown, logged,
-  // kept in the history and judged by the job's stop rules. Every agent must add the same.
+  double train_loss = 0;  // mean over the epoch's samples, as they were trained on
+  // A callback may add metrics by name ("validation_loss", "test_accuracy", …): they are shown,
+  // logged, kept in the history and judged by the job's stop rules. Every agent must add the same.
   std::map<std::string, double> metrics;
 };
 struct EventInfo {
@@ -95,11 +97,12 @@ class Run;
 class Round {
  public:
   std::uint64_t number() const;
-  std::uint64_t data_epoch() const;         // the epoch of data under way, from 0
-  // Computes this agent's shards, each with one call of `loss` and its backward(), exchanges, updates. The
-  // closure returns the mean loss over the batch's samples as a scalar; it may be called again for
-  // the same shard, so it must depend on nothing but the parameters, the batch and libtorch's random
-  // numbers. Returns the mean loss over all samples of the round, the same on every agent.
+  std::uint64_t data_epoch() const;  // the epoch of data under way, from 0
+  // Computes this agent's shards, each with one call of `loss` and its backward(), exchanges,
+  // updates. The closure returns the mean loss over the batch's samples as a scalar; it may be
+  // called again for the same shard, so it must depend on nothing but the parameters, the batch and
+  // libtorch's random numbers. Returns the mean loss over all samples of the round, the same on
+  // every agent.
   double step(const std::function<at::Tensor(const Batch&)>& loss);
 
  private:
@@ -137,22 +140,22 @@ class Run {
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
 
-  int agent() const;                        // this process's number, from 0
-  int agents() const;                       // of the view, known after share()
+  int agent() const;   // this process's number, from 0
+  int agents() const;  // of the view, known after share()
   // Whether this process is the one that prints: the lowest agent.
   bool lead() const;
 
-  // Hands over a module and the optimizer of its parameters. From here on the parameters are held once a host and
-  // are read-only: they change by rounds alone. SGD, Adam and AdamW are stepped by the slices' owners; any
-  // other optimizer gets the combined gradient and steps on every agent.
+  // Hands over a module and the optimizer of its parameters. From here on the parameters are held
+  // once a host and are read-only: they change by rounds alone. SGD, Adam and AdamW are stepped by
+  // the slices' owners; any other optimizer gets the combined gradient and steps on every agent.
   void share(torch::nn::Module& module, torch::optim::Optimizer& optimizer);
   template <class Holder>
   void share(Holder& holder, torch::optim::Optimizer& optimizer) {
     share(static_cast<torch::nn::Module&>(*holder), optimizer);
   }
 
-  // The training loop: all rounds that are due, from where a resumed run stands. The sampled order, the
-  // shards and the number of rounds follow from the job.
+  // The training loop: all rounds that are due, from where a resumed run stands. The sampled order,
+  // the shards and the number of rounds follow from the job.
   Rounds rounds(const Dataset& train);
   // Only the samples of these numbers: a split of the dataset.
   Rounds rounds(const Dataset& train, std::vector<std::uint64_t> samples);

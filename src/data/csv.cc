@@ -86,10 +86,14 @@ struct Layout {
 };
 
 Result<Layout> read_layout(const CsvScanner& scanner, const std::vector<std::string_view>& fields,
-                           const job::Data& spec) {
+                           const job::Data& spec, bool with_target) {
   Layout layout;
   layout.columns = fields.size();
   layout.line = scanner.line();
+  if (!with_target) {
+    layout.target = layout.columns;  // no column is the target
+    return layout;
+  }
   if (layout.columns < 2) {
     return scanner.error(
         "the first line has one column; a feature and a target are due, separated by commas");
@@ -133,13 +137,14 @@ Result<float> parse_target(const CsvScanner& scanner, std::size_t column, std::s
 Result<Table> read_rows(CsvScanner& scanner, std::vector<std::string_view>& fields,
                         const Layout& layout, std::uint64_t max_rows, const job::Data& spec,
                         job::Loss loss) {
-  const std::uint64_t width = layout.columns - 1;
+  const bool with_target = layout.target < layout.columns;
+  const std::uint64_t width = layout.columns - (with_target ? 1 : 0);
   INSTEP_ASSIGN_OR_RETURN(Memory values, allocate_array(max_rows, width, 4, scanner.name()));
   INSTEP_ASSIGN_OR_RETURN(Memory targets, allocate_array(max_rows, 1, 4, scanner.name()));
   auto* x = reinterpret_cast<float*>(values.get());
   auto* classes = reinterpret_cast<std::int32_t*>(targets.get());
   auto* y = reinterpret_cast<float*>(targets.get());
-  const bool labels = loss == job::Loss::kCrossEntropy;
+  const bool labels = with_target && loss == job::Loss::kCrossEntropy;
   Table table;
   for (bool more = true; more; ++table.size) {
     if (fields.size() != layout.columns) {
@@ -148,13 +153,13 @@ Result<Table> read_rows(CsvScanner& scanner, std::vector<std::string_view>& fiel
     }
     INSTEP_CHECK(table.size < max_rows, "a CSV file has at most the rows that its size allows");
     INSTEP_RETURN_IF_ERROR(fill_features(scanner, fields, layout, x + table.size * width));
-    const std::string_view field = fields[layout.target];
+    const std::string_view field = with_target ? fields[layout.target] : std::string_view();
     if (labels) {
       INSTEP_ASSIGN_OR_RETURN(classes[table.size],
                               parse_class(scanner, layout.target, field, spec.classes));
       table.class_count =
           std::max<std::int64_t>(table.class_count, classes[table.size] + INT64_C(1));
-    } else {
+    } else if (with_target) {
       INSTEP_ASSIGN_OR_RETURN(y[table.size], parse_target(scanner, layout.target, field, loss));
     }
     INSTEP_ASSIGN_OR_RETURN(more, scanner.next(fields));
@@ -163,17 +168,16 @@ Result<Table> read_rows(CsvScanner& scanner, std::vector<std::string_view>& fiel
   table.shape = {static_cast<std::int64_t>(width)};
   table.values = values.get();
   table.classes = labels ? classes : nullptr;
-  table.targets = labels ? nullptr : y;
-  table.target_width = labels ? 0 : 1;
+  table.targets = with_target && !labels ? y : nullptr;
+  table.target_width = table.targets != nullptr ? 1 : 0;
   table.scale = static_cast<float>(spec.scale);
   table.shift = static_cast<float>(spec.shift);
   table.keep = keep_all({values, targets});
   return table;
 }
 
-}  // namespace
-
-Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spec, job::Loss loss) {
+Result<CsvFile> read_file(const std::filesystem::path& path, const job::Data& spec, job::Loss loss,
+                          bool with_target) {
   INSTEP_ASSIGN_OR_RETURN(const Bytes bytes, read_bytes(path));
   char* text = reinterpret_cast<char*>(bytes.memory.get());
   // Counted first: the scanner changes the text.
@@ -182,7 +186,7 @@ Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spe
   std::vector<std::string_view> fields;
   INSTEP_ASSIGN_OR_RETURN(bool more, scanner.next(fields));
   if (!more) return scanner.error("the file has no rows");
-  INSTEP_ASSIGN_OR_RETURN(Layout layout, read_layout(scanner, fields, spec));
+  INSTEP_ASSIGN_OR_RETURN(Layout layout, read_layout(scanner, fields, spec, with_target));
   if (spec.header) {
     INSTEP_ASSIGN_OR_RETURN(more, scanner.next(fields));
     if (!more) return scanner.error("there are no rows after the header");
@@ -193,6 +197,16 @@ Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spe
   INSTEP_ASSIGN_OR_RETURN(out.table, read_rows(scanner, fields, layout, max_rows, spec, loss));
   out.columns = std::move(layout.names);
   return out;
+}
+
+}  // namespace
+
+Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spec, job::Loss loss) {
+  return read_file(path, spec, loss, true);
+}
+
+Result<CsvFile> read_csv_features(const std::filesystem::path& path, const job::Data& spec) {
+  return read_file(path, spec, job::Loss::kMse, false);
 }
 
 Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss) {

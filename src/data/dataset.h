@@ -52,6 +52,11 @@ Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
 Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
 Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
 
+// Samples without targets, to predict: an IDX file of samples where the job's data is IDX, else a
+// CSV file whose columns are features only. A sample must have `elements` values.
+Result<Table> load_inputs(const std::filesystem::path& file, const job::Data& spec,
+                          std::uint64_t elements);
+
 // One image of a dataset in an anonymous memory file, and back without a copy: the launcher decodes
 // once and every agent of the host maps it read-only. The image is sealed where the system can;
 // map_image() checks all bounds and labels, and keeps no use of the descriptor.

@@ -140,15 +140,12 @@ Status set_classes(const IdxFile& file, Table& table, std::shared_ptr<const void
 
 }  // namespace
 
-Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets) {
-  INSTEP_ASSIGN_OR_RETURN(IdxFile x, read_idx_file(samples));
+namespace {
+
+// The table of a file of samples, without targets.
+Result<Table> table_of(const IdxFile& x) {
   if (x.type == IdxType::kI32) {
     return invalid(cat(x.name, " holds i32 values; samples are u8 or f32"));
-  }
-  INSTEP_ASSIGN_OR_RETURN(IdxFile y, read_idx_file(targets));
-  if (x.size() != y.size()) {
-    return invalid(cat(x.name, " holds ", x.size(), " samples and ", y.name, " holds ", y.size(),
-                       " targets; they must be as many"));
   }
   Table table;
   table.size = x.size();
@@ -160,6 +157,25 @@ Result<Table> load_idx(const std::filesystem::path& samples, const std::filesyst
     table.scale = 1.0f / 255.0f;
   } else {
     INSTEP_RETURN_IF_ERROR(check_finite(x));
+  }
+  table.keep = x.memory;
+  return table;
+}
+
+}  // namespace
+
+Result<Table> load_idx_samples(const std::filesystem::path& samples) {
+  INSTEP_ASSIGN_OR_RETURN(const IdxFile file, read_idx_file(samples));
+  return table_of(file);
+}
+
+Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets) {
+  INSTEP_ASSIGN_OR_RETURN(const IdxFile x, read_idx_file(samples));
+  INSTEP_ASSIGN_OR_RETURN(Table table, table_of(x));
+  INSTEP_ASSIGN_OR_RETURN(const IdxFile y, read_idx_file(targets));
+  if (x.size() != y.size()) {
+    return invalid(cat(x.name, " holds ", x.size(), " samples and ", y.name, " holds ", y.size(),
+                       " targets; they must be as many"));
   }
   std::shared_ptr<const void> target_memory = y.memory;
   if (y.type == IdxType::kF32) {

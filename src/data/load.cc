@@ -164,4 +164,22 @@ Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed) 
   return out;
 }
 
+Result<Table> load_inputs(const std::filesystem::path& file, const job::Data& spec,
+                          std::uint64_t elements) {
+  Table table;
+  if (spec.format == job::DataFormat::kIdx) {
+    INSTEP_ASSIGN_OR_RETURN(table, load_idx_samples(file));
+    table.scale = static_cast<float>(spec.scale);
+    table.shift = static_cast<float>(spec.shift);
+  } else {
+    INSTEP_ASSIGN_OR_RETURN(CsvFile read, read_csv_features(file, spec));
+    table = std::move(read.table);
+  }
+  if (table.elements() != elements) {
+    return invalid(cat(file.string(), " holds samples of ", table.elements(),
+                       " values and the model takes ", elements));
+  }
+  return table;
+}
+
 }  // namespace instep::data

@@ -23,6 +23,10 @@ struct CsvFile {
 
 Result<CsvFile> read_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
 
+// A CSV file whose columns are all features, and an IDX file of samples alone.
+Result<CsvFile> read_csv_features(const std::filesystem::path& file, const job::Data& spec);
+Result<Table> load_idx_samples(const std::filesystem::path& samples);
+
 // Classes: samples around one seeded center a class; bce takes two classes as targets 0 and 1. mse:
 // targets are a seeded linear map of the features plus noise. Test samples continue the stream.
 Result<Dataset> make_synthetic(const job::Data& spec, job::Loss loss, std::uint64_t seed);

@@ -51,17 +51,6 @@ Result<std::span<const std::byte>> find_like(const store::SafetensorsFile& file,
   return file.bytes(*info);
 }
 
-Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
-                 const std::filesystem::path& where) {
-  for (const model::NamedTensor& item : tensors) {
-    at::Tensor values = item.tensor.detach();
-    INSTEP_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
-                            find_like(file, item.name, values, where));
-    std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
-  }
-  return {};
-}
-
 Status check_model(const model::Binding& binding, const job::Job& job, sync::Rule rule) {
   for (const auto* list : {&binding.parameters, &binding.frozen, &binding.buffers}) {
     for (const model::NamedTensor& item : *list) {
@@ -80,6 +69,17 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
 }
 
 }  // namespace
+
+Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
+                 const std::filesystem::path& where) {
+  for (const model::NamedTensor& item : tensors) {
+    at::Tensor values = item.tensor.detach();
+    INSTEP_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
+                            find_like(file, item.name, values, where));
+    std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
+  }
+  return {};
+}
 
 std::string moment_name(sync::Rule rule, int index) {
   if (rule == sync::Rule::kSgd) return "momentum_buffer";

@@ -16,6 +16,7 @@
 #include "round/exchange.h"
 #include "store/checkpoint.h"
 #include "store/digest.h"
+#include "store/safetensors.h"
 #include "sync/owner_update.h"
 #include "train/session.h"
 
@@ -37,6 +38,7 @@ class Engine {
                                                const std::optional<store::Found>& resumed);
   ~Engine();
 
+  member::AgentId me() const { return session_.me(); }
   bool spare() const;  // this agent has nothing to do in the view
   bool lead() const;   // the view's lowest member
   const member::View& view() const { return view_; }
@@ -107,5 +109,10 @@ class Engine {
 
 // The moments' names in files, as torch calls them: "exp_avg", "exp_avg_sq", "momentum_buffer".
 std::string moment_name(sync::Rule rule, int index);
+
+// Copies the weights of a file into tensors of the same names, types and shapes; kMismatch names
+// the first that differs.
+Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
+                 const std::filesystem::path& where);
 
 }  // namespace instep::train

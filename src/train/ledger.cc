@@ -1,7 +1,5 @@
 #include "train/ledger.h"
 
-#include <algorithm>
-
 #include "base/result.h"
 
 namespace instep::train {

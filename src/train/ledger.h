@@ -2,11 +2,15 @@
 // round's update was applied, not when it was planned. One byte a sample and epoch of data.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace instep::train {
+
+// Its tensor in a checkpoint's state file: [samples] bytes of the epoch of data under way.
+inline constexpr const char* kLedgerName = "instep.ledger";
 
 struct SampleCounts {
   std::uint64_t due = 0, counted = 0, missed = 0, repeated = 0;

@@ -11,7 +11,6 @@ namespace instep::train {
 namespace {
 
 const std::vector<std::string> kFiles = {"model.safetensors", "state.safetensors"};
-constexpr const char* kLedger = "instep.ledger";
 
 std::vector<store::TensorInfo> infos(const std::vector<store::TensorBytes>& tensors) {
   std::vector<store::TensorInfo> out;
@@ -34,7 +33,7 @@ Result<std::string> digest_of(const std::filesystem::path& path) {
   INSTEP_ASSIGN_OR_RETURN(const store::SafetensorsFile file, store::SafetensorsFile::open(path));
   std::vector<store::TensorBytes> tensors;
   for (const store::TensorInfo& info : file.tensors()) {
-    if (info.name != kLedger) {
+    if (info.name != kLedgerName) {
       tensors.push_back({info.name, info.dtype, info.shape, file.bytes(info)});
     }
   }
@@ -113,12 +112,9 @@ Saver::Work Saver::snapshot(std::span<const std::uint8_t> ledger, const SaveNote
   const std::vector<store::TensorBytes> parameters = engine_.parameters();
   std::vector<store::TensorBytes> state = engine_.optimizer_state();
   state.push_back(
-      {kLedger, "U8", {static_cast<std::int64_t>(ledger.size())}, std::as_bytes(ledger)});
+      {kLedgerName, "U8", {static_cast<std::int64_t>(ledger.size())}, std::as_bytes(ledger)});
   std::map<std::string, std::string> place = {{"rounds", std::to_string(work.round)},
-                                              {"due", std::to_string(notes.samples.due)},
-                                              {"counted", std::to_string(notes.samples.counted)},
-                                              {"missed", std::to_string(notes.samples.missed)},
-                                              {"repeated", std::to_string(notes.samples.repeated)}};
+                                              {"progress", notes.progress}};
   if (!engine_.replicas_step()) place["updates"] = std::to_string(work.updates);
   work.files.emplace_back(infos(parameters), std::map<std::string, std::string>{{"format", "pt"}});
   work.files.emplace_back(infos(state), place);

@@ -25,7 +25,7 @@ namespace instep::train {
 struct SaveNotes {
   double data_epoch = 0;
   std::map<std::string, double> metrics;
-  SampleCounts samples;  // of finished epochs of data
+  std::string progress;  // the loop's own state as JSON, for who resumes
 };
 
 struct Saved {

@@ -1,0 +1,31 @@
+#include "train/batches.h"
+
+#include <ATen/ops/empty.h>
+
+namespace instep::train {
+
+at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples) {
+  std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
+  shape.insert(shape.end(), table.shape.begin(), table.shape.end());
+  at::Tensor data = at::empty(shape, at::kFloat);
+  data::gather(table, samples, data.mutable_data_ptr<float>());
+  return data;
+}
+
+Batch make_batch(const data::Table& table, std::span<const std::uint64_t> samples) {
+  Batch batch;
+  batch.samples = samples;
+  batch.data = make_inputs(table, samples);
+  std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
+  if (table.classes != nullptr) {
+    batch.target = at::empty(shape, at::kLong);
+    data::gather_classes(table, samples, batch.target.mutable_data_ptr<std::int64_t>());
+  } else {
+    shape.push_back(table.target_width);
+    batch.target = at::empty(shape, at::kFloat);
+    data::gather_targets(table, samples, batch.target.mutable_data_ptr<float>());
+  }
+  return batch;
+}
+
+}  // namespace instep::train

@@ -1,0 +1,78 @@
+#include "train/environment.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/version.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "base/hash.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "base/version.h"
+
+namespace instep::train {
+namespace {
+
+// MKL reads it at its first call; a launched agent has it from the launcher already. AVX2's branch
+// gives the same bits on every processor that has it, whatever the addresses.
+[[maybe_unused]] const int mkl_branch = ::setenv("MKL_CBWR", "AVX2", 0);
+
+std::string setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// A product with odd sizes, an exponential and a sum: what goes differently on another processor or
+// library shows here first.
+std::string probe() {
+  const at::Tensor a = (at::arange(0, 33 * 65 * 0.37 - 0.1, 0.37, at::kFloat)).sin().view({33, 65});
+  const at::Tensor b =
+      (at::arange(0, 65 * 17 * 0.11 - 0.05, 0.11, at::kFloat)).cos().view({65, 17});
+  const at::Tensor out = a.mm(b).tanh().softmax(1).cumsum(0).contiguous();
+  return cat(std::hex, xxh3({static_cast<const std::byte*>(out.const_data_ptr()), out.nbytes()}));
+}
+
+}  // namespace
+
+void set_threads_early() {
+  const int threads = std::atoi(setting("OMP_NUM_THREADS").c_str());
+  at::set_num_threads(threads > 0 ? threads : 1);
+}
+
+Status prepare_libtorch(const job::Job& job) {
+  const std::string dynamic = setting("OMP_DYNAMIC");
+  if (!dynamic.empty() && dynamic != "false" && dynamic != "FALSE" && dynamic != "0") {
+    return invalid(
+        cat("OMP_DYNAMIC=", dynamic,
+            " lets OpenMP change the number of threads, which changes results; unset it"));
+  }
+  const std::string limit = setting("OMP_THREAD_LIMIT");
+  if (!limit.empty() && std::atoll(limit.c_str()) < job.threads) {
+    return invalid(cat("OMP_THREAD_LIMIT=", limit, " is below threads = ", job.threads,
+                       " of the job; unset it or lower threads"));
+  }
+  at::set_num_threads(static_cast<int>(job.threads));
+  at::globalContext().setDeterministicAlgorithms(true, false);
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
+  torch::jit::setGraphExecutorOptimize(false);
+  at::manual_seed(job.seed);
+  return {};
+}
+
+std::map<std::string, std::string> fingerprint() {
+  return {{"instep", kVersion},
+          {"libtorch", TORCH_VERSION},
+          {"processor", cpu_model()},
+          {"capability", cat(at::get_cpu_capability(), ": ", cpu_capability())},
+          {"threads", cat(at::get_num_threads())},
+          {"MKL_CBWR", setting("MKL_CBWR")},
+          {"probe", probe()}};
+}
+
+}  // namespace instep::train

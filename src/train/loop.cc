@@ -1,0 +1,356 @@
+#include "train/loop.h"
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "store/safetensors.h"
+#include "sync/schedule.h"
+#include "train/batches.h"
+
+namespace instep::train {
+
+using nlohmann::json;
+
+namespace {
+
+std::span<const std::int32_t> classes_of(const data::Table& table) {
+  return table.classes == nullptr ? std::span<const std::int32_t>()
+                                  : std::span(table.classes, table.size);
+}
+
+std::int64_t monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
+}
+
+}  // namespace
+
+Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesystem::path run_dir,
+           const Callbacks& callbacks, std::shared_ptr<const data::Table> table,
+           std::vector<std::uint64_t> samples)
+    : session_(session),
+      engine_(engine),
+      job_(job),
+      callbacks_(callbacks),
+      table_(std::move(table)),
+      sampler_(std::move(samples), classes_of(*table_), job.partition,
+               static_cast<std::uint32_t>(job.shards), static_cast<std::uint64_t>(job.batch),
+               job.seed),
+      rounds_per_epoch_(sampler_.rounds_per_epoch()),
+      rounds_(rounds_per_epoch_ * static_cast<std::uint64_t>(job.epochs)),
+      ledger_(table_->size),
+      batch_samples_(engine.my_shards().size()) {
+  session_.words().status.rounds.store(rounds_);
+  session_.words().status.state.store(static_cast<std::uint32_t>(
+      engine_.spare() ? fabric::AgentState::kReady : fabric::AgentState::kTraining));
+  if (run_dir.empty() || engine_.spare()) return;
+  saver_ = std::make_unique<Saver>(session_, engine_, job_, std::move(run_dir),
+                                   [this](const Saved& saved) {
+                                     const std::lock_guard lock(told_mutex_);
+                                     told_.push_back(saved);
+                                   });
+}
+
+Status Loop::resume(const store::Found& found) {
+  const auto path = found.folder / "state.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));
+  const auto text = file.metadata().find("progress");
+  const store::TensorInfo* ledger = file.find(kLedgerName);
+  if (text == file.metadata().end() || ledger == nullptr) {
+    return Error{ErrorKind::kMismatch, cat(path.string(), " holds no training state to resume")};
+  }
+  const std::span<const std::byte> bytes = file.bytes(*ledger);
+  if (bytes.size() != ledger_.bytes().size()) {
+    return Error{ErrorKind::kMismatch,
+                 cat(path.string(), " was trained on ", bytes.size(), " samples and the data has ",
+                     ledger_.bytes().size(), "; resume with the data that the run began with")};
+  }
+  INSTEP_ASSIGN_OR_RETURN(progress_, progress_from_json(text->second));
+  // The ledgers are added up, so one agent takes the whole.
+  if (!engine_.spare() && engine_.lead()) {
+    ledger_.add({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+  }
+  saved_round_ = engine_.round();
+  return {};
+}
+
+bool Loop::more() const {
+  return !engine_.spare() && stopped_.empty() && engine_.round() < rounds_;
+}
+
+double Loop::data_epochs() const {
+  return rounds_per_epoch_ == 0
+             ? 0
+             : static_cast<double>(engine_.round()) / static_cast<double>(rounds_per_epoch_);
+}
+
+double Loop::samples_per_second() const {
+  // The first round pays for cold memory and cold code; it is counted only if it is all there is.
+  return train_seconds_ > 0 ? static_cast<double>(samples_done_ - first_samples_) / train_seconds_
+                            : 0;
+}
+
+double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
+  const std::uint64_t epoch = data_epoch();
+  const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
+  const auto& shards = engine_.my_shards();
+  ShardWork work;
+  work.samples = [this, in_epoch](std::uint32_t shard) {
+    return static_cast<std::uint32_t>(sampler_.batch_size(shard, in_epoch));
+  };
+  work.loss = [this, epoch, in_epoch, &loss, &shards](std::uint32_t shard) {
+    auto& samples = batch_samples_[shard - shards.front()];
+    sampler_.batch(shard, epoch, in_epoch, samples);
+    Batch batch = make_batch(*table_, samples);
+    batch.shard = shard;
+    batch.round = engine_.round();
+    return loss(batch);
+  };
+  const std::string asked = engine_.lead() ? session_.stop_reason() : "";
+  factor_ = sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
+  Result<round::Outcome> outcome = engine_.run_round(
+      work, factor_, asked.empty() ? round::Directive::kNone : round::Directive::kStop);
+  if (!outcome.ok()) fail(outcome.error());
+  if (bad(*outcome)) {
+    if (job_.on_nonfinite == job::OnNonfinite::kStop) stop_for(*outcome);
+    event("skipped", outcome->bad_shard
+                         ? cat("the loss of shard ", *outcome->bad_shard, " is not finite")
+                         : std::string("the gradient's norm is not finite"));
+  }
+  count(*outcome);
+  if (outcome->directive == round::Directive::kStop) {
+    stopped_ = asked.empty() ? "asked to stop" : asked;
+  }
+  after_round(*outcome);
+  return outcome->loss;
+}
+
+bool Loop::bad(const round::Outcome& outcome) const {
+  return outcome.bad_shard.has_value() || (outcome.bad_norm && !outcome.applied);
+}
+
+// The state before the bad round is whole; it is saved unless the parameters had been spoilt
+// before.
+void Loop::stop_for(const round::Outcome& outcome) {
+  std::string what =
+      outcome.bad_shard
+          ? cat("the loss of shard ", *outcome.bad_shard, " is ",
+                outcome.rows[*outcome.bad_shard].loss, " in round ", engine_.round())
+          : cat("the combined gradient's norm is not finite in round ", engine_.round());
+  const bool finite = engine_.parameters_finite();
+  if (saver_ && finite) {
+    save();
+    saver_->wait();
+    if (engine_.lead() && saver_->newest().whole) {
+      what += cat("; the state before it is saved in ", saver_->newest().folder.string());
+    }
+  } else if (saver_) {
+    what += "; the parameters are not finite any more, so the last checkpoint was kept";
+  }
+  what += "; lower optimizer.lr, clip (optimizer.clip_norm), or set on_nonfinite = \"skip\"";
+  // Nobody leaves before the lead has saved.
+  (void)engine_.gather({});
+  fail(invalid(what));
+}
+
+void Loop::event(const std::string& kind, const std::string& reason) {
+  EventInfo info{engine_.round(), kind, reason};
+  if (engine_.lead()) {
+    session_.progress("event", json{{"round", info.round},
+                                    {"kind", kind},
+                                    {"agent", -1},
+                                    {"stall_ms", 0},
+                                    {"reason", reason}}
+                                   .dump());
+  }
+  for (const auto& call : callbacks_.event) call(info);
+}
+
+void Loop::count(const round::Outcome& outcome) {
+  if (!outcome.applied) return;
+  const std::uint64_t in_epoch = (engine_.round() - 1) % rounds_per_epoch_;
+  for (std::size_t i = 0; i < batch_samples_.size(); ++i) {
+    const std::uint32_t shard = engine_.my_shards()[i];
+    if (sampler_.batch_size(shard, in_epoch) == 0) continue;
+    ledger_.count(batch_samples_[i]);
+    session_.words().status.samples.fetch_add(batch_samples_[i].size(), std::memory_order_relaxed);
+  }
+  progress_.loss_sum += outcome.loss * static_cast<double>(outcome.samples);
+  progress_.loss_samples += outcome.samples;
+}
+
+void Loop::after_round(const round::Outcome& outcome) {
+  samples_done_ += outcome.samples;
+  if (first_round_ns_ == 0) {
+    first_round_ns_ = monotonic_ns();
+    started_ = Clock::now();
+    told_at_ = started_;
+    first_samples_ = samples_done_;
+    samples_told_ = samples_done_;
+  } else {
+    train_seconds_ = std::chrono::duration<double>(Clock::now() - started_).count();
+  }
+  fabric::AgentStatus& status = session_.words().status;
+  status.round.store(engine_.round(), std::memory_order_relaxed);
+  status.loss.store(outcome.loss, std::memory_order_relaxed);
+  status.data_epoch.store(data_epochs(), std::memory_order_relaxed);
+  if (!callbacks_.round.empty()) {
+    RoundInfo info{engine_.round(), data_epochs(), outcome.loss, outcome.gradient_norm,
+                   outcome.samples};
+    for (const auto& call : callbacks_.round) call(info);
+  }
+  tell_round(outcome);
+  if (stopped_.empty()) {
+    stopped_ = stop_after_round(job_.stop, outcome.gradient_norm, engine_.parameter_change());
+  }
+  const bool epoch_done = engine_.round() % rounds_per_epoch_ == 0;
+  if (epoch_done) end_epoch();
+  tell_checkpoints();
+  if (save_due()) save();
+}
+
+void Loop::end_epoch() {
+  if (Status status = tally(sampler_.size()); !status.ok()) fail(status.error());
+  EpochInfo info;
+  info.data_epoch = engine_.round() / rounds_per_epoch_;
+  info.round = engine_.round();
+  info.train_loss = progress_.loss_samples == 0
+                        ? 0
+                        : progress_.loss_sum / static_cast<double>(progress_.loss_samples);
+  progress_.loss_sum = 0;
+  progress_.loss_samples = 0;
+  for (const auto& call : callbacks_.epoch) call(info);
+  progress_.epochs.push_back({info.data_epoch, info.round, info.train_loss, info.metrics});
+  if (stopped_.empty()) stopped_ = stop_after_epoch(job_.stop, progress_.epochs);
+  if (!engine_.lead()) return;
+  json fields{{"data_epoch", info.data_epoch},
+              {"round", info.round},
+              {"train_loss", info.train_loss},
+              {"samples_per_s", samples_per_second()},
+              {"seconds", train_seconds_}};
+  for (const auto& [name, value] : info.metrics) {
+    const std::size_t cut = name.find('_');
+    if (cut == std::string::npos) {
+      fields["metrics"][name] = value;
+    } else {
+      fields[name.substr(0, cut)][name.substr(cut + 1)] = value;
+    }
+  }
+  session_.progress("epoch", fields.dump());
+  if (session_.alone()) {
+    std::string line =
+        cat("epoch ", info.data_epoch, "/", job_.epochs, "  loss ", number(info.train_loss, 5));
+    for (const auto& [name, value] : info.metrics) line += cat("  ", name, " ", number(value, 5));
+    std::fprintf(stderr, "%s  %.0f samples/s\n", line.c_str(), samples_per_second());
+  }
+}
+
+// Adds up everybody's ledger of the epoch, of whose samples `due` were planned by now.
+Status Loop::tally(std::uint64_t due) {
+  INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather(std::as_bytes(ledger_.bytes())));
+  std::vector<std::span<const std::uint8_t>> ledgers;
+  for (const auto& bytes : all) {
+    if (bytes.size() != ledger_.bytes().size()) {
+      return Error{ErrorKind::kCorrupt, "a member's ledger has another size"};
+    }
+    ledgers.emplace_back(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  }
+  const SampleCounts epoch = Ledger::tally(ledgers, due);
+  progress_.samples.due += epoch.due;
+  progress_.samples.counted += epoch.counted;
+  progress_.samples.missed += epoch.missed;
+  progress_.samples.repeated += epoch.repeated;
+  ledger_.clear();
+  return {};
+}
+
+bool Loop::save_due() const {
+  if (!saver_ || saved_round_ == engine_.round()) return false;
+  const auto by_round = static_cast<std::uint64_t>(job_.checkpoint.every_rounds);
+  const auto by_epoch =
+      static_cast<std::uint64_t>(job_.checkpoint.every_epochs) * rounds_per_epoch_;
+  return (by_round > 0 && engine_.round() % by_round == 0) ||
+         (by_epoch > 0 && engine_.round() % by_epoch == 0);
+}
+
+void Loop::save() {
+  saved_round_ = engine_.round();
+  SaveNotes notes;
+  notes.data_epoch = data_epochs();
+  if (!progress_.epochs.empty()) notes.metrics = progress_.epochs.back().metrics;
+  notes.progress = to_json(progress_);
+  if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
+}
+
+void Loop::tell_checkpoints() {
+  if (!saver_ || !engine_.lead()) return;
+  std::vector<Saved> told;
+  {
+    const std::lock_guard lock(told_mutex_);
+    told.swap(told_);
+  }
+  for (const Saved& saved : told) {
+    if (!saved.whole) {
+      event("checkpoint failed", saved.problem);
+      log(LogLevel::kWarning, cat("the checkpoint of round ", saved.round,
+                                  " failed: ", saved.problem, "; the one before it stays"));
+      continue;
+    }
+    last_checkpoint_ = saved;
+    session_.progress("checkpoint", json{{"round", saved.round},
+                                         {"path", saved.folder.string()},
+                                         {"seconds", saved.seconds},
+                                         {"bytes", saved.bytes}}
+                                        .dump());
+    for (const auto& call : callbacks_.checkpoint) call({saved.round, saved.folder.string()});
+  }
+}
+
+// A line for the metrics file now and then: by time, since rounds may take microseconds.
+void Loop::tell_round(const round::Outcome& outcome) {
+  constexpr std::chrono::milliseconds kInterval{500};
+  if (!engine_.lead()) return;
+  const Clock::time_point now = Clock::now();
+  if (now - told_at_ < kInterval) return;
+  const double seconds = std::chrono::duration<double>(now - told_at_).count();
+  json fields{{"round", engine_.round()},
+              {"data_epoch", data_epochs()},
+              {"loss", outcome.loss},
+              {"lr_factor", factor_},
+              {"samples_per_s", static_cast<double>(samples_done_ - samples_told_) / seconds}};
+  if (outcome.gradient_norm > 0) fields["gradient_norm"] = outcome.gradient_norm;
+  session_.progress("rounds", fields.dump());
+  told_at_ = now;
+  samples_told_ = samples_done_;
+}
+
+void Loop::finish() {
+  if (finished_ || engine_.spare()) return;
+  finished_ = true;
+  if (saver_) {
+    if (saved_round_ != engine_.round()) save();
+    saver_->wait();
+    tell_checkpoints();
+    if (engine_.lead() && saver_->newest().round == engine_.round() && !saver_->newest().whole) {
+      fail({ErrorKind::kNoSpace,
+            cat("the last checkpoint could not be written: ", saver_->newest().problem,
+                last_checkpoint_.whole ? cat("; the newest whole one is ", last_checkpoint_.folder)
+                                       : std::string())});
+    }
+  }
+  const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
+  if (in_epoch > 0) {
+    std::uint64_t due = 0;
+    for (std::uint64_t round = 0; round < in_epoch; ++round) {
+      for (std::uint32_t shard = 0; shard < job_.shards; ++shard) {
+        due += sampler_.batch_size(shard, round);
+      }
+    }
+    if (Status status = tally(due); !status.ok()) fail(status.error());
+  }
+}
+
+}  // namespace instep::train

@@ -1,0 +1,98 @@
+// The training loop over a dataset: which round is next, which samples are whose, what an epoch of
+// data sums up to, when to save and when to stop. All decisions are functions of the job and of
+// what every member knows, so all members decide alike.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "instep/run.h"
+#include "train/engine.h"
+#include "train/progress.h"
+#include "train/saver.h"
+
+namespace instep::train {
+
+struct Callbacks {
+  std::vector<std::function<void(const RoundInfo&)>> round;
+  std::vector<std::function<void(EpochInfo&)>> epoch;
+  std::vector<std::function<void(const EventInfo&)>> event;
+  std::vector<std::function<void(const CheckpointInfo&)>> checkpoint;
+};
+
+class Loop {
+ public:
+  // `run_dir` empty: no checkpoints. `callbacks` outlives the loop.
+  Loop(Session& session, Engine& engine, const job::Job& job, std::filesystem::path run_dir,
+       const Callbacks& callbacks, std::shared_ptr<const data::Table> table,
+       std::vector<std::uint64_t> samples);
+
+  // Takes over where a checkpoint stood.
+  Status resume(const store::Found& found);
+
+  bool more() const;
+  std::uint64_t data_epoch() const { return engine_.round() / rounds_per_epoch_; }
+  // One round. Ends the process on what cannot be mended.
+  double step(const std::function<at::Tensor(const Batch&)>& loss);
+  // The last checkpoint and the ledger of an epoch cut short. Once, by all members.
+  void finish();
+
+  const Progress& progress() const { return progress_; }
+  const std::string& stopped() const { return stopped_; }
+  const Saved& last_checkpoint() const { return last_checkpoint_; }
+  std::uint64_t rounds() const { return rounds_; }
+  double data_epochs() const;
+  std::int64_t first_round_ns() const { return first_round_ns_; }
+  double train_seconds() const { return train_seconds_; }
+  double samples_per_second() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool bad(const round::Outcome& outcome) const;
+  [[noreturn]] void stop_for(const round::Outcome& outcome);
+  void event(const std::string& kind, const std::string& reason);
+  void after_round(const round::Outcome& outcome);
+  void end_epoch();
+  void count(const round::Outcome& outcome);
+  Status tally(std::uint64_t due);
+  void save();
+  bool save_due() const;
+  void tell_checkpoints();
+  void tell_round(const round::Outcome& outcome);
+  [[noreturn]] void fail(const Error& error) { session_.fail(error); }
+
+  Session& session_;
+  Engine& engine_;
+  const job::Job job_;
+  const Callbacks& callbacks_;
+  const std::shared_ptr<const data::Table> table_;
+  const data::Sampler sampler_;
+  const std::uint64_t rounds_per_epoch_;
+  const std::uint64_t rounds_;
+  Ledger ledger_;
+  Progress progress_;
+  std::vector<std::vector<std::uint64_t>> batch_samples_;  // [my shards]
+  std::string stopped_;
+  bool finished_ = false;
+
+  std::mutex told_mutex_;
+  std::vector<Saved> told_;  // guarded by told_mutex_: checkpoints to tell callbacks of
+  Saved last_checkpoint_;
+  std::uint64_t saved_round_ = ~0ULL;
+  std::unique_ptr<Saver> saver_;
+
+  Clock::time_point started_ = Clock::now(), told_at_ = Clock::now();
+  std::int64_t first_round_ns_ = 0;
+  double train_seconds_ = 0;
+  std::uint64_t samples_done_ = 0, samples_told_ = 0, first_samples_ = 0;
+  double factor_ = 1;
+};
+
+}  // namespace instep::train

@@ -1,0 +1,42 @@
+// Where a training loop stands beyond its parameters: the history of its epochs of data, the sums
+// of the one under way, and the samples counted. Part of every checkpoint, so that a resumed run
+// reports and judges what an uninterrupted one would.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "job/job.h"
+#include "train/ledger.h"
+
+namespace instep::train {
+
+struct EpochRecord {
+  std::uint64_t data_epoch = 0, round = 0;
+  double train_loss = 0;
+  std::map<std::string, double> metrics;
+};
+
+struct Progress {
+  std::vector<EpochRecord> epochs;
+  double loss_sum = 0;  // of the epoch under way: loss times samples
+  std::uint64_t loss_samples = 0;
+  SampleCounts samples;  // of finished epochs
+};
+
+std::string to_json(const Progress& progress);
+Result<Progress> progress_from_json(std::string_view text);
+
+// Why the run should end after this epoch, or "". A pure function of the job and the history.
+std::string stop_after_epoch(const job::Stop& stop, const std::vector<EpochRecord>& epochs);
+// Why it should end after this round, or "". Norms that the job does not ask for are 0.
+std::string stop_after_round(const job::Stop& stop, double gradient_norm, double parameter_change);
+
+// The newest value of the stop metric: of the validation set, else of the test set; null if there
+// is none.
+const double* judged_metric(const job::Stop& stop, const EpochRecord& epoch);
+
+}  // namespace instep::train

@@ -1,0 +1,63 @@
+#include "train/report.h"
+
+#include <torch/version.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+
+namespace instep::train {
+
+using nlohmann::json;
+
+namespace {
+
+json set_metrics(const EpochRecord& epoch, const std::string& set) {
+  json out;
+  for (const auto& [name, value] : epoch.metrics) {
+    if (name.rfind(set + "_", 0) == 0) out[name.substr(set.size() + 1)] = value;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string report(const Engine& engine, const Loop* loop, const job::Job& job) {
+  json out{{"bytes", {{"sent", engine.bytes_sent()}, {"received", engine.bytes_received()}}},
+           {"wait_seconds", engine.waited_seconds()},
+           {"spare", engine.spare()}};
+  if (engine.spare() || !engine.lead()) return out.dump();
+  const std::string parameters = store::digest(engine.parameters());
+  out["job"] = json::parse(job::to_json(job));
+  out["job_hash"] = job::hash(job);
+  out["libtorch"] = TORCH_VERSION;
+  out["threads"] = job.threads;
+  out["shards"] = job.shards;
+  out["rounds"] = engine.round();
+  out["parameters_sha256"] = parameters;
+  out["state_sha256"] = store::state_digest(parameters, store::digest(engine.optimizer_state()),
+                                            engine.round(), engine.updates(), job.seed);
+  if (loop == nullptr) return out.dump();
+  const Progress& progress = loop->progress();
+  json losses = json::array();
+  for (const EpochRecord& epoch : progress.epochs) losses.push_back(epoch.train_loss);
+  out["data_epochs"] = loop->data_epochs();
+  out["train"] = {{"loss", losses}, {"samples_per_s", loop->samples_per_second()}};
+  if (!progress.epochs.empty()) {
+    for (const char* set : {"validation", "test"}) {
+      const json metrics = set_metrics(progress.epochs.back(), set);
+      if (!metrics.is_null()) out[set] = metrics;
+    }
+  }
+  out["samples"] = {{"due", progress.samples.due},
+                    {"counted", progress.samples.counted},
+                    {"missed", progress.samples.missed},
+                    {"repeated", progress.samples.repeated}};
+  out["first_round_ns"] = loop->first_round_ns();
+  out["train_seconds"] = loop->train_seconds();
+  out["stopped"] = loop->stopped();
+  out["checkpoint"] = loop->last_checkpoint().whole ? loop->last_checkpoint().folder.string() : "";
+  return out.dump();
+}
+
+}  // namespace instep::train

@@ -1,0 +1,190 @@
+#include "instep/run.h"
+
+#include <cstdlib>
+#include <numeric>
+#include <string_view>
+
+#include "base/text.h"
+#include "model/arena_allocator.h"
+#include "train/environment.h"
+#include "train/evaluator.h"
+#include "train/report.h"
+#include "train/run_impl.h"
+
+namespace instep {
+namespace {
+
+// `--instep.KEY=VALUE` among a program's arguments.
+std::vector<std::string> own_flags(int argc, char** argv) {
+  constexpr std::string_view kPrefix = "--instep.";
+  std::vector<std::string> out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument.substr(0, kPrefix.size()) == kPrefix) {
+      out.emplace_back(argument.substr(kPrefix.size()));
+    }
+  }
+  return out;
+}
+
+Result<job::Job> resolve(const train::Session& session, std::vector<std::string> flags,
+                         const Defaults& defaults) {
+  const wire::Welcome& welcome = session.welcome();
+  if (!welcome.job_json.empty()) return job::from_json(welcome.job_json);
+  job::Job own;
+  own.name = "program";
+  own.epochs = defaults.epochs;
+  own.batch = defaults.batch;
+  own.shards = defaults.shards;
+  own.seed = defaults.seed;
+  own.optimizer.clip_norm = defaults.clip_norm;
+  // What was said to `instep run` comes after the program's own flags, so that it wins.
+  flags.insert(flags.end(), welcome.sets.begin(), welcome.sets.end());
+  const char* environment = std::getenv("INSTEP_SET");
+  INSTEP_ASSIGN_OR_RETURN(
+      job::Resolved resolved,
+      job::parse(welcome.job_toml, welcome.job_name, welcome.job_folder, flags,
+                 job::split_sets(environment == nullptr ? "" : environment), own));
+  INSTEP_RETURN_IF_ERROR(job::validate(resolved.job));
+  return resolved.job;
+}
+
+std::vector<std::uint64_t> all_of(const Dataset& dataset) {
+  std::vector<std::uint64_t> samples(dataset.size());
+  std::iota(samples.begin(), samples.end(), std::uint64_t{0});
+  return samples;
+}
+
+}  // namespace
+
+Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_unique<Impl>()) {
+  train::set_threads_early();
+  auto session = train::Session::start(train::fingerprint());
+  if (!session.ok()) {
+    std::fprintf(stderr, "instep: %s\n", session.error().message.c_str());
+    std::_Exit(train::exit_code(session.error().kind));
+  }
+  impl_->session = *session;
+  std::vector<std::string> flags;
+  for (std::string& flag : own_flags(argc, argv)) {
+    if (flag.rfind("run-dir=", 0) == 0) {
+      impl_->run_dir = flag.substr(8);
+    } else {
+      flags.push_back(std::move(flag));
+    }
+  }
+  auto job = resolve(*impl_->session, flags, defaults);
+  if (!job.ok()) impl_->session->fail(job.error());
+  impl_->job = job.take();
+  if (const Status ready = train::prepare_libtorch(impl_->job); !ready.ok()) {
+    impl_->session->fail(ready.error());
+  }
+  model::install_arena(impl_->session->arena());
+  const wire::Welcome& welcome = impl_->session->welcome();
+  if (!impl_->session->alone()) impl_->run_dir = welcome.run_dir;
+  if (!welcome.checkpoint.empty()) {
+    auto found = store::open_checkpoint(welcome.checkpoint);
+    if (!found.ok()) impl_->session->fail(found.error());
+    impl_->resumed = found.take();
+  }
+}
+
+Run::~Run() { impl_->finish(); }
+
+int Run::agent() const { return impl_->session->me(); }
+
+int Run::agents() const {
+  return impl_->engine == nullptr ? 1 : static_cast<int>(impl_->engine->view().members.size());
+}
+
+bool Run::lead() const {
+  return impl_->engine == nullptr ? impl_->session->me() == 0
+                                  : !impl_->engine->spare() && impl_->engine->lead();
+}
+
+void Run::share(torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
+  impl_->share(module, optimizer);
+}
+
+void Run::Impl::share(torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
+  INSTEP_CHECK(engine == nullptr, "a Run shares one module, once");
+  auto started = train::Engine::start(*session, job, module, optimizer, resumed);
+  if (!started.ok()) session->fail(started.error());
+  engine = started.take();
+}
+
+void Run::Impl::start_loop(std::shared_ptr<const data::Table> table,
+                           std::vector<std::uint64_t> samples) {
+  INSTEP_CHECK(engine != nullptr, "share() comes before rounds()");
+  if (static_cast<std::int64_t>(samples.size()) < job.shards) {
+    session->fail(invalid(cat("the training set has ", samples.size(), " samples for ", job.shards,
+                              " shards; set shards to at most that many")));
+  }
+  loop = std::make_unique<train::Loop>(*session, *engine, job, run_dir, callbacks, std::move(table),
+                                       std::move(samples));
+  if (!resumed) return;
+  if (const Status status = loop->resume(*resumed); !status.ok()) session->fail(status.error());
+}
+
+void Run::Impl::finish() {
+  if (reported || engine == nullptr) return;
+  reported = true;
+  if (loop) loop->finish();
+  session->done(train::report(*engine, loop.get(), job));
+}
+
+Rounds Run::rounds(const Dataset& train) { return rounds(train, all_of(train)); }
+
+Rounds Run::rounds(const Dataset& train, std::vector<std::uint64_t> samples) {
+  impl_->start_loop(std::make_shared<data::Table>(train.table()), std::move(samples));
+  return Rounds(this);
+}
+
+Evaluation Run::evaluate(const Dataset& dataset, const std::function<Score(const Batch&)>& score) {
+  return evaluate(dataset, all_of(dataset), score);
+}
+
+Evaluation Run::evaluate(const Dataset& dataset, std::vector<std::uint64_t> samples,
+                         const std::function<Score(const Batch&)>& score) {
+  auto result = train::evaluate(impl_->engine.get(), dataset.table(), samples,
+                                static_cast<std::uint64_t>(impl_->job.eval_batch), score);
+  if (!result.ok()) impl_->session->fail(result.error());
+  return *result;
+}
+
+void Run::on_round(std::function<void(const RoundInfo&)> call) {
+  impl_->callbacks.round.push_back(std::move(call));
+}
+void Run::on_epoch(std::function<void(EpochInfo&)> call) {
+  impl_->callbacks.epoch.push_back(std::move(call));
+}
+void Run::on_event(std::function<void(const EventInfo&)> call) {
+  impl_->callbacks.event.push_back(std::move(call));
+}
+void Run::on_checkpoint(std::function<void(const CheckpointInfo&)> call) {
+  impl_->callbacks.checkpoint.push_back(std::move(call));
+}
+
+std::uint64_t Round::number() const { return run_->impl_->engine->round(); }
+std::uint64_t Round::data_epoch() const { return run_->impl_->loop->data_epoch(); }
+
+double Round::step(const std::function<at::Tensor(const Batch&)>& loss) {
+  try {
+    return run_->impl_->loop->step(loss);
+  } catch (const std::exception& error) {
+    // libtorch's messages carry a trace of our frames behind the first line.
+    const std::string text = error.what();
+    run_->impl_->session->fail(invalid(cat("the loss could not be computed in round ", number(),
+                                           ": ", text.substr(0, text.find('\n')))));
+  }
+}
+
+Round& Rounds::Iterator::operator*() const { return run_->round_; }
+
+bool Rounds::Iterator::operator!=(const Iterator& /*end*/) const {
+  if (run_->impl_->loop->more()) return true;
+  run_->impl_->loop->finish();
+  return false;
+}
+
+}  // namespace instep
