@@ -1,0 +1,170 @@
+#include "cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+
+#include "base/text.h"
+#include "base/version.h"
+#include "cli/commands.h"
+
+namespace instep::cli {
+namespace {
+
+// The command line up to "--", and the program after it.
+struct Words {
+  std::vector<std::string> ours, program;
+};
+
+Words split_words(int argc, char** argv) {
+  Words out;
+  std::vector<std::string>* into = &out.ours;
+  for (int i = 1; i < argc; ++i) {
+    if (into == &out.ours && std::strcmp(argv[i], "--") == 0) {
+      into = &out.program;
+    } else {
+      into->emplace_back(argv[i]);
+    }
+  }
+  return out;
+}
+
+void add_run_options(CLI::App* command, Options& options) {
+  command->add_option("-n,--agents", options.agents,
+                      "agents to start (default: as many as there are processors for, at most one "
+                      "a shard)");
+  command->add_option("--report", options.report, "write the report (JSON) to this file as well");
+  command->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
+  command->add_flag("--no-pin", options.no_pin, "do not bind agents to processors");
+}
+
+void add_sets(CLI::App* command, Options& options, const char* help) {
+  command->add_option("--set", options.sets, help)->take_all()->allow_extra_args(false);
+}
+
+void define(CLI::App& app, Options& options) {
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("instep ") + kVersion);
+  app.footer("See docs/cli.md for everything about these commands, docs/job.md for job files.");
+
+  CLI::App* run = app.add_subcommand("run", "train a job, or run a program of yours (after --)");
+  run->add_option("JOB", options.target, "job file, or a folder with one");
+  add_run_options(run, options);
+  add_sets(run, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
+  run->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
+
+  CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
+  resume->add_option("RUN", options.target, "directory or name of the run")->required();
+  add_run_options(resume, options);
+  add_sets(resume, options, "KEY=VALUE: change epochs, stop.* or checkpoint.* (repeatable)");
+
+  CLI::App* evaluate = app.add_subcommand("eval", "evaluate a checkpoint on its job's data");
+  evaluate->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
+  add_run_options(evaluate, options);
+
+  CLI::App* predict = app.add_subcommand("predict", "apply a checkpoint's model to an input");
+  predict->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
+  predict->add_option("INPUT", options.input, "file of samples")->required();
+
+  CLI::App* inspect = app.add_subcommand("inspect", "show what a checkpoint holds");
+  inspect->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
+  inspect->add_flag("--json", options.json, "as JSON");
+
+  CLI::App* check =
+      app.add_subcommand("check", "check a job and its data, and show what would run");
+  check->add_option("JOB", options.target, "job file, or a folder with one")->required();
+  check->add_option("-n,--agents", options.agents, "agents to reckon with");
+  add_sets(check, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
+
+  app.add_subcommand("ls", "list runs");
+
+  CLI::App* stop = app.add_subcommand("stop", "ask a run to save a checkpoint and end");
+  stop->add_option("RUN", options.target, "directory or name of the run")->required();
+  stop->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
+}
+
+int misused(const std::string& what) { return fail(invalid(cat(what, "; see `instep --help`"))); }
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> out;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    out.push_back(command->get_name());
+  }
+  return out;
+}
+
+std::string suggestion(const std::string& word, const std::vector<std::string>& known) {
+  const std::string near = nearest(word, known);
+  return near.empty() ? "" : cat("; did you mean '", near, "'?");
+}
+
+// Words that nothing took: a misspelt flag, or too many arguments.
+int unexpected(const CLI::App& app, const std::vector<std::string>& extras) {
+  const auto chosen = app.get_subcommands();
+  std::vector<std::string> flags;
+  if (!chosen.empty()) {
+    for (const CLI::Option* option : chosen.front()->get_options()) {
+      for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+    }
+  }
+  const std::string where = chosen.empty() ? "instep" : cat("instep ", chosen.front()->get_name());
+  for (const std::string& word : extras) {
+    if (!word.starts_with("-")) continue;
+    const std::string flag = word.substr(0, word.find('='));
+    return misused(cat(where, " has no flag ", flag, suggestion(flag, flags)));
+  }
+  return misused(cat(where, " does not expect '", extras.empty() ? "" : extras.front(), "'"));
+}
+
+int dispatch(const std::string& name, const Options& options) {
+  if (name == "run") return run_command(options);
+  if (name == "resume") return resume_command(options);
+  if (name == "eval") return evaluate_command(options);
+  if (name == "predict") return predict_command(options);
+  if (name == "inspect") return inspect_command(options);
+  if (name == "check") return check_command(options);
+  if (name == "ls") return list_command();
+  return stop_command(options);
+}
+
+}  // namespace
+
+int run(int argc, char** argv, std::int64_t start_ns) {
+  Options options;
+  options.start_ns = start_ns;
+  options.command.assign(argv, argv + argc);
+  Words words = split_words(argc, argv);
+  options.program = words.program;
+  CLI::App app("instep trains one PyTorch model on many agents, with the same bits on any number.",
+               "instep");
+  define(app, options);
+  const std::vector<std::string> names = command_names(app);
+  if (!words.ours.empty() && !words.ours.front().starts_with("-") &&
+      std::find(names.begin(), names.end(), words.ours.front()) == names.end()) {
+    const std::string& word = words.ours.front();
+    const std::string near = suggestion(word, names);
+    return misused(cat("there is no command '", word, "'",
+                       near.empty() ? cat("; there are ", join(names, ", ")) : near));
+  }
+  if (words.ours.empty() && options.program.empty()) {
+    std::fputs(app.help().c_str(), stderr);
+    return 2;
+  }
+  try {
+    std::reverse(words.ours.begin(), words.ours.end());  // as CLI11 wants them
+    app.parse(words.ours);
+  } catch (const CLI::ExtrasError&) {
+    return unexpected(app, app.remaining(true));
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    std::string what = error.what();
+    while (!what.empty() && (what.back() == '\n' || what.back() == '.')) what.pop_back();
+    return misused(what);
+  }
+  const std::string name = app.get_subcommands().front()->get_name();
+  if (name != "run" && !options.program.empty()) {
+    return misused(cat("instep ", name, " takes no program after --"));
+  }
+  return dispatch(name, options);
+}
+
+}  // namespace instep::cli

@@ -1,0 +1,213 @@
+#include "cli/cli.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.h"
+#include "base/machine.h"
+#include "cli/commands.h"
+#include "coord/run_dir.h"
+#include "job/job.h"
+
+namespace instep::cli {
+namespace {
+namespace fs = std::filesystem;
+
+class CliTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "instep-cli-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    ::setenv("XDG_STATE_HOME", (folder_ / "state").c_str(), 1);
+    before_ = fs::current_path();
+    fs::current_path(folder_);
+  }
+  void TearDown() override {
+    fs::current_path(before_);
+    fs::remove_all(folder_);
+    ::unsetenv("XDG_STATE_HOME");
+  }
+  // Runs a command; what it wrote is in out_ and errors_.
+  int instep(std::vector<std::string> words) {
+    words.insert(words.begin(), "instep");
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int code = run(static_cast<int>(argv.size()), argv.data(), 0);
+    out_ = ::testing::internal::GetCapturedStdout();
+    errors_ = ::testing::internal::GetCapturedStderr();
+    return code;
+  }
+  bool says(const std::string& text) const { return errors_.find(text) != std::string::npos; }
+  bool shows(const std::string& text) const { return out_.find(text) != std::string::npos; }
+  static void write(const std::string& name, const std::string& text) {
+    std::ofstream(name) << text;
+  }
+
+  fs::path folder_, before_;
+  std::string out_, errors_;
+};
+
+const char* const kJob = R"(version = 1
+name = "small"
+epochs = 3
+batch = 64
+shards = 4
+loss = "cross-entropy"
+[model]
+kind = "mlp"
+layers = [20, 8, 2]
+[data]
+format = "synthetic"
+samples = 1000
+classes = 2
+[optimizer]
+kind = "adam"
+)";
+
+TEST_F(CliTest, MisuseIsOneClearErrorAndCode2) {
+  const auto misused = [this](std::vector<std::string> words, const std::string& sign) {
+    EXPECT_EQ(instep(words), 2) << errors_;
+    EXPECT_TRUE(says(sign)) << errors_;
+    EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;
+    EXPECT_TRUE(out_.empty()) << out_;
+  };
+  misused({"rnu"}, "did you mean 'run'?");
+  misused({"train-it"}, "there are run, resume, eval");
+  misused({"run", "--quite", "x.toml"}, "did you mean '--quiet'?");
+  misused({"run", "--reprot=x", "x.toml"}, "did you mean '--report'?");
+  misused({"run"}, "needs a job file");
+  misused({"run", "a.toml", "b.toml"}, "'b.toml'");
+  misused({"run", "x.toml", "-n", "many"}, "many");
+  misused({"run", "no.toml"}, "no.toml");
+  misused({"resume"}, "RUN");
+  misused({"resume", "no-such-run"}, "no-such-run");
+  misused({"stop", "no-such-run"}, "no-such-run");
+  misused({"inspect", "no-such-run"}, "no-such-run");
+  misused({"eval", "no-such-run"}, "no-such-run");
+  misused({"predict", "c", "no-input"}, "no-input");
+  misused({"ls", "--", "x"}, "takes no program");
+  misused({"run", "-n", "2", "--", "./missing-program"}, "./missing-program");
+  misused({"run", "-n", "0", "--", "/bin/true"}, "1 to 64");
+  misused({"run", "--report", "no/such/folder/r.json", "--", "/bin/true"}, "--report");
+  EXPECT_FALSE(fs::exists("runs"));  // nothing was begun
+}
+
+TEST_F(CliTest, HelpAndVersion) {
+  EXPECT_EQ(instep({"--version"}), 0);
+  EXPECT_TRUE(shows("instep 0."));
+  EXPECT_EQ(instep({"--help"}), 0);
+  EXPECT_TRUE(shows("resume"));
+  EXPECT_EQ(instep({"run", "--help"}), 0);
+  EXPECT_TRUE(shows("--run-dir"));
+  EXPECT_EQ(instep({}), 2);
+}
+
+TEST_F(CliTest, CheckShowsWhatWouldRunAndWhereItComesFrom) {
+  write("job.toml", kJob);
+  ::setenv("INSTEP_SET", "seed=7", 1);
+  EXPECT_EQ(instep({"check", "job.toml", "--set", "epochs=5", "--set", "optimizer.lr=0.5"}), 0)
+      << errors_;
+  ::unsetenv("INSTEP_SET");
+  EXPECT_TRUE(shows("186 parameters")) << out_;
+  EXPECT_TRUE(shows("1,000 training")) << out_;
+  EXPECT_TRUE(shows("16 an epoch, 80 in all")) << out_;
+  EXPECT_TRUE(shows("4 of 16 samples")) << out_;
+  EXPECT_TRUE(shows("(--set)")) << out_;
+  EXPECT_TRUE(shows("(INSTEP_SET)")) << out_;
+  EXPECT_TRUE(shows("(job.toml:4)") || shows("job.toml:4)")) << out_;
+  EXPECT_TRUE(shows("(default)")) << out_;
+  EXPECT_TRUE(errors_.empty()) << errors_;
+  // A folder with one job file in it.
+  EXPECT_EQ(instep({"check", "."}), 0);
+  write("other.toml", kJob);
+  EXPECT_EQ(instep({"check", "."}), 2);
+}
+
+TEST_F(CliTest, CheckFindsWhatCannotRun) {
+  write("job.toml", kJob);
+  EXPECT_EQ(instep({"check", "job.toml", "--set", "model.layers=[21,8,2]"}), 2);
+  EXPECT_TRUE(says("model.layers")) << errors_;
+  EXPECT_EQ(instep({"check", "job.toml", "--set", "epochz=1"}), 2);
+  EXPECT_TRUE(says("epochs")) << errors_;
+  EXPECT_EQ(instep({"check", "job.toml", "--set", "batch=8"}), 0);
+  EXPECT_TRUE(says("can cost more than 10%")) << errors_;
+}
+
+TEST_F(CliTest, ARunThatIsNotRunningCannotBeStopped) {
+  {
+    auto run = coord::RunDir::create("r", "j").take();
+    coord::RunInfo info;
+    info.state = "running";
+    info.pid = ::getpid();
+    ASSERT_TRUE(run.write_info(info).ok());
+    run.enlist();
+    EXPECT_EQ(instep({"ls"}), 0);
+    EXPECT_TRUE(shows("running"));
+  }
+  EXPECT_EQ(instep({"ls"}), 0);
+  EXPECT_TRUE(shows("died")) << out_;
+  EXPECT_EQ(instep({"stop", "r"}), 2);
+  EXPECT_TRUE(says("is not running"));
+  EXPECT_EQ(instep({"resume", "r"}), 2);
+  EXPECT_TRUE(says("checkpoint")) << errors_;
+}
+
+TEST_F(CliTest, AFolderThatIsNoRunIsNotResumed) {
+  fs::create_directory("plain");
+  EXPECT_EQ(instep({"resume", "plain"}), 2);
+  EXPECT_TRUE(says("no run directory"));
+  EXPECT_TRUE(fs::is_empty("plain"));
+}
+
+TEST_F(CliTest, ReportsAreWrittenWhereAsked) {
+  EXPECT_TRUE(check_report("").ok());
+  EXPECT_TRUE(check_report("r.json").ok());
+  EXPECT_FALSE(fs::exists("r.json"));
+  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_FALSE(check_report(folder_.string()).ok());
+  EXPECT_TRUE(write_report("r.json", "{}").ok());
+  EXPECT_EQ(*read_file("r.json", 10), "{}");
+  EXPECT_TRUE(check_report("/dev/null").ok());
+  EXPECT_TRUE(write_report("/dev/null", "{}").ok());
+  EXPECT_FALSE(write_report("/dev/full", "{}").ok());
+}
+
+TEST_F(CliTest, AgentsByDefaultFillTheMachineAndNoMore) {
+  Options options;
+  const auto cpus = static_cast<std::uint32_t>(usable_cpu_count());
+  EXPECT_EQ(*agent_count(options, 1, 1), 1U);
+  EXPECT_EQ(*agent_count(options, 1, 1000), std::min(cpus, 64U));
+  EXPECT_EQ(*agent_count(options, 100000, 8), 1U);
+  options.agents = 65;
+  EXPECT_FALSE(agent_count(options, 1, 8).ok());
+  options.agents = cpus + 1;
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(*agent_count(options, 1, 8), cpus + 1);
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("wait for each other"),
+            std::string::npos);
+}
+
+TEST(Memory, CountsWhatTheModelNeeds) {
+  job::Job job;
+  job.model.kind = "mlp";
+  job.model.layers = {10, 5};
+  job.batch = 8;
+  job.shards = 8;
+  job.eval_batch = 1;
+  job.optimizer.kind = job::OptimizerKind::kAdam;
+  EXPECT_EQ(model_parameters(job), 55);
+  // Parameters twice, combined results, two moments; two gradients and one sample's activations.
+  EXPECT_DOUBLE_EQ(memory_of(job).state, 4 * 55 * 5);
+  EXPECT_DOUBLE_EQ(memory_of(job).per_agent, 4 * (2 * 55 + 3 * 15));
+  EXPECT_DOUBLE_EQ(memory_of(job).total(2), 4 * 55 * 5 + 2 * 4 * (2 * 55 + 3 * 15));
+}
+
+}  // namespace
+}  // namespace instep::cli

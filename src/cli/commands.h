@@ -1,0 +1,65 @@
+// The commands behind the command line. Each prints its own errors and returns the exit code.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "job/job.h"
+
+namespace instep::cli {
+
+struct Options {
+  std::string target;  // the job file, RUN or CHECKPOINT
+  std::string input;   // predict
+  std::vector<std::string> sets;
+  std::optional<std::uint32_t> agents;
+  std::string run_dir, report;
+  bool quiet = false, json = false, no_pin = false;
+  std::vector<std::string> program;  // after --
+  std::vector<std::string> command;  // the whole command line
+  std::int64_t start_ns = 0;
+};
+
+int run_command(const Options& options);
+int resume_command(const Options& options);
+int evaluate_command(const Options& options);
+int predict_command(const Options& options);
+int inspect_command(const Options& options);
+int check_command(const Options& options);
+int list_command();
+int stop_command(const Options& options);
+
+// What several commands need.
+
+// Prints the error; its exit code.
+int fail(const Error& error);
+// INSTEP_SET, cut into sets.
+std::vector<std::string> environment_sets();
+// The job file that PATH names: itself, or the only *.toml in the folder.
+Result<std::filesystem::path> job_file(const std::string& path);
+// The built-in agent beside this program.
+Result<std::filesystem::path> agent_program();
+// -n, or as many as the machine has room for. An Error beyond what a host can hold.
+Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
+                                  std::int64_t shards);
+// Whether the report can be written, found out before a run is spent on it; and the writing.
+Status check_report(const std::string& path);
+Status write_report(const std::string& path, const std::string& report);
+// A RUN or CHECKPOINT as a folder.
+Result<std::filesystem::path> find_checkpoint(const std::string& target);
+
+struct Memory {
+  double state = 0;      // parameters, combined results and optimizer state, once a host
+  double per_agent = 0;  // gradients, activations
+  double total(std::uint32_t agents) const { return state + per_agent * agents; }
+};
+// Of the job's model, in bytes; zeros where a program brings its own.
+Memory memory_of(const job::Job& job);
+// Elements of the model alone.
+std::int64_t model_parameters(const job::Job& job);
+
+}  // namespace instep::cli

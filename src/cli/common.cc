@@ -1,0 +1,135 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "coord/process.h"
+#include "coord/run_dir.h"
+#include "fabric/host_memory.h"
+#include "member/decide.h"
+
+namespace instep::cli {
+namespace fs = std::filesystem;
+namespace {
+
+bool is_special(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+}  // namespace
+
+int fail(const Error& error) {
+  log(LogLevel::kError, error.message);
+  return member::exit_code(error.kind);
+}
+
+std::vector<std::string> environment_sets() {
+  const char* text = std::getenv("INSTEP_SET");
+  return text == nullptr ? std::vector<std::string>() : job::split_sets(text);
+}
+
+Result<fs::path> job_file(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return fs::path(path);
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() == ".toml") found.push_back(entry.path());
+  }
+  if (found.size() == 1) return found.front();
+  return Error{ErrorKind::kNotFound, cat("the folder ", path, " holds ", found.size(),
+                                         " files *.toml; name one job file")};
+}
+
+Result<fs::path> agent_program() {
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  const fs::path agent =
+      (self.parent_path() / ".." / "libexec" / "instep" / "instep-agent").lexically_normal();
+  if (auto found = coord::find_program(agent.string()); found.ok()) return found;
+  return Error{ErrorKind::kInternal, cat("the agent program ", agent.string(),
+                                         " is missing; build or install instep again")};
+}
+
+Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
+                                  std::int64_t shards) {
+  const std::int64_t cpus = usable_cpu_count();
+  const std::int64_t room = std::clamp<std::int64_t>(
+      std::min(cpus / std::max<std::int64_t>(1, threads), shards), 1, fabric::kMaxSlots);
+  const auto agents = options.agents.value_or(static_cast<std::uint32_t>(room));
+  if (agents < 1 || agents > fabric::kMaxSlots) {
+    return invalid(cat("-n ", agents, ": a host holds 1 to ", fabric::kMaxSlots, " agents"));
+  }
+  if (!options.quiet && agents > 1 && agents * threads > cpus) {
+    log(LogLevel::kWarning,
+        cat(agents, " agents with ", threads, threads == 1 ? " thread" : " threads", " each share ",
+            cpus, cpus == 1 ? " processor" : " processors", ": they will wait for each other; -n ",
+            room, " would use each processor once"));
+  }
+  return agents;
+}
+
+Status check_report(const std::string& path) {
+  if (path.empty() || is_special(path)) return {};
+  std::error_code error;
+  if (fs::is_directory(path, error)) return invalid(cat("--report ", path, " is a folder"));
+  // As it will be written: beside the file, then renamed.
+  const std::string trial = path + ".tmp";
+  const Fd fd(::open(trial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  if (!fd.valid()) {
+    Error failed = os_error("write the report to", path, errno);
+    failed.message += "; choose another file for --report";
+    return failed;
+  }
+  ::unlink(trial.c_str());
+  return {};
+}
+
+Status write_report(const std::string& path, const std::string& report) {
+  if (path.empty()) return {};
+  if (!is_special(path)) return write_file_atomically(path, report);
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return os_error("write the report to", path, errno);
+  std::string_view rest = report;
+  while (!rest.empty()) {
+    const ssize_t put = ::write(fd.get(), rest.data(), rest.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return os_error("write the report to", path, errno);
+    rest.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+Result<fs::path> find_checkpoint(const std::string& target) { return coord::find_run(target); }
+
+std::int64_t model_parameters(const job::Job& job) {
+  job::Job plain = job;
+  plain.optimizer = {};  // SGD without momentum has no state beside the parameters
+  return job::parameter_count(plain);
+}
+
+Memory memory_of(const job::Job& job) {
+  constexpr double kElement = sizeof(float);
+  const auto parameters = static_cast<double>(model_parameters(job));
+  const auto with_state = static_cast<double>(job::parameter_count(job));
+  double width = 0;
+  for (const std::int64_t units : job.model.layers) width += static_cast<double>(units);
+  Memory out;
+  // A second buffer of parameters and one of combined results stand beside the first.
+  out.state = kElement * (with_state + 2 * parameters);
+  const double samples = static_cast<double>((job.batch + job.shards - 1) / job.shards);
+  const double activations = std::max(3 * samples, static_cast<double>(job.eval_batch)) * width;
+  // The gradient that is computed and the sum that waits to be read.
+  out.per_agent = kElement * (2 * parameters + activations);
+  return out;
+}
+
+}  // namespace instep::cli

@@ -1,0 +1,72 @@
+// `instep ls` and `instep stop`.
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "coord/run_dir.h"
+
+namespace instep::cli {
+namespace fs = std::filesystem;
+namespace {
+
+// "running" in run.json is only true while somebody holds the run.
+std::string state_of(const fs::path& run, const coord::RunInfo& info) {
+  if (coord::is_held(run)) return "running";
+  return info.state == "running" ? "died" : info.state;
+}
+
+}  // namespace
+
+int list_command() {
+  constexpr std::size_t kColumns = 6;
+  std::vector<std::array<std::string, kColumns>> rows = {
+      {"RUN", "STATE", "AGENTS", "STARTED", "JOB", "DIRECTORY"}};
+  for (const fs::path& link : coord::list_runs()) {
+    const auto info = coord::read_info(link);
+    if (!info.ok()) continue;
+    std::error_code error;
+    rows.push_back({link.filename().string(), state_of(link, *info), cat(info->agents),
+                    info->started, info->job, fs::read_symlink(link, error).string()});
+  }
+  std::array<std::size_t, kColumns> widths{};
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < kColumns; ++i) {
+      line += row[i];
+      if (i + 1 < kColumns) line += std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    std::puts(line.c_str());
+  }
+  return 0;
+}
+
+int stop_command(const Options& options) {
+  const auto run = coord::find_run(options.target);
+  if (!run.ok()) return fail(run.error());
+  const auto info = coord::read_info(*run);
+  if (!info.ok()) return fail(info.error());
+  // The lock says that the process that wrote run.json still lives, so its number is still its own.
+  if (!coord::is_held(*run) || info->pid <= 0) {
+    return fail(invalid(cat("the run ", run->string(), " is not running")));
+  }
+  if (::kill(static_cast<pid_t>(info->pid), SIGTERM) != 0) {
+    return fail(
+        {ErrorKind::kInternal, cat("cannot stop process ", info->pid, ": ", std::strerror(errno))});
+  }
+  if (!options.quiet) {
+    std::printf("asked %s to save a checkpoint and end\n", run->string().c_str());
+  }
+  return 0;
+}
+
+}  // namespace instep::cli

@@ -1,0 +1,268 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "cli/commands.h"
+#include "coord/launcher.h"
+#include "coord/process.h"
+#include "coord/report.h"
+#include "coord/run_dir.h"
+#include "store/checkpoint.h"
+
+namespace instep::cli {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::uint64_t kMaxJobFile = 1 << 20;
+
+// The job file of a command as text, and where it stands.
+struct JobText {
+  std::string text;
+  fs::path file;
+};
+
+Result<JobText> read_job(const std::string& target) {
+  if (target.empty()) return JobText{};
+  JobText out;
+  INSTEP_ASSIGN_OR_RETURN(out.file, job_file(target));
+  INSTEP_ASSIGN_OR_RETURN(out.text, read_file(out.file, kMaxJobFile));
+  return out;
+}
+
+Status check_memory(const job::Job& job, std::uint32_t agents) {
+  const double needed = memory_of(job).total(agents);
+  const auto free = static_cast<double>(available_memory());
+  if (needed <= free) return {};
+  return Error{ErrorKind::kNoMemory,
+               cat("too little memory: ", agents, agents == 1 ? " agent needs" : " agents need",
+                   " about ", human_bytes(needed), " for this model, ", human_bytes(free),
+                   " are free; use fewer agents (-n), a smaller batch or a smaller model")};
+}
+
+// The part that a new and a resumed run have in common: from a plan and its directory to the end.
+class Recorded {
+ public:
+  Recorded(const Options& options, coord::LaunchPlan plan, coord::RunDir dir)
+      : options_(options), plan_(std::move(plan)), dir_(std::move(dir)) {
+    plan_.run_dir = dir_.path();
+    plan_.quiet = options.quiet;
+    plan_.pin = !options.no_pin;
+    plan_.start_ns = options.start_ns;
+  }
+
+  int run(const std::string& job_toml) {
+    if (const Status status = begin(job_toml); !status.ok()) {
+      const int code = fail(status.error());
+      dir_.discard();
+      return code;
+    }
+    const coord::LaunchResult result = coord::launch(plan_);
+    return end(result);
+  }
+
+ private:
+  Status begin(const std::string& job_toml) {
+    INSTEP_RETURN_IF_ERROR(open_log(dir_.path() / "logs" / "launcher.log", options_.quiet));
+    info_.name = dir_.path().filename().string();
+    info_.job =
+        plan_.job ? plan_.job->name : fs::path(options_.program.front()).filename().string();
+    info_.state = "running";
+    info_.started = coord::timestamp();
+    info_.version = kVersion;
+    info_.command = options_.command;
+    if (plan_.own_program) {
+      info_.program = {plan_.program.string()};
+      info_.program.insert(info_.program.end(), plan_.arguments.begin(), plan_.arguments.end());
+    }
+    info_.pid = ::getpid();
+    info_.agents = plan_.agents;
+    INSTEP_RETURN_IF_ERROR(dir_.write_info(info_));
+    if (plan_.job) {
+      INSTEP_RETURN_IF_ERROR(write_job(job::to_json(*plan_.job)));
+    }
+    if (!job_toml.empty()) {
+      INSTEP_RETURN_IF_ERROR(dir_.write("job.toml", job_toml));
+    }
+    dir_.enlist();
+    log(LogLevel::kInfo, cat("instep ", kVersion, ": ", join(options_.command, " ")));
+    return {};
+  }
+
+  Status write_job(const std::string& json) { return dir_.write("job.json", json + "\n"); }
+
+  int end(const coord::LaunchResult& result) {
+    const bool well = !result.report.empty();
+    const bool stopped = result.outcome.reason == member::Reason::kStopped ||
+                         result.outcome.reason == member::Reason::kAbandoned;
+    int code = result.exit_code;
+    // Nothing has begun and the logs say no more than the message: no litter.
+    const bool nothing = !well && !result.began &&
+                         (code == 2 || result.outcome.reason == member::Reason::kAbandoned);
+    const bool kept = !(nothing && dir_.discard());
+    if (!well) log(LogLevel::kError, result.message);
+    Status status;
+    const auto step = [&status](Status next) {
+      if (status.ok()) status = std::move(next);
+    };
+    if (well) {
+      if (!plan_.job) step(write_job(result.job_json));
+      step(write_report(dir_.path() / "report.json", result.report));
+      step(write_report(options_.report, result.report));
+      say(result.report);
+    }
+    if (kept) {
+      info_.state = stopped ? "stopped" : well ? "finished" : "failed";
+      info_.message = result.message;
+      info_.ended = coord::timestamp();
+      step(dir_.write_info(info_));
+    }
+    if (!status.ok()) code = std::max(code, fail(status.error()));
+    log(LogLevel::kInfo, cat("exit code ", code));
+    return code;
+  }
+
+  void say(const std::string& report) {
+    if (options_.quiet) return;
+    std::error_code error;
+    const fs::path here = fs::relative(dir_.path(), error);
+    const std::string run =
+        error || here.string().starts_with("..") ? dir_.path().string() : here.string();
+    for (const std::string& line : coord::summary(coord::parse_fields(report), run)) {
+      std::fprintf(plan_.own_program ? stderr : stdout, "%s\n", line.c_str());
+    }
+    if (!options_.report.empty()) {
+      std::fprintf(plan_.own_program ? stderr : stdout, "  report:     %s\n",
+                   options_.report.c_str());
+    }
+  }
+
+  const Options& options_;
+  coord::LaunchPlan plan_;
+  coord::RunDir dir_;
+  coord::RunInfo info_;
+};
+
+// The plan of `instep run`, checked as far as can be without a directory or an agent.
+Result<coord::LaunchPlan> plan_run(const Options& options, const JobText& job_text) {
+  coord::LaunchPlan plan;
+  plan.own_program = !options.program.empty();
+  std::int64_t threads = 1;
+  std::int64_t shards = job::Job().shards;
+  if (plan.own_program) {
+    INSTEP_ASSIGN_OR_RETURN(plan.program, coord::find_program(options.program.front()));
+    plan.arguments.assign(options.program.begin() + 1, options.program.end());
+    plan.job_toml = job_text.text;
+    if (!job_text.file.empty()) {
+      plan.job_name = job_text.file.string();
+      plan.job_folder = fs::absolute(job_text.file).parent_path().string();
+    }
+    plan.sets = options.sets;
+    // What the program makes of it is its own business; it only helps to count agents here.
+    const auto known =
+        job::parse(job_text.text, plan.job_name, plan.job_folder, options.sets, environment_sets());
+    if (known.ok()) {
+      threads = known->job.threads;
+      shards = known->job.shards;
+    }
+  } else {
+    INSTEP_ASSIGN_OR_RETURN(plan.program, agent_program());
+    INSTEP_ASSIGN_OR_RETURN(job::Resolved resolved,
+                            job::load(options.target, options.sets, environment_sets()));
+    plan.job = std::move(resolved.job);
+    threads = plan.job->threads;
+    shards = plan.job->shards;
+  }
+  INSTEP_ASSIGN_OR_RETURN(plan.agents, agent_count(options, threads, shards));
+  if (plan.job) INSTEP_RETURN_IF_ERROR(check_memory(*plan.job, plan.agents));
+  INSTEP_RETURN_IF_ERROR(check_report(options.report));
+  return plan;
+}
+
+Status keeps_the_trajectory(const std::string& set) {
+  const std::string key = set.substr(0, set.find('='));
+  const std::string top = key.substr(0, key.find('.'));
+  if (top == "epochs" || top == "stop" || top == "checkpoint") return {};
+  return invalid(cat("--set ", set,
+                     ": a resumed run goes on with its own job; only epochs, stop.* "
+                     "and checkpoint.* may be changed. For another job start a new run"));
+}
+
+Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& run) {
+  for (const std::string& set : options.sets) INSTEP_RETURN_IF_ERROR(keeps_the_trajectory(set));
+  INSTEP_ASSIGN_OR_RETURN(const store::Found found, store::newest_checkpoint(run));
+  for (const std::string& warning : found.warnings) log(LogLevel::kWarning, warning);
+  INSTEP_ASSIGN_OR_RETURN(const job::Job saved, job::from_json(found.manifest.job_json));
+  INSTEP_ASSIGN_OR_RETURN(job::Resolved resolved, job::parse("", run.string(), fs::current_path(),
+                                                             options.sets, {}, saved));
+  if (job::hash(resolved.job) != job::hash(saved)) {
+    return Error{ErrorKind::kMismatch,
+                 cat("the learning-rate schedule of this run depends on its number of epochs (",
+                     saved.epochs, "), so epochs cannot be changed; start a new run")};
+  }
+  coord::LaunchPlan plan;
+  plan.job = std::move(resolved.job);
+  plan.checkpoint = found.folder.string();
+  const Result<coord::RunInfo> info = coord::read_info(run);
+  if (info.ok() && !info->program.empty()) {
+    plan.own_program = true;
+    INSTEP_ASSIGN_OR_RETURN(plan.program, coord::find_program(info->program.front()));
+    plan.arguments.assign(info->program.begin() + 1, info->program.end());
+  } else {
+    INSTEP_ASSIGN_OR_RETURN(plan.program, agent_program());
+  }
+  INSTEP_ASSIGN_OR_RETURN(plan.agents, agent_count(options, plan.job->threads, plan.job->shards));
+  INSTEP_RETURN_IF_ERROR(check_memory(*plan.job, plan.agents));
+  INSTEP_RETURN_IF_ERROR(check_report(options.report));
+  if (!options.quiet) {
+    std::printf("going on from round %llu (epoch %s of %lld)\n",
+                static_cast<unsigned long long>(found.manifest.round),
+                number(found.manifest.data_epoch, 2).c_str(),
+                static_cast<long long>(plan.job->epochs));
+    std::fflush(stdout);
+  }
+  return plan;
+}
+
+}  // namespace
+
+int run_command(const Options& options) {
+  if (options.program.empty() && options.target.empty()) {
+    return fail(
+        invalid("instep run needs a job file (instep run JOB.toml) or a program of yours "
+                "(instep run -n 4 -- ./program)"));
+  }
+  auto job_text = read_job(options.target);
+  if (!job_text.ok()) return fail(job_text.error());
+  auto plan = plan_run(options, *job_text);
+  if (!plan.ok()) return fail(plan.error());
+  std::optional<fs::path> wanted;
+  if (!options.run_dir.empty()) wanted = options.run_dir;
+  auto dir = coord::RunDir::create(
+      wanted, plan->job ? plan->job->name : fs::path(options.program.front()).filename().string());
+  if (!dir.ok()) return fail(dir.error());
+  return Recorded(options, plan.take(), dir.take()).run(job_text->text);
+}
+
+int resume_command(const Options& options) {
+  const auto run = coord::find_run(options.target);
+  if (!run.ok()) return fail(run.error());
+  // Held before its checkpoints are looked at: a living launcher may be writing them.
+  std::error_code error;
+  if (!fs::exists(*run / "run.json", error)) {
+    return fail(
+        {ErrorKind::kNotFound, cat(run->string(), " is no run directory: it has no run.json")});
+  }
+  auto dir = coord::RunDir::reopen(*run);
+  if (!dir.ok()) return fail(dir.error());
+  auto plan = plan_resume(options, *run);
+  if (!plan.ok()) return fail(plan.error());
+  return Recorded(options, plan.take(), dir.take()).run("");
+}
+
+}  // namespace instep::cli

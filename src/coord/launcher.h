@@ -1,0 +1,57 @@
+// Runs agents until their run is over: starts them, hands out memory and data, publishes the view,
+// shows progress, stops and ends them. A thin shell of sockets, processes, signals and timers
+// around member/decide.h; one thread in poll().
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "job/job.h"
+#include "member/decide.h"
+
+namespace instep::coord {
+
+enum class Mode { kTrain, kEvaluate, kPredict };
+
+struct LaunchPlan {
+  Mode mode = Mode::kTrain;
+  std::uint32_t agents = 1;
+  std::filesystem::path program;       // of an agent
+  std::vector<std::string> arguments;  // its own
+  // Not the built-in agent: its output is passed through, and it may do as it likes when it is
+  // done.
+  bool own_program = false;
+  std::optional<job::Job> job;                 // none: the program says what it is when it is ready
+  std::string job_toml, job_name, job_folder;  // for an own program, to resolve over its defaults
+  std::vector<std::string> sets;
+  std::filesystem::path run_dir;  // exists, with a folder logs/
+  bool records = true;            // keeps metrics.jsonl and events.jsonl there
+  std::string checkpoint;         // folder to begin with
+  std::string predict_input;
+  bool quiet = false;
+  bool pin = true;
+  std::int64_t start_ns = 0;  // CLOCK_MONOTONIC when the command began
+};
+
+struct LaunchResult {
+  member::Outcome outcome;
+  bool began = false;   // a view was published: there may be something to keep
+  std::string message;  // of a failure, with the end of the agent's log
+  int exit_code = 0;
+  std::string job_json;  // as resolved, also by an own program
+  std::string report;    // JSON (docs/report.md), when all agents were done
+};
+
+// Blocks until no agent is left. While it runs, SIGINT, SIGTERM and SIGHUP are stops.
+LaunchResult launch(const LaunchPlan& plan);
+
+// CLOCK_MONOTONIC in nanoseconds.
+std::int64_t now_ns();
+
+}  // namespace instep::coord

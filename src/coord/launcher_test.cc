@@ -1,0 +1,251 @@
+#include "coord/launcher.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/file.h"
+#include "coord/fake_agent_test.h"
+
+namespace instep::coord {
+namespace {
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using member::Reason;
+
+class LauncherTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (fs::temp_directory_path() / "instep-launcher-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    fs::create_directory(folder_ / "logs");
+    plan_.agents = 2;
+    plan_.program = fs::read_symlink("/proc/self/exe");
+    plan_.job.emplace();
+    plan_.job->name = "test";
+    plan_.run_dir = folder_;
+    plan_.quiet = true;
+    plan_.start_ns = now_ns();
+    // Before there are other threads, which would die of what is meant for the launcher.
+    sigset_t stops;
+    ::sigemptyset(&stops);
+    for (const int signal : {SIGINT, SIGTERM}) ::sigaddset(&stops, signal);
+    ::pthread_sigmask(SIG_BLOCK, &stops, nullptr);
+  }
+  void TearDown() override {
+    // Whatever happened, no child is left: there is none to wait for.
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+    EXPECT_EQ(errno, ECHILD);
+    ::unsetenv(kFakeAgent);
+    fs::remove_all(folder_);
+  }
+  LaunchResult run(const std::string& behaviour) {
+    ::setenv(kFakeAgent, behaviour.c_str(), 1);
+    return launch(plan_);
+  }
+  std::string text(const char* name) { return *read_file(folder_ / name, 1 << 20); }
+  // Sends `signal` to this process each time a line more of `name` is there.
+  std::thread signal_when(const char* name, const std::string& sign, int signal) {
+    return std::thread([this, name, sign, signal] {
+      while (true) {
+        const auto content = read_file(folder_ / name, 1 << 20);
+        if (content.ok() && content->find(sign) != std::string::npos) break;
+        std::this_thread::yield();
+      }
+      ::kill(::getpid(), signal);
+    });
+  }
+  fs::path folder_;
+  LaunchPlan plan_;
+};
+
+TEST_F(LauncherTest, AWholeRunIsRecordedAndReported) {
+  const LaunchResult result = run("all:train");
+  EXPECT_EQ(result.outcome.reason, Reason::kFinished) << result.message;
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_TRUE(result.began);
+  const Json report = Json::parse(result.report);
+  EXPECT_EQ(report["rounds"], 3);
+  EXPECT_EQ(report["agents"], 2);
+  EXPECT_EQ(report["shards"], 2);
+  EXPECT_EQ(report["bytes"]["sent"], 20);
+  EXPECT_EQ(report["job"]["name"], "test");
+  EXPECT_EQ(report["events"][0]["kind"], "slow");
+  EXPECT_NEAR(report["seconds"]["start"].get<double>(), 0.5, 1e-3);
+  const std::string metrics = text("metrics.jsonl");
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 4);
+  EXPECT_NE(text("events.jsonl").find("\"view\""), std::string::npos);
+}
+
+TEST_F(LauncherTest, MoreAgentsThanShardsStandBy) {
+  plan_.agents = 5;
+  EXPECT_EQ(run("all:train").outcome.reason, Reason::kFinished);
+  EXPECT_NE(text("events.jsonl").find("\"spares\":[2,3,4]"), std::string::npos);
+}
+
+TEST_F(LauncherTest, ADeadAgentEndsTheRunAndIsNamed) {
+  plan_.agents = 3;
+  const LaunchResult result = run("all:forever,1:kill");
+  EXPECT_EQ(result.outcome.reason, Reason::kKilled);
+  EXPECT_EQ(result.outcome.agent, 1);
+  EXPECT_EQ(result.outcome.code, SIGKILL);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_TRUE(result.report.empty());
+}
+
+TEST_F(LauncherTest, TheEndOfTheLogIsShown) {
+  const LaunchResult result = run("all:deaf,1:exit3");
+  EXPECT_EQ(result.outcome.reason, Reason::kExited);
+  EXPECT_NE(result.message.find("agent 1 ended with exit code 3"), std::string::npos);
+  EXPECT_NE(result.message.find("    the dog ate the gradient"), std::string::npos);
+}
+
+TEST_F(LauncherTest, AnAgentsErrorIsTheRuns) {
+  const LaunchResult result = run("all:forever,0:failed");
+  EXPECT_EQ(result.message, "the loss is NaN in round 7, shard 1");
+  EXPECT_EQ(result.exit_code, 2);
+}
+
+TEST_F(LauncherTest, AStrangerIsRefused) {
+  const LaunchResult result = run("all:train,1:stranger");
+  EXPECT_EQ(result.outcome.reason, Reason::kFingerprint);
+  EXPECT_NE(result.message.find("build"), std::string::npos);
+  EXPECT_NE(result.message.find("'other'"), std::string::npos);
+  EXPECT_NE(result.message.find("'same'"), std::string::npos);
+  EXPECT_FALSE(result.began);
+  EXPECT_EQ(result.exit_code, 2);
+}
+
+TEST_F(LauncherTest, AnAgentThatHangsUpIsEnded) {
+  const LaunchResult result = run("all:forever,1:hangup");
+  EXPECT_EQ(result.outcome.reason, Reason::kLinkEnded) << result.message;
+}
+
+TEST_F(LauncherTest, AMissingDatasetIsTheOneError) {
+  plan_.job->data.format = job::DataFormat::kCsv;
+  plan_.job->data.train_samples = (folder_ / "no.csv").string();
+  const LaunchResult result = run("all:train");
+  EXPECT_EQ(result.outcome.reason, Reason::kLauncher);
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.message.find("no.csv"), std::string::npos);
+}
+
+TEST_F(LauncherTest, ADatasetIsHandedOut) {
+  plan_.job->data.format = job::DataFormat::kSynthetic;
+  EXPECT_EQ(run("all:train").outcome.reason, Reason::kFinished);
+}
+
+TEST_F(LauncherTest, AProgramThatCannotBeExecutedIsOneError) {
+  plan_.program = folder_ / "nothing";
+  const LaunchResult result = run("all:train");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_NE(result.message.find("nothing"), std::string::npos);
+}
+
+TEST_F(LauncherTest, AnInterruptStopsAndIsNoFailure) {
+  std::thread sender = signal_when("events.jsonl", "view", SIGINT);
+  const LaunchResult result = run("all:forever");
+  sender.join();
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped);
+  EXPECT_EQ(result.exit_code, 130);
+  EXPECT_EQ(Json::parse(result.report)["stopped"], "interrupt");
+}
+
+TEST_F(LauncherTest, AStopIsASuccess) {
+  std::thread sender = signal_when("events.jsonl", "view", SIGTERM);
+  const LaunchResult result = run("all:forever");
+  sender.join();
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped);
+  EXPECT_EQ(result.exit_code, 0);
+}
+
+TEST_F(LauncherTest, ASecondInterruptKills) {
+  std::thread first = signal_when("events.jsonl", "view", SIGINT);
+  std::thread second = signal_when("events.jsonl", "\"stop\"", SIGINT);
+  const LaunchResult result = run("all:deaf");
+  first.join();
+  second.join();
+  EXPECT_EQ(result.outcome.reason, Reason::kAbandoned);
+  EXPECT_EQ(result.exit_code, 130);
+}
+
+TEST_F(LauncherTest, TheWallTimeStops) {
+  plan_.job->stop.wall_seconds = 1e-9;
+  const LaunchResult result = run("all:forever");
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped);
+  EXPECT_EQ(result.outcome.stop_reason, "wall time");
+  EXPECT_EQ(result.exit_code, 0);
+}
+
+TEST_F(LauncherTest, AnOwnProgramsLinesArePassedOnWithTheirAgent) {
+  plan_.own_program = true;
+  plan_.job.reset();
+  ::testing::internal::CaptureStdout();
+  const LaunchResult result = run("all:chatty");
+  const std::string out = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(result.outcome.reason, Reason::kFinished) << result.message;
+  for (const char* line : {"[0] one\n", "[1] one\n", "[0] two without an end\n"}) {
+    EXPECT_NE(out.find(line), std::string::npos) << out;
+  }
+}
+
+TEST_F(LauncherTest, AProgramThatIsNotOursIsNamedSo) {
+  plan_.own_program = true;
+  plan_.job.reset();
+  const LaunchResult result = run("all:early");
+  EXPECT_EQ(result.outcome.reason, Reason::kExited);
+  EXPECT_NE(result.message.find("instep::Run"), std::string::npos);
+}
+
+TEST_F(LauncherTest, APredictionNeedsNoView) {
+  plan_.mode = Mode::kPredict;
+  plan_.agents = 1;
+  plan_.predict_input = "7.png";
+  ::testing::internal::CaptureStdout();
+  const LaunchResult result = run("all:train");
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "prediction of 7.png\n");
+  EXPECT_EQ(result.outcome.reason, Reason::kFinished) << result.message;
+}
+
+// kill -9 of the launcher: the kernel ends its agents.
+TEST_F(LauncherTest, AKilledLauncherLeavesNoAgent) {
+  ::setenv(kFakeAgent, "all:deaf", 1);
+  const pid_t launcher = ::fork();
+  ASSERT_GE(launcher, 0);
+  if (launcher == 0) {
+    (void)launch(plan_);
+    ::_exit(0);
+  }
+  std::thread killer([this, launcher] {
+    while (true) {
+      const auto content = read_file(folder_ / "metrics.jsonl", 1 << 20);
+      if (content.ok() && content->find("epoch") != std::string::npos) break;
+      std::this_thread::yield();
+    }
+    ::kill(launcher, SIGKILL);
+  });
+  killer.join();
+  int status = 0;
+  ASSERT_EQ(::waitpid(launcher, &status, 0), launcher);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  // Nobody of its program is left that has our run's folder in its environment of behaviours.
+  const auto left = [this] {
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      std::error_code error;
+      const fs::path out = fs::read_symlink(entry.path() / "fd/1", error);
+      if (!error && out.string().rfind((folder_ / "logs").string(), 0) == 0) return true;
+    }
+    return false;
+  };
+  while (left()) std::this_thread::yield();  // the test's own time limit is the bound
+}
+
+}  // namespace
+}  // namespace instep::coord

@@ -1,0 +1,64 @@
+// Tells a person and the run's files what happens: lines and the live block, metrics.jsonl,
+// events.jsonl and the log.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+#include "coord/display.h"
+#include "coord/launcher.h"
+#include "coord/output.h"
+#include "member/view.h"
+#include "wire/message.h"
+
+namespace instep::coord {
+
+class Narrator {
+ public:
+  explicit Narrator(const LaunchPlan& plan);
+  // Opens the files of records.
+  Status begin();
+
+  void job_is_known(const job::Job& job);
+  void view_is_out(const member::View& view, std::uint32_t shards);
+  void progress(member::AgentId agent, const wire::Progress& progress);
+  void stopping(const std::string& reason);
+  // A line of an own program's output.
+  void output(std::uint32_t agent, std::string_view line);
+
+  // When look() is due next.
+  std::int64_t next_look() const;
+  // Draws the block or says a line about `agents`, if it is time.
+  template <class Snapshots>
+  void look(std::int64_t now, const Snapshots& snapshots) {
+    if (now >= next_look()) draw(now, snapshots());
+  }
+  // What was recorded goes to its files.
+  void flush();
+  // Takes the live block away.
+  void end() { display_.clear(); }
+
+  const nlohmann::json& events() const { return events_; }
+
+ private:
+  void note(LogLevel level, const std::string& text);
+  void record(Records& records, nlohmann::json fields, const char* kind);
+  void draw(std::int64_t now, std::vector<AgentSnapshot> agents);
+
+  const LaunchPlan& plan_;
+  Display display_;
+  Records metrics_, events_file_;
+  nlohmann::json events_ = nlohmann::json::array();
+  std::int64_t epochs_ = 0;
+  Picture picture_;
+  Rate samples_rate_, rounds_rate_;
+  bool running_ = false;
+  std::int64_t looked_at_ = 0;
+  bool records_failed_ = false;
+};
+
+}  // namespace instep::coord

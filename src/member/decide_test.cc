@@ -1,0 +1,404 @@
+#include "member/decide.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/random.h"
+
+namespace instep::member {
+namespace {
+
+constexpr Nanoseconds kMillisecond = 1'000'000;
+
+wire::Hello hello(AgentId agent) {
+  return {wire::kProtocol, agent, 100 + agent, {{"build", "b"}, {"probe", "p"}}};
+}
+wire::Ready ready() { return {"{}", "hash", 8, 100, "all", 0, 3, "state"}; }
+
+// Drives decide() and remembers what it asked for.
+class Driver {
+ public:
+  explicit Driver(std::uint32_t agents, bool needs_view = true) {
+    Rules rules;
+    rules.agents = agents;
+    rules.needs_view = needs_view;
+    state = begin(rules);
+  }
+  void feed(Event event) {
+    Decision decision = decide(std::move(state), std::move(event), now);
+    state = std::move(decision.state);
+    newest = std::move(decision.actions);
+    all.insert(all.end(), newest.begin(), newest.end());
+  }
+  void hear(AgentId agent, wire::Message message) { feed(Heard{agent, std::move(message)}); }
+  void pass(Nanoseconds time) {
+    now += time;
+    feed(TimePassed{});
+  }
+  AgentId count() const { return static_cast<AgentId>(state.agents.size()); }
+  void to_running() {
+    feed(Prepared{});
+    for (AgentId k = 0; k < count(); ++k) hear(k, hello(k));
+    for (AgentId k = 0; k < count(); ++k) hear(k, ready());
+    ASSERT_EQ(state.phase, Phase::kRunning);
+  }
+  template <class T>
+  std::vector<T> asked(const std::vector<Action>& among) const {
+    std::vector<T> out;
+    for (const Action& action : among) {
+      if (const T* it = std::get_if<T>(&action)) out.push_back(*it);
+    }
+    return out;
+  }
+  template <class T>
+  std::vector<T> asked() const {
+    return asked<T>(all);
+  }
+  std::set<AgentId> signalled(int signal) const {
+    std::set<AgentId> out;
+    for (const Signal& it : asked<Signal>(newest)) {
+      if (it.signal == signal) out.insert(it.agent);
+    }
+    return out;
+  }
+
+  RunState state;
+  Nanoseconds now = 0;
+  std::vector<Action> newest, all;
+};
+
+TEST(Decide, AWholeRun) {
+  Driver driver(3);
+  driver.hear(1, hello(1));
+  EXPECT_TRUE(driver.all.empty());  // nobody is welcomed before the data is there
+  driver.feed(Prepared{});
+  EXPECT_EQ(driver.asked<SendWelcome>().size(), 1U);
+  driver.hear(0, hello(0));
+  driver.hear(2, hello(2));
+  EXPECT_EQ(driver.asked<SendWelcome>().size(), 3U);
+  driver.hear(2, ready());
+  driver.hear(0, ready());
+  EXPECT_TRUE(driver.asked<Publish>().empty());
+  driver.hear(1, ready());
+  ASSERT_EQ(driver.asked<Publish>().size(), 1U);
+  const View view = driver.asked<Publish>()[0].view;
+  EXPECT_EQ(view, assign({1, 0}, 3, {0, 1, 2}, 8, 100, Owners::kAll, 0));
+  driver.hear(0, wire::Progress{"epoch", "{}"});
+  ASSERT_EQ(driver.asked<Show>().size(), 1U);
+  for (AgentId k = 0; k < 3; ++k) driver.hear(k, wire::Done{"{}"});
+  EXPECT_EQ(driver.state.phase, Phase::kLeaving);
+  for (AgentId k = 0; k < 3; ++k) {
+    driver.feed(LinkEnded{k, ""});
+    driver.feed(Exited{k, 0, 0});
+  }
+  EXPECT_EQ(driver.state.phase, Phase::kOver);
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kFinished);
+  EXPECT_EQ(exit_code(driver.state.outcome), 0);
+  EXPECT_FALSE(next_deadline(driver.state).has_value());
+  EXPECT_TRUE(driver.asked<Signal>().empty());
+}
+
+TEST(Decide, DifferingFingerprintsNameTheKeyAndBothValues) {
+  for (const bool missing : {false, true}) {
+    Driver driver(2);
+    driver.feed(Prepared{});
+    driver.hear(0, hello(0));
+    wire::Hello other = hello(1);
+    if (missing) {
+      other.fingerprint["extra"] = "e";
+    } else {
+      other.fingerprint["probe"] = "q";
+    }
+    driver.hear(1, other);
+    const Outcome& outcome = driver.state.outcome;
+    EXPECT_EQ(driver.state.phase, Phase::kEnding);
+    EXPECT_EQ(outcome.reason, Reason::kFingerprint);
+    EXPECT_EQ(outcome.what, missing ? "extra" : "probe");
+    EXPECT_EQ(outcome.value, missing ? "e" : "q");
+    EXPECT_EQ(outcome.expected, missing ? "(none)" : "p");
+    EXPECT_EQ(exit_code(outcome), 2);
+    // Only the welcomed one is told; nobody is welcomed any more.
+    EXPECT_EQ(driver.asked<SendStop>().size(), 1U);
+    EXPECT_EQ(driver.asked<SendWelcome>().size(), 1U);
+  }
+}
+
+TEST(Decide, AgentsMustBeReadyForTheSame) {
+  using Change = void (*)(wire::Ready&);
+  const std::vector<std::pair<const char*, Change>> changes = {
+      {"job hash", [](wire::Ready& r) { r.job_hash = "x"; }},
+      {"job", [](wire::Ready& r) { r.job_json = "{\"epochs\":2}"; }},
+      {"number of shards", [](wire::Ready& r) { r.shards = 9; }},
+      {"number of blocks", [](wire::Ready& r) { r.blocks = 9; }},
+      {"owners", [](wire::Ready& r) { r.owners = "servers"; }},
+      {"number of servers", [](wire::Ready& r) { r.servers = 9; }},
+      {"first round", [](wire::Ready& r) { r.first_round = 9; }},
+      {"state hash", [](wire::Ready& r) { r.state_hash = "x"; }}};
+  for (const auto& [what, change] : changes) {
+    Driver driver(2);
+    driver.feed(Prepared{});
+    driver.hear(0, hello(0));
+    driver.hear(1, hello(1));
+    driver.hear(0, ready());
+    wire::Ready other = ready();
+    change(other);
+    driver.hear(1, other);
+    EXPECT_EQ(driver.state.outcome.reason, Reason::kDisagree);
+    EXPECT_EQ(driver.state.outcome.what, what);
+    EXPECT_TRUE(driver.asked<Publish>().empty());
+  }
+}
+
+TEST(Decide, ADeathTellsTheOthersThenTerminatesThenKills) {
+  Driver driver(3);
+  driver.to_running();
+  driver.feed(LinkEnded{1, ""});
+  EXPECT_EQ(driver.state.phase, Phase::kRunning);  // the news of its exit says more
+  driver.feed(Exited{1, 0, SIGSEGV});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kKilled);
+  EXPECT_EQ(driver.state.outcome.code, SIGSEGV);
+  EXPECT_EQ(driver.state.outcome.agent, 1);
+  EXPECT_EQ(driver.asked<SendStop>(driver.newest).size(), 2U);
+  driver.pass(*next_deadline(driver.state) - driver.now);
+  EXPECT_EQ(driver.signalled(SIGTERM), (std::set<AgentId>{0, 2}));
+  driver.feed(Exited{0, 0, SIGTERM});
+  driver.pass(*next_deadline(driver.state) - driver.now);
+  EXPECT_EQ(driver.signalled(SIGKILL), (std::set<AgentId>{2}));
+  driver.feed(Exited{2, 0, SIGKILL});
+  EXPECT_EQ(driver.state.phase, Phase::kOver);
+  EXPECT_EQ(driver.state.outcome.agent, 1);  // what our own signals did is no news
+  EXPECT_EQ(exit_code(driver.state.outcome), 1);
+}
+
+TEST(Decide, AnAgentThatHangsUpAndStaysIsAFailure) {
+  Driver driver(2);
+  driver.to_running();
+  driver.feed(LinkEnded{0, ""});
+  driver.pass(driver.state.rules.exit_grace - kMillisecond);
+  EXPECT_EQ(driver.state.phase, Phase::kRunning);
+  driver.pass(kMillisecond);
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kLinkEnded);
+  // The other one ends because it was told to; that once became the run's error.
+  driver.feed(Exited{1, 0, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kLinkEnded);
+  EXPECT_EQ(driver.state.outcome.agent, 0);
+  driver.feed(Exited{0, 5, 0});  // and this says how the one that hung up went
+  EXPECT_EQ(driver.state.outcome.code, 5);
+}
+
+// Two agents saw their peer vanish and said so before its own death was known: the run blamed them.
+TEST(Decide, ACauseReplacesItsEcho) {
+  Driver driver(3);
+  driver.to_running();
+  driver.hear(0, wire::Failed{int(ErrorKind::kUnavailable), "agent 2 is gone"});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kAgentFailed);
+  driver.feed(Exited{1, 1, 0});  // told to end, and did
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kAgentFailed);
+  driver.feed(Exited{2, 0, SIGKILL});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kKilled);
+  EXPECT_EQ(driver.state.outcome.agent, 2);
+  driver.feed(Exited{0, 1, 0});
+  EXPECT_EQ(driver.state.outcome.agent, 2);
+}
+
+TEST(Decide, TheFirstErrorOfAnAgentIsTheRuns) {
+  Driver driver(2);
+  driver.to_running();
+  driver.hear(1, wire::Failed{int(ErrorKind::kInvalid), "loss is NaN in round 7, shard 3"});
+  driver.hear(0, wire::Failed{int(ErrorKind::kInvalid), "other"});
+  EXPECT_EQ(describe(driver.state.outcome), "loss is NaN in round 7, shard 3");
+  EXPECT_EQ(exit_code(driver.state.outcome), 2);
+  driver.hear(1, wire::Failed{99, ""});  // an unknown kind is no crash
+}
+
+TEST(Decide, AnInterruptSavesAndASecondOneKills) {
+  Driver driver(2);
+  driver.to_running();
+  driver.feed(StopAsked{"interrupt", true, true});
+  EXPECT_EQ(driver.state.phase, Phase::kStopping);
+  EXPECT_EQ(driver.asked<SendStop>().size(), 2U);
+  EXPECT_FALSE(next_deadline(driver.state).has_value());  // saving may take its time
+  Driver twice = driver;
+  driver.hear(0, wire::Done{"{}"});
+  driver.hear(1, wire::Done{"{}"});
+  driver.feed(Exited{0, 0, 0});
+  driver.feed(Exited{1, 0, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kStopped);
+  EXPECT_EQ(exit_code(driver.state.outcome), 130);
+
+  twice.feed(StopAsked{"wall time", false, false});  // no second signal
+  EXPECT_EQ(twice.state.phase, Phase::kStopping);
+  twice.feed(StopAsked{"interrupt", true, true});
+  EXPECT_EQ(twice.signalled(SIGKILL), (std::set<AgentId>{0, 1}));
+  twice.feed(Exited{0, 0, SIGKILL});
+  twice.feed(Exited{1, 0, SIGKILL});
+  EXPECT_EQ(twice.state.phase, Phase::kOver);
+  EXPECT_EQ(twice.state.outcome.reason, Reason::kAbandoned);
+  EXPECT_EQ(exit_code(twice.state.outcome), 130);
+}
+
+TEST(Decide, AStopByCommandOrWallTimeIsASuccess) {
+  Driver driver(1);
+  driver.to_running();
+  driver.feed(StopAsked{"wall time", false, false});
+  driver.hear(0, wire::Done{"{}"});
+  driver.feed(Exited{0, 0, 0});
+  EXPECT_EQ(driver.state.outcome.stop_reason, "wall time");
+  EXPECT_EQ(exit_code(driver.state.outcome), 0);
+}
+
+TEST(Decide, AnInterruptBeforeTheViewEndsWithoutSaving) {
+  Driver driver(2);
+  driver.hear(0, hello(0));
+  driver.feed(StopAsked{"interrupt", true, true});
+  EXPECT_EQ(driver.state.phase, Phase::kEnding);
+  driver.feed(Prepared{});
+  driver.hear(1, hello(1));
+  EXPECT_TRUE(driver.asked<SendWelcome>().empty());
+  driver.pass(*next_deadline(driver.state) - driver.now);
+  EXPECT_EQ(driver.signalled(SIGTERM), (std::set<AgentId>{0, 1}));
+}
+
+TEST(Decide, AFailureOfTheLaunchersOwnEndsEverything) {
+  Driver driver(2);
+  driver.feed(LauncherFailed{invalid("t.csv:3: text")});
+  EXPECT_EQ(describe(driver.state.outcome), "t.csv:3: text");
+  driver.feed(Exited{0, 0, 0});
+  driver.feed(Exited{1, 0, 0});
+  EXPECT_EQ(driver.state.phase, Phase::kOver);
+  EXPECT_EQ(exit_code(driver.state.outcome), 2);
+}
+
+TEST(Decide, AProgramThatNeverJoinsIsNamedSo) {
+  Driver driver(1);
+  driver.feed(LinkEnded{0, ""});
+  driver.feed(Exited{0, 0, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kExited);
+  EXPECT_NE(describe(driver.state.outcome).find("before it joined"), std::string::npos);
+  EXPECT_EQ(driver.state.phase, Phase::kOver);
+}
+
+TEST(Decide, AnExitCodeAfterDoneCounts) {
+  Driver driver(1);
+  driver.to_running();
+  driver.hear(0, wire::Done{"{}"});
+  driver.feed(Exited{0, 3, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kExited);
+  EXPECT_TRUE(driver.state.outcome.was_done);
+  EXPECT_EQ(exit_code(driver.state.outcome), 1);
+}
+
+TEST(Decide, AnAgentThatIsDoneAndLingersIsEndedWithoutBlame) {
+  Driver driver(1);
+  driver.to_running();
+  driver.hear(0, wire::Done{"{}"});
+  driver.pass(*driver.state.rules.linger);
+  EXPECT_EQ(driver.signalled(SIGTERM), (std::set<AgentId>{0}));
+  driver.feed(Exited{0, 0, SIGTERM});
+  EXPECT_EQ(driver.state.phase, Phase::kOver);
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kFinished);
+}
+
+TEST(Decide, APredictingAgentNeedsNoView) {
+  Driver driver(1, false);
+  driver.feed(Prepared{});
+  driver.hear(0, hello(0));
+  driver.hear(0, wire::Done{"{}"});
+  driver.feed(Exited{0, 0, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kFinished);
+}
+
+TEST(Decide, MessagesOutOfTurnAreRefused) {
+  const std::vector<wire::Message> bad = {wire::Welcome{},         wire::ViewMessage{},
+                                          wire::StopRequest{},     wire::Ready{},
+                                          wire::Done{"{}"},        hello(1),
+                                          wire::Hello{9, 0, 1, {}}};
+  for (const wire::Message& message : bad) {
+    Driver driver(2);
+    driver.feed(Prepared{});
+    driver.hear(0, message);
+    EXPECT_EQ(driver.state.outcome.reason, Reason::kProtocol) << message.index();
+  }
+  for (const auto change :
+       {+[](wire::Ready& r) { r.shards = 0; }, +[](wire::Ready& r) { r.shards = ~0U; },
+        +[](wire::Ready& r) { r.owners = "some"; }}) {
+    Driver driver(1);
+    driver.feed(Prepared{});
+    driver.hear(0, hello(0));
+    wire::Ready message = ready();
+    change(message);
+    driver.hear(0, message);
+    EXPECT_EQ(driver.state.outcome.reason, Reason::kProtocol);
+  }
+}
+
+// Whatever happens in whatever order: once everybody has exited the run is over; it is over only
+// then; and it never ends by itself while nothing was wrong.
+TEST(Decide, RandomHistoriesEnd) {
+  for (std::uint64_t seed = 0; seed < 3000; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Driver driver(static_cast<std::uint32_t>(1 + random.below(4)));
+    if (random.below(2) == 0) driver.to_running();
+    std::set<AgentId> living;
+    for (AgentId k = 0; k < driver.count(); ++k) living.insert(k);
+    const auto exit_one = [&](AgentId agent, int code, int signal) {
+      living.erase(agent);
+      driver.feed(Exited{agent, code, signal});
+    };
+    const auto random_agent = [&] {
+      return static_cast<AgentId>(random.below(std::uint64_t(driver.count())));
+    };
+    for (int step = 0; step < 30 && driver.state.phase != Phase::kOver; ++step) {
+      const AgentId agent = random_agent();
+      switch (random.below(10)) {
+        case 0:
+          driver.hear(agent, hello(agent));
+          break;
+        case 1:
+          driver.hear(agent, ready());
+          break;
+        case 2:
+          driver.hear(agent, wire::Done{"{}"});
+          break;
+        case 3:
+          driver.hear(agent, wire::Progress{"note", "{}"});
+          break;
+        case 4:
+          driver.feed(Prepared{});
+          break;
+        case 5:
+          driver.feed(LinkEnded{agent, random.below(2) == 0 ? "" : "cut"});
+          break;
+        case 6:
+          driver.pass(Nanoseconds(random.below(3'000)) * kMillisecond);
+          break;
+        case 7:
+          driver.feed(StopAsked{"x", random.below(2) == 0, false});
+          break;
+        case 8:
+          driver.hear(agent, wire::Failed{int(random.below(9)), "m"});
+          break;
+        default:
+          if (living.contains(agent))
+            exit_one(agent, int(random.below(2)), int(random.below(2)) * 9);
+      }
+      for (const Signal& it : driver.asked<Signal>(driver.newest)) {
+        EXPECT_TRUE(living.contains(it.agent));
+        if (it.signal == SIGKILL) exit_one(it.agent, 0, SIGKILL);
+      }
+      EXPECT_EQ(driver.state.phase == Phase::kOver, living.empty());
+    }
+    // The rest die, whatever they did before.
+    while (!living.empty()) exit_one(*living.begin(), 0, SIGKILL);
+    EXPECT_EQ(driver.state.phase, Phase::kOver);
+    EXPECT_NE(driver.state.outcome.reason, Reason::kNone);
+    EXPECT_FALSE(describe(driver.state.outcome).empty());
+  }
+}
+
+}  // namespace
+}  // namespace instep::member
