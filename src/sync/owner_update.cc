@@ -24,7 +24,6 @@ struct FusedUpdate::Tensors {
   struct Unit {
     at::Tensor parameters[2], combined, scratch;
     std::vector<at::Tensor> moment[2];
-    std::vector<at::Tensor> no_moment = {at::Tensor()};  // SGD without momentum wants a place for it
   };
   std::vector<Unit> units;
   at::Tensor scratch;  // the combined gradient of the unit under way
@@ -65,6 +64,7 @@ FusedUpdate::~FusedUpdate() = default;
 void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
                           const std::vector<GroupSettings>& settings, bool keep_combined,
                           bool want_change) {
+  INSTEP_CHECK(group_.empty() || group_.back() < settings.size(), "every group has settings");
   round_ = round;
   steps_ = steps;
   settings_ = settings;
@@ -93,7 +93,8 @@ void FusedUpdate::apply(std::size_t index, float factor) {
   const at::TensorList gradient(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);
   switch (rule_) {
     case Rule::kSgd: {
-      const at::TensorList momentum(group.momentum != 0 ? tensors.moment[0] : tensors.no_moment);
+      const at::TensorList momentum =
+          group.momentum != 0 ? at::TensorList(tensors.moment[0]) : at::TensorList();
       at::_fused_sgd_(parameters, gradient, momentum, group.weight_decay, group.momentum, group.lr,
                       group.dampening, group.nesterov, false, steps_ == 0);
       break;

@@ -126,7 +126,8 @@ TEST_F(OwnerUpdateTest, SgdWithNesterovAndGroupsIsTorchsAndCutsChangeNoBit) {
 }
 
 TEST_F(OwnerUpdateTest, PlainSgdIsTorchs) {
-  torch::optim::SGD optimizer(parameters_, torch::optim::SGDOptions(0.1));
+  const torch::optim::SGDOptions plain(0.1);
+  torch::optim::SGD optimizer(groups(parameters_, plain, plain), plain);
   check(optimizer, parameters_);
 }
 
@@ -145,7 +146,8 @@ TEST_F(OwnerUpdateTest, AdamWIsTorchsAndCutsChangeNoBit) {
 }
 
 TEST_F(OwnerUpdateTest, TheVerdictsFactorScalesTheGradient) {
-  torch::optim::SGD optimizer(parameters_, torch::optim::SGDOptions(0.1));
+  const torch::optim::SGDOptions plain(0.1);
+  torch::optim::SGD optimizer(groups(parameters_, plain, plain), plain);
   const std::vector<float> scaled = run(optimizer, kUnitElements, 0.25F);
   const std::vector<float> due = reference(optimizer, parameters_, 0.25F);
   for (std::uint64_t i = 0; i < kElements; ++i) ASSERT_NEAR(scaled[i], due[i], 1e-5);
