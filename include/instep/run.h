@@ -149,7 +149,9 @@ class Run {
   // once a host and are read-only: they change by rounds alone. SGD, Adam and AdamW are stepped by
   // the slices' owners; any other optimizer gets the combined gradient and steps on every agent.
   void share(torch::nn::Module& module, torch::optim::Optimizer& optimizer);
+  // The same for a module holder or a shared_ptr of a module.
   template <class Holder>
+    requires requires(Holder& holder) { static_cast<torch::nn::Module&>(*holder); }
   void share(Holder& holder, torch::optim::Optimizer& optimizer) {
     share(static_cast<torch::nn::Module&>(*holder), optimizer);
   }

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <deque>
 #include <string>
@@ -35,7 +36,9 @@ std::deque<Point>& points() {
       point.name = item.substr(0, equals);
       point.action = item.substr(
           equals + 1, at == std::string_view::npos ? std::string_view::npos : at - equals - 1);
-      if (at != std::string_view::npos) point.at = std::atol(item.substr(at + 1).data());
+      if (at != std::string_view::npos) {
+        std::from_chars(item.data() + at + 1, item.data() + item.size(), point.at);
+      }
     }
     return parsed;
   }();
@@ -45,8 +48,8 @@ std::deque<Point>& points() {
 }  // namespace
 
 int failpoint(std::string_view name) {
-  static const bool enabled = !points().empty();
-  if (!enabled) return 0;
+  static const bool kEnabled = !points().empty();
+  if (!kEnabled) return 0;
   for (Point& point : points()) {
     if (point.name != name) continue;
     const long count = point.passed.fetch_add(1) + 1;

@@ -134,7 +134,7 @@ Result<Dataset> load_csv_set(const job::Data& spec, job::Loss loss) {
   return out;
 }
 
-Result<Dataset> load_synthetic_set(job::Data spec, job::Loss loss, std::uint64_t seed) {
+Result<Dataset> load_synthetic_set(const job::Data& spec, job::Loss loss, std::uint64_t seed) {
   INSTEP_ASSIGN_OR_RETURN(Dataset out, make_synthetic(spec, loss, seed));
   shorten(out.train, spec.limit);
   shorten(out.test, spec.test_limit);

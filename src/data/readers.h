@@ -21,7 +21,7 @@ struct CsvFile {
   std::vector<std::string> columns;  // names in file order, the target's too; empty without header
 };
 
-Result<CsvFile> read_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
+Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spec, job::Loss loss);
 
 // A CSV file whose columns are all features, and an IDX file of samples alone.
 Result<CsvFile> read_csv_features(const std::filesystem::path& file, const job::Data& spec);

@@ -42,7 +42,7 @@ class Arena {
   static std::uint32_t class_of(std::uint64_t bytes);
   static std::uint64_t class_bytes(std::uint32_t index);
   std::uint64_t take_large(std::uint64_t bytes);  // ~0 if there is none
-  void give_back_large(std::uint64_t offset, std::uint64_t bytes);
+  void give_back_large(std::uint64_t at, std::uint64_t bytes);
 
   const std::span<std::byte> memory_;
   mutable std::mutex mutex_;

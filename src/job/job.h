@@ -158,7 +158,7 @@ Result<Job> from_json(std::string_view text);
 // SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint,
 // policy, epochs unless the schedule depends on it, stop, debug, evaluate_each_epoch, the folders
 // of files): equal hashes train the same trajectory on the same data.
-std::string hash(const Job& job);
+std::string hash(const Job& given);
 
 // Parameters and optimizer state of the job's model, in elements; 0 if the model is a program's
 // own.

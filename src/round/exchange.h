@@ -119,7 +119,7 @@ class Exchange {
   Status take_part(member::AgentId agent, const Part& part);
   void weigh();
   void combine(const reduce::Range& unit, float* to);
-  void do_unit(std::size_t unit);
+  void do_unit(std::size_t index);
   void judge();
   void say(std::atomic<std::uint32_t>& word);
 

@@ -64,7 +64,7 @@ std::optional<std::uint64_t> tensor_bytes(std::string_view dtype,
 }
 
 SafetensorsLayout::SafetensorsLayout(std::vector<TensorInfo> tensors,
-                                     std::map<std::string, std::string> metadata)
+                                     const std::map<std::string, std::string>& metadata)
     : tensors_(std::move(tensors)) {
   std::set<std::string_view> names = {kMetadataName};
   for (TensorInfo& tensor : tensors_) {

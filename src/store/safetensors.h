@@ -43,7 +43,8 @@ class SafetensorsLayout {
  public:
   // offset and bytes of `tensors` are filled in here. Names must differ and be UTF-8, dtypes be
   // known.
-  SafetensorsLayout(std::vector<TensorInfo> tensors, std::map<std::string, std::string> metadata);
+  SafetensorsLayout(std::vector<TensorInfo> tensors,
+                    const std::map<std::string, std::string>& metadata);
 
   const std::string& header() const { return header_; }  // with its length, to be written at 0
   const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in the order given

@@ -64,6 +64,7 @@ FusedUpdate::~FusedUpdate() = default;
 void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
                           const std::vector<GroupSettings>& settings, bool keep_combined,
                           bool want_change) {
+  INSTEP_CHECK(group_.empty() || group_.back() < settings.size(), "every group has settings");
   round_ = round;
   steps_ = steps;
   settings_ = settings;

@@ -31,8 +31,8 @@ class FusedUpdate : public round::Update {
                bool keep_combined, bool want_change);
 
   float* target(std::size_t unit) override;
-  void apply(std::size_t unit, float factor) override;
-  void carry(std::size_t unit) override;
+  void apply(std::size_t index, float factor) override;
+  void carry(std::size_t index) override;
 
  private:
   struct Tensors;
@@ -52,7 +52,7 @@ class GradientUpdate : public round::Update {
   GradientUpdate(const StateMemory& memory, std::vector<reduce::Range> units)
       : memory_(memory), units_(std::move(units)) {}
   float* target(std::size_t unit) override { return memory_.combined() + units_[unit].begin; }
-  void apply(std::size_t unit, float factor) override;
+  void apply(std::size_t index, float factor) override;
   void carry(std::size_t /*unit*/) override {}
 
  private:

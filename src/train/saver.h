@@ -69,7 +69,7 @@ class Saver {
   };
 
   Work snapshot(std::span<const std::uint8_t> ledger, const SaveNotes& notes) const;
-  void copy_slices(const std::vector<store::TensorBytes>& tensors, std::size_t first,
+  void copy_slices(const std::vector<store::TensorBytes>& tensors, std::size_t count,
                    std::size_t file, Work& work) const;
   void loop();
   static Status write(const Work& work);

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 
 #include "base/text.h"
@@ -22,6 +24,13 @@ constexpr std::chrono::milliseconds kOrphanGrace{1700};
 
 volatile std::sig_atomic_t signalled = 0;
 void on_signal(int /*number*/) { signalled = 1; }
+
+// The number in a variable that the launcher set; -1 if it is none.
+int number_in(std::string_view text) {
+  int value = -1;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
 
 // Alone, Ctrl-C is the request to stop after the round; the second one ends at once.
 void stop_on_signals() {
@@ -58,7 +67,7 @@ Result<Session*> Session::start(const std::map<std::string, std::string>& finger
   static Session session;
   INSTEP_CHECK(session.control_ == nullptr, "a process has one instep::Run");
   if (const char* socket = std::getenv("INSTEP_CONTROL_FD")) {
-    if (Status status = session.connect(std::atoi(socket), fingerprint); !status.ok()) {
+    if (Status status = session.connect(number_in(socket), fingerprint); !status.ok()) {
       return status.error();
     }
   } else {
@@ -73,7 +82,7 @@ Result<Session*> Session::start(const std::map<std::string, std::string>& finger
 Status Session::connect(int socket, const std::map<std::string, std::string>& fingerprint) {
   ::fcntl(socket, F_SETFD, FD_CLOEXEC);
   ::unsetenv("INSTEP_CONTROL_FD");  // a program that this one starts is no agent
-  if (const char* slot = std::getenv("INSTEP_AGENT")) me_ = std::atoi(slot);
+  if (const char* slot = std::getenv("INSTEP_AGENT")) me_ = number_in(slot);
   link_ = std::make_unique<fabric::ControlLink>(Fd(socket));
   wire::Hello hello;
   hello.agent = me_;
