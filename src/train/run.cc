@@ -1,5 +1,7 @@
 #include "instep/run.h"
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <string_view>
@@ -58,6 +60,9 @@ std::vector<std::uint64_t> all_of(const Dataset& dataset) {
 }  // namespace
 
 Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_unique<Impl>()) {
+  // Under the launcher stdout is a pipe, and a line should be seen when it is printed.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file size is an error of the write, not a death
   train::set_threads_early();
   auto session = train::Session::start(train::fingerprint());
   if (!session.ok()) {
@@ -144,7 +149,7 @@ Evaluation Run::evaluate(const Dataset& dataset, const std::function<Score(const
   return evaluate(dataset, all_of(dataset), score);
 }
 
-Evaluation Run::evaluate(const Dataset& dataset, std::vector<std::uint64_t> samples,
+Evaluation Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
                          const std::function<Score(const Batch&)>& score) {
   auto result = train::evaluate(impl_->engine.get(), dataset.table(), samples,
                                 static_cast<std::uint64_t>(impl_->job.eval_batch), score);
