@@ -158,7 +158,9 @@ bool Run::lead() const {
 }
 
 void Run::share(torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
-  impl_->share(module, optimizer);
+  guarded(
+      *impl_->session, [&] { impl_->share(module, optimizer); },
+      [] { return "the module could not be shared"; });
 }
 
 void Run::Impl::share(torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
