@@ -11,10 +11,13 @@
 #include <gtest/gtest.h>
 #include <torch/nn/functional/loss.h>
 #include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/optimizer.h>
+#include <torch/optim/rmsprop.h>
 
 #include "model/mlp.h"
+#include "train/test_program.h"
 
 namespace instep {
 namespace {
@@ -40,16 +43,6 @@ class Recorder : public torch::optim::Optimizer {
   std::vector<at::Tensor> gradients;
 };
 
-std::vector<char*> arguments() {
-  static char name[] = "program";
-  return {name};
-}
-
-struct Data {
-  at::Tensor x = at::randn({203, 20});
-  at::Tensor y = at::randint(0, 5, {203}, at::kLong);
-};
-
 at::Tensor flat_gradient(const std::vector<at::Tensor>& parameters) {
   std::vector<at::Tensor> flat;
   for (const at::Tensor& p : parameters) flat.push_back(p.grad().flatten());
@@ -58,23 +51,18 @@ at::Tensor flat_gradient(const std::vector<at::Tensor>& parameters) {
 
 // The last round of an epoch is short (203 samples, batch 50): weights differ between shards.
 TEST(RunTest, CombinedGradientIsPlainLibtorchsOnTheWholeBatch) {
-  auto args = arguments();
-  instep::Run run(1, args.data(), {.epochs = 3, .batch = 50, .shards = 8, .seed = 5});
-  const Data data;
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(),
+                  {.epochs = 3, .batch = 50, .shards = 8, .seed = 5});
+  const Samples data(203);
   const model::Network network = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
   const model::Network plain = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
   Recorder optimizer(network.module->parameters());
   std::vector<std::vector<at::Tensor>> batches(1);
-  const auto copy = [](const model::Network& to, const model::Network& from) {
-    const at::NoGradGuard guard;
-    for (std::size_t i = 0; i < to.module->parameters().size(); ++i) {
-      to.module->parameters()[i].copy_(from.module->parameters()[i]);
-    }
-  };
   run.share(*network.module, optimizer);
   std::uint64_t rounds = 0;
   for (Round& round : run.rounds(Dataset::tensors(data.x, data.y))) {
-    copy(plain, network);
+    copy_parameters(*network.module, *plain.module);
     std::vector<at::Tensor> x;
     std::vector<at::Tensor> y;
     const double loss = round.step([&](const Batch& batch) {
@@ -96,17 +84,13 @@ TEST(RunTest, CombinedGradientIsPlainLibtorchsOnTheWholeBatch) {
 
 // An owner's update (fused Adam) and torch's own loop give the same curve.
 TEST(RunTest, LossCurveAgreesWithAPlainLibtorchLoop) {
-  auto args = arguments();
-  instep::Run run(1, args.data(), {.epochs = 8, .batch = 50, .shards = 4, .seed = 5});
-  const Data data;
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(),
+                  {.epochs = 8, .batch = 50, .shards = 4, .seed = 5});
+  const Samples data(203);
   const model::Network network = model::make_mlp({20, 32, 5}, job::Activation::kRelu);
   const model::Network plain = model::make_mlp({20, 32, 5}, job::Activation::kRelu);
-  {
-    const at::NoGradGuard guard;
-    for (std::size_t i = 0; i < 4; ++i) {
-      plain.module->parameters()[i].copy_(network.module->parameters()[i]);
-    }
-  }
+  copy_parameters(*network.module, *plain.module);
   torch::optim::Adam optimizer(network.module->parameters(), torch::optim::AdamOptions(1e-2));
   torch::optim::Adam plain_optimizer(plain.module->parameters(), torch::optim::AdamOptions(1e-2));
   run.share(*network.module, optimizer);
@@ -135,8 +119,8 @@ TEST(RunTest, LossCurveAgreesWithAPlainLibtorchLoop) {
 
 // A parameter that some shards do not use has gradients from the others alone.
 TEST(RunTest, AParameterUnusedInSomeShardsIsAbsentThere) {
-  auto args = arguments();
-  instep::Run run(1, args.data(), {.epochs = 1, .batch = 8, .shards = 4});
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 1, .batch = 8, .shards = 4});
   struct Two : torch::nn::Module {
     Two() {
       a = register_parameter("a", at::ones({3}));
@@ -158,6 +142,101 @@ TEST(RunTest, AParameterUnusedInSomeShardsIsAbsentThere) {
   // a: each of 4 shards has 3 ones of mean 1 over two samples; b: shard 1's 4, a quarter of the
   // batch.
   EXPECT_TRUE(at::equal(optimizer.gradients.at(0), at::cat({at::ones({3}), at::ones({3})})));
+}
+
+struct Pair {
+  model::Network shared = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
+  model::Network plain = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
+  Pair() { copy_parameters(*shared.module, *plain.module); }
+};
+
+std::unique_ptr<torch::optim::RMSprop> rmsprop(const model::Network& network) {
+  const auto all = network.module->parameters();
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<at::Tensor>{all[0], all[2]});
+  groups.emplace_back(std::vector<at::Tensor>{all[1], all[3]});
+  using torch::optim::RMSpropOptions;
+  groups[1].set_options(std::make_unique<RMSpropOptions>(RMSpropOptions(3e-3).momentum(0.5)));
+  return std::make_unique<torch::optim::RMSprop>(groups, RMSpropOptions(1e-2).weight_decay(1e-3));
+}
+
+// Trains `pair.shared` by rounds and `pair.plain` by libtorch alone on the same batches; returns
+// the largest difference of the two losses.
+double train_both(Run& run, const Pair& pair, const Samples& data) {
+  const auto optimizer = rmsprop(pair.shared);
+  const auto plain_optimizer = rmsprop(pair.plain);
+  run.share(*pair.shared.module, *optimizer);
+  double worst = 0;
+  for (Round& round : run.rounds(Dataset::tensors(data.x, data.y))) {
+    std::vector<at::Tensor> x;
+    std::vector<at::Tensor> y;
+    const double loss = round.step([&](const Batch& batch) {
+      x.push_back(batch.data);
+      y.push_back(batch.target);
+      return F::cross_entropy(pair.shared.forward(batch.data), batch.target);
+    });
+    const at::Tensor due = F::cross_entropy(pair.plain.forward(at::cat(x)), at::cat(y));
+    worst = std::max(worst, std::abs(loss - due.item<double>()));
+    plain_optimizer->zero_grad();
+    due.backward();
+    plain_optimizer->step();
+  }
+  return worst;
+}
+
+// One shard's contribution is the whole gradient: nothing is left to round differently.
+TEST(RunTest, RmspropWithOneShardIsAPlainLoopBitForBit) {
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 4, .batch = 40, .shards = 1});
+  const Samples data(200);
+  const Pair pair;
+  const at::Tensor before = flat_parameters(*pair.plain.module);
+  EXPECT_EQ(train_both(run, pair, data), 0.0);
+  EXPECT_TRUE(at::equal(flat_parameters(*pair.shared.module), flat_parameters(*pair.plain.module)));
+  EXPECT_FALSE(at::equal(flat_parameters(*pair.shared.module), before));
+}
+
+TEST(RunTest, RmspropWithUnevenShardsFollowsAPlainLoop) {
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 4, .batch = 50, .shards = 8});
+  const Samples data(203);
+  const Pair pair;
+  EXPECT_LT(train_both(run, pair, data), 1e-3);
+  const at::Tensor got = flat_parameters(*pair.shared.module);
+  const at::Tensor due = flat_parameters(*pair.plain.module);
+  EXPECT_LE((got - due).norm().item<double>(), 1e-3 * due.norm().item<double>());
+}
+
+struct Backbone : torch::nn::Module {
+  torch::nn::Linear body{20, 16}, head{16, 5};
+  Backbone() {
+    register_module("body", body);
+    register_module("head", head);
+    for (at::Tensor& p : body->parameters()) p.requires_grad_(false);
+  }
+  at::Tensor forward(const at::Tensor& x) { return head(body(x).relu()); }
+};
+
+TEST(RunTest, FrozenParametersStayAsTheyAre) {
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 2, .batch = 40, .shards = 4});
+  const Samples data(200);
+  const auto net = std::make_shared<Backbone>();
+  torch::optim::Adam optimizer(net->head->parameters(), torch::optim::AdamOptions(1e-2));
+  const at::Tensor body = flat_parameters(*net->body).clone();
+  const at::Tensor head = flat_parameters(*net->head).clone();
+  run.share(net, optimizer);
+  double first = 0;
+  double last = 0;
+  for (Round& round : run.rounds(Dataset::tensors(data.x, data.y))) {
+    last = round.step([&](const Batch& batch) {
+      return F::cross_entropy(net->forward(batch.data), batch.target);
+    });
+    if (first == 0) first = last;
+  }
+  EXPECT_TRUE(at::equal(flat_parameters(*net->body), body));
+  EXPECT_FALSE(at::equal(flat_parameters(*net->head), head));
+  EXPECT_LT(last, first);
 }
 
 }  // namespace
