@@ -158,6 +158,7 @@ class JobProgram {
         return model::loss(job_.loss, network_.forward(batch.data), batch.target);
       });
     }
+    if (impl_.loop->wants_measuring()) impl_.loop->measured(measure());
   }
 
   std::map<std::string, double> measure() {

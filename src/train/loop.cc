@@ -1,5 +1,6 @@
 #include "train/loop.h"
 
+#include <array>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -329,6 +330,23 @@ void Loop::tell_round(const round::Outcome& outcome) {
   session_.progress("rounds", fields.dump());
   told_at_ = now;
   samples_told_ = samples_done_;
+}
+
+std::map<std::string, double> Loop::final_metrics() const {
+  if (!measured_.empty() || progress_.epochs.empty()) return measured_;
+  const EpochRecord& last = progress_.epochs.back();
+  return last.round == engine_.round() ? last.metrics : measured_;
+}
+
+bool Loop::wants_measuring() {
+  if (engine_.spare() || !final_metrics().empty()) return false;
+  // Only the lead knows why the run ends, and all must measure or none.
+  const std::string why = engine_.lead() ? session_.stop_reason() : "";
+  const std::array<std::byte, 1> mine = {
+      static_cast<std::byte>(why != "interrupt" && !session_.coordinator_gone())};
+  const auto all = engine_.gather(mine);
+  if (!all.ok()) fail(all.error());
+  return !all->front().empty() && all->front()[0] != std::byte{0};
 }
 
 void Loop::finish() {
