@@ -105,7 +105,12 @@ class Recorded {
     const bool nothing = !well && !result.began &&
                          (code == 2 || result.outcome.reason == member::Reason::kAbandoned);
     const bool kept = !(nothing && dir_.discard());
-    if (!well) log(LogLevel::kError, result.message);
+    if (!well) {
+      const bool resumable = kept && has_checkpoint();
+      log(LogLevel::kError,
+          cat(result.message,
+              resumable ? cat("\nto go on from its last checkpoint: instep resume ", name()) : ""));
+    }
     Status status;
     const auto step = [&status](Status next) {
       if (status.ok()) status = std::move(next);
@@ -127,13 +132,24 @@ class Recorded {
     return code;
   }
 
-  void say(const std::string& report) {
-    if (options_.quiet) return;
+  // How to name the run in the next command.
+  std::string name() const {
     std::error_code error;
     const fs::path here = fs::relative(dir_.path(), error);
-    const std::string run =
-        error || here.string().starts_with("..") ? dir_.path().string() : here.string();
-    for (const std::string& line : coord::summary(coord::parse_fields(report), run)) {
+    return error || here.string().starts_with("..") ? dir_.path().string() : here.string();
+  }
+
+  bool has_checkpoint() const {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(dir_.path() / "checkpoints", error)) {
+      if (fs::exists(entry.path() / "manifest.json", error)) return true;
+    }
+    return false;
+  }
+
+  void say(const std::string& report) {
+    if (options_.quiet) return;
+    for (const std::string& line : coord::summary(coord::parse_fields(report), name())) {
       std::fprintf(plan_.own_program ? stderr : stdout, "%s\n", line.c_str());
     }
     if (!options_.report.empty()) {

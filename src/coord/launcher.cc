@@ -254,7 +254,8 @@ LaunchResult Launcher::result() {
   parts.events = narrator_.events();
   parts.start_ns = plan_.start_ns;
   parts.end_ns = now_ns();
-  parts.run_dir = plan_.run_dir.string();
+  if (plan_.records) parts.run_dir = plan_.run_dir.string();
+  parts.checkpoint = plan_.checkpoint;
   parts.stopped = state_.outcome.stop_reason;
   out.report = merge_report(parts).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   return out;

@@ -91,7 +91,8 @@ Json merge_report(const ReportParts& parts) {
   out["wait_seconds"] = waits;
   out["events"] = parts.events.is_array() ? parts.events : Json::array();
   out["stopped"] = own_reason.empty() ? parts.stopped : own_reason;
-  out["checkpoint"] = text(first, "checkpoint");
+  const std::string written = text(first, "checkpoint");
+  out["checkpoint"] = written.empty() ? parts.checkpoint : written;
   out["run_dir"] = parts.run_dir;
   return out;
 }

@@ -20,8 +20,9 @@ struct ReportParts {
   std::vector<std::string> agent_reports;  // Done.report by agent; the first has the run's results
   nlohmann::json events;                   // an array
   std::int64_t start_ns = 0, end_ns = 0;   // of the launcher, CLOCK_MONOTONIC
-  std::string run_dir;
-  std::string stopped;  // why the launcher stopped it, if it did
+  std::string run_dir;                     // empty: nothing is kept
+  std::string checkpoint;  // begun with; the report's, unless a newer one was written
+  std::string stopped;     // why the launcher stopped it, if it did
 };
 nlohmann::json merge_report(const ReportParts& parts);
 

@@ -57,6 +57,11 @@ TEST(Report, HasEveryDocumentedField) {
   EXPECT_EQ(report["events"].size(), 1U);
   EXPECT_EQ(report["stopped"], "");
   EXPECT_EQ(report["run_dir"], "/r");
+  EXPECT_EQ(report["checkpoint"], "/r/checkpoints/round-0000000010");
+  ReportParts evaluated = parts(events);
+  evaluated.agent_reports[0] = "{}";
+  evaluated.checkpoint = "/c";
+  EXPECT_EQ(merge_report(evaluated)["checkpoint"], "/c");
   for (const char* key : {"instep", "cpu", "data_epochs", "checkpoint"}) {
     EXPECT_TRUE(report.contains(key)) << key;
   }
