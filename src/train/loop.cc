@@ -87,6 +87,11 @@ double Loop::data_epochs() const {
              : static_cast<double>(engine_.round()) / static_cast<double>(rounds_per_epoch_);
 }
 
+const std::map<std::string, double>& Loop::final_metrics() const {
+  const bool of_now = !progress_.epochs.empty() && progress_.epochs.back().round == engine_.round();
+  return of_now && measured_.empty() ? progress_.epochs.back().metrics : measured_;
+}
+
 double Loop::samples_per_second() const {
   // The first round pays for cold memory and cold code; it is counted only if it is all there is.
   return train_seconds_ > 0 ? static_cast<double>(samples_done_ - first_samples_) / train_seconds_
@@ -280,7 +285,8 @@ void Loop::save() {
   saved_round_ = engine_.round();
   SaveNotes notes;
   notes.data_epoch = data_epochs();
-  if (!progress_.epochs.empty()) notes.metrics = progress_.epochs.back().metrics;
+  notes.metrics = final_metrics();
+  notes.best_by = judged_name(job_.stop, progress_.epochs);
   notes.progress = to_json(progress_);
   if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
 }
