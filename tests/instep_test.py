@@ -126,6 +126,11 @@ class Case(unittest.TestCase):
     def report(self, run_dir):
         return json.loads((pathlib.Path(run_dir) / "report.json").read_text())
 
+    def epochs(self, run_dir):
+        """The `epoch` records of a run's metrics.jsonl, which the report does not repeat."""
+        lines = (pathlib.Path(run_dir) / "metrics.jsonl").read_text().splitlines()
+        return [record for record in map(json.loads, lines) if record["record"] == "epoch"]
+
     def job_file(self, text, name="job.toml"):
         """A job file of this text, in this test's folder."""
         path = self.new_path(name)
