@@ -234,6 +234,8 @@ void Loop::end_epoch() {
   json fields{{"data_epoch", info.data_epoch},
               {"round", info.round},
               {"train_loss", info.train_loss},
+              {"validation", nullptr},
+              {"test", nullptr},
               {"samples_per_s", samples_per_second()},
               {"seconds", train_seconds_}};
   for (const auto& [name, value] : info.metrics) {
