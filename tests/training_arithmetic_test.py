@@ -3,6 +3,7 @@
 All samples are one batch, so that a round is an epoch of data and the order of samples is of no concern.
 """
 
+# ctest: PROCESSORS 1
 import math
 
 import numpy as np

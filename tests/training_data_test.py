@@ -1,5 +1,6 @@
 """Data as a job may have them: synthetic sets, CSV, IDX; splits and partitions; eval and predict."""
 
+# ctest: PROCESSORS 1
 import gzip
 import itertools
 import pathlib

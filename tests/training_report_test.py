@@ -1,5 +1,6 @@
 """What a run leaves behind: the report that docs/report.md promises, records, logs, digests."""
 
+# ctest: PROCESSORS 1
 import hashlib
 import json
 import pathlib
