@@ -88,6 +88,11 @@ double Loop::data_epochs() const {
              : static_cast<double>(engine_.round()) / static_cast<double>(rounds_per_epoch_);
 }
 
+const std::map<std::string, double>& Loop::final_metrics() const {
+  const bool of_now = !progress_.epochs.empty() && progress_.epochs.back().round == engine_.round();
+  return of_now && measured_.empty() ? progress_.epochs.back().metrics : measured_;
+}
+
 double Loop::samples_per_second() const {
   // The first round pays for cold memory and cold code; it is counted only if it is all there is.
   return train_seconds_ > 0 ? static_cast<double>(samples_done_ - first_samples_) / train_seconds_
@@ -234,6 +239,8 @@ void Loop::end_epoch() {
   json fields{{"data_epoch", info.data_epoch},
               {"round", info.round},
               {"train_loss", info.train_loss},
+              {"validation", nullptr},
+              {"test", nullptr},
               {"samples_per_s", samples_per_second()},
               {"seconds", train_seconds_}};
   for (const auto& [name, value] : info.metrics) {
@@ -285,7 +292,8 @@ void Loop::save() {
   saved_round_ = engine_.round();
   SaveNotes notes;
   notes.data_epoch = data_epochs();
-  if (!progress_.epochs.empty()) notes.metrics = progress_.epochs.back().metrics;
+  notes.metrics = final_metrics();
+  notes.best_by = judged_name(job_.stop, progress_.epochs);
   notes.progress = to_json(progress_);
   if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
 }
@@ -330,12 +338,6 @@ void Loop::tell_round(const round::Outcome& outcome) {
   session_.progress("rounds", fields.dump());
   told_at_ = now;
   samples_told_ = samples_done_;
-}
-
-std::map<std::string, double> Loop::final_metrics() const {
-  if (!measured_.empty() || progress_.epochs.empty()) return measured_;
-  const EpochRecord& last = progress_.epochs.back();
-  return last.round == engine_.round() ? last.metrics : measured_;
 }
 
 bool Loop::wants_measuring() {
