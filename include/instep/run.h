@@ -151,7 +151,7 @@ class Run {
   void share(torch::nn::Module& module, torch::optim::Optimizer& optimizer);
   // The same for a module holder or a shared_ptr of a module.
   template <class Holder>
-    requires requires(Holder& holder) { static_cast<torch::nn::Module&>(*holder); }
+  requires requires(Holder& holder) { static_cast<torch::nn::Module&>(*holder); }
   void share(Holder& holder, torch::optim::Optimizer& optimizer) {
     share(static_cast<torch::nn::Module&>(*holder), optimizer);
   }

@@ -30,6 +30,10 @@ bool passes_output(const LaunchPlan& plan) {
   return plan.own_program || plan.mode == Mode::kPredict;
 }
 
+std::uint32_t threads_of(const LaunchPlan& plan) {
+  return static_cast<std::uint32_t>(plan.job ? plan.job->threads : 1);
+}
+
 // CPUs to pin to; none where pinning would only do harm: a quota below the number of CPUs says that
 // others use them too, and all would crowd on the first ones.
 std::vector<int> pinnable(const LaunchPlan& plan) {
@@ -44,17 +48,18 @@ std::vector<int> pinnable(const LaunchPlan& plan) {
 Result<Crew> Crew::start(const LaunchPlan& plan) {
   INSTEP_CHECK(plan.agents >= 1 && plan.agents <= fabric::kMaxSlots, "number of agents");
   Crew crew;
-  const std::vector<int> cpus = pinnable(plan);
+  const std::size_t wanted = static_cast<std::size_t>(plan.agents) * threads_of(plan);
+  crew.claims_ = CpuClaims::take(pinnable(plan), wanted);
   crew.members_.reserve(plan.agents);
   for (std::uint32_t agent = 0; agent < plan.agents; ++agent) {
-    INSTEP_RETURN_IF_ERROR(crew.add(plan, agent, cpus));
+    INSTEP_RETURN_IF_ERROR(crew.add(plan, agent));
   }
   INSTEP_ASSIGN_OR_RETURN(crew.files_, fabric::make_host_files(plan.agents));
   INSTEP_ASSIGN_OR_RETURN(crew.control_, fabric::Mapping::map(crew.files_.control, false));
   return crew;
 }
 
-Status Crew::add(const LaunchPlan& plan, std::uint32_t agent, const std::vector<int>& cpus) {
+Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   Member& member = members_.emplace_back();
   INSTEP_ASSIGN_OR_RETURN(auto ends, fabric::make_control_pair());
   member.link = std::make_unique<fabric::ControlLink>(std::move(ends.first));
@@ -79,7 +84,8 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent, const std::vector<
     ::fcntl(member.output.get(), F_SETFL, O_NONBLOCK);
     process.output = writing.get();
   }
-  const auto threads = static_cast<std::uint32_t>(plan.job ? plan.job->threads : 1);
+  const std::uint32_t threads = threads_of(plan);
+  const std::vector<int>& cpus = claims_.order();
   if (!cpus.empty()) process.cpus = cpus_of(agent, threads, cpus);
   process.environment = {{"INSTEP_CONTROL_FD", std::to_string(ends.second.get())},
                          {"INSTEP_AGENT", std::to_string(agent)},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "coord/claims.h"
 #include "coord/display.h"
 #include "coord/launcher.h"
 #include "coord/output.h"
@@ -57,10 +58,11 @@ class Crew {
     std::uint64_t log_from = 0;
   };
   Crew() = default;
-  Status add(const LaunchPlan& plan, std::uint32_t agent, const std::vector<int>& cpus);
+  Status add(const LaunchPlan& plan, std::uint32_t agent);
   void drain_link(member::AgentId agent, Member& member, std::vector<member::Event>& out);
   void drain_output(std::uint32_t agent, Member& member, const LineSink& line);
 
+  CpuClaims claims_;
   fabric::HostFiles files_;
   fabric::Mapping control_;
   std::vector<Member> members_;
