@@ -164,7 +164,7 @@ class Run {
 
   // Splits the samples over the agents; the result is the same for any number of them.
   Evaluation evaluate(const Dataset& dataset, const std::function<Score(const Batch&)>& score);
-  Evaluation evaluate(const Dataset& dataset, std::vector<std::uint64_t> samples,
+  Evaluation evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
                       const std::function<Score(const Batch&)>& score);
 
   // Callbacks, in the order of their registration, on every agent unless said otherwise.

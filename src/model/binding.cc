@@ -4,7 +4,6 @@
 #include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
 
-#include <cstring>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -73,14 +72,6 @@ void Binding::point_at(float* flat) const {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const at::Tensor& tensor = parameters[i].tensor;
     tensor.set_data(at::from_blob(flat + space.tensors()[i].begin, tensor.sizes(), at::kFloat));
-  }
-}
-
-void Binding::copy_to(float* flat) const {
-  std::memset(flat, 0, space.elements() * sizeof(float));
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const at::Tensor values = parameters[i].tensor.detach().contiguous();
-    std::memcpy(flat + space.tensors()[i].begin, values.const_data_ptr<float>(), values.nbytes());
   }
 }
 

@@ -32,8 +32,6 @@ struct Binding {
 
   // Points every parameter at its place in `flat` ([space.elements()] floats).
   void point_at(float* flat) const;
-  // Copies every parameter's values to their places; padding becomes zero.
-  void copy_to(float* flat) const;
 };
 
 // Refuses, naming the parameter: types other than fp32, devices other than the CPU, a parameter in

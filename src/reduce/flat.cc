@@ -53,4 +53,17 @@ std::vector<Range> cut_units(const FlatSpace& space, std::uint64_t first_block,
   return units;
 }
 
+std::vector<Piece> pieces_of(const FlatSpace& space, const std::vector<Range>& ranges) {
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < space.tensors().size(); ++i) {
+    const Range& place = space.tensors()[i];
+    for (const Range& range : ranges) {
+      const std::uint64_t begin = std::max(range.begin, place.begin);
+      const std::uint64_t end = std::min(range.end(), place.end());
+      if (begin < end) pieces.push_back({i, begin - place.begin, begin, end - begin});
+    }
+  }
+  return pieces;
+}
+
 }  // namespace instep::reduce

@@ -41,4 +41,16 @@ class FlatSpace {
 std::vector<Range> cut_units(const FlatSpace& space, std::uint64_t first_block,
                              std::uint64_t blocks, std::uint64_t most);
 
+// What a range has of a tensor.
+struct Piece {
+  std::size_t tensor = 0;    // its number in space.tensors()
+  std::uint64_t within = 0;  // its first element there
+  std::uint64_t at = 0;      // and in the flat space
+  std::uint64_t count = 0;
+  bool operator==(const Piece&) const = default;
+};
+
+// What `ranges` (disjoint) have of each tensor, by tensor; padding belongs to none.
+std::vector<Piece> pieces_of(const FlatSpace& space, const std::vector<Range>& ranges);
+
 }  // namespace instep::reduce

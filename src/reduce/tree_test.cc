@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "reduce/flat.h"
+
 namespace instep::reduce {
 namespace {
 
@@ -58,6 +62,30 @@ TEST(Tree, ProgramIsPostfixOverTheNodes) {
   const std::vector<Node> nodes = {{0, 2}, {2, 1}, {3, 1}, {4, 1}};
   EXPECT_EQ(combine_program(5, nodes), (std::vector<std::int32_t>{0, 1, 2, kAdd, kAdd, 3, kAdd}));
   EXPECT_EQ(combine_program(1, {{0, 1}}), std::vector<std::int32_t>{0});
+}
+
+// However a space is cut, its pieces are every element of every tensor once, and no padding.
+TEST(Flat, PiecesOfAllCutsAreTheTensors) {
+  FlatSpace space;
+  for (const std::uint64_t elements : {5U, 3000U, 0U, 16U, 1024U, 1U}) {
+    if (elements != 16) space.begin_group();
+    space.add(elements);
+  }
+  space.finish();
+  for (std::uint64_t cut = 0; cut <= space.elements(); cut += 100) {
+    std::vector<std::vector<int>> seen;
+    for (const Range& tensor : space.tensors()) seen.emplace_back(tensor.count, 0);
+    const std::vector<Range> ranges = {{0, cut}, {cut, space.elements() - cut}};
+    for (const std::vector<Range>& mine : {std::vector<Range>{ranges[0]}, {ranges[1]}}) {
+      for (const Piece& piece : pieces_of(space, mine)) {
+        EXPECT_EQ(piece.at, space.tensors()[piece.tensor].begin + piece.within);
+        for (std::uint64_t i = 0; i < piece.count; ++i) ++seen[piece.tensor].at(piece.within + i);
+      }
+    }
+    for (const auto& tensor : seen) {
+      EXPECT_EQ(std::count(tensor.begin(), tensor.end(), 1), std::ssize(tensor));
+    }
+  }
 }
 
 }  // namespace

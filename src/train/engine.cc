@@ -7,13 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <thread>
 
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "store/safetensors.h"
+#include "train/tensors.h"
 
 namespace instep::train {
 
@@ -22,41 +21,17 @@ using reduce::Range;
 
 namespace {
 
-store::TensorBytes as_bytes(const std::string& name, const at::Tensor& tensor) {
-  static const std::map<at::ScalarType, std::string> kNames = {
-      {at::kFloat, "F32"}, {at::kDouble, "F64"}, {at::kHalf, "F16"},  {at::kBFloat16, "BF16"},
-      {at::kLong, "I64"},  {at::kInt, "I32"},    {at::kShort, "I16"}, {at::kChar, "I8"},
-      {at::kByte, "U8"},   {at::kBool, "BOOL"}};
-  const auto dtype = kNames.find(tensor.scalar_type());
-  return {name,
-          dtype == kNames.end() ? "?" : dtype->second,
-          tensor.sizes().vec(),
-          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
-}
-
-// The bytes of a checkpoint's tensor, which must have this parameter's type and shape.
-Result<std::span<const std::byte>> find_like(const store::SafetensorsFile& file,
-                                             const std::string& name, const at::Tensor& like,
-                                             const std::filesystem::path& where) {
-  const store::TensorInfo* info = file.find(name);
-  const store::TensorBytes due = as_bytes(name, like);
-  if (info == nullptr || info->dtype != due.dtype || info->shape != due.shape) {
-    const std::string found = info == nullptr
-                                  ? "nothing of that name"
-                                  : cat(info->dtype, " of ", at::IntArrayRef(info->shape));
-    return Error{ErrorKind::kMismatch,
-                 cat(where.string(), " is of another model: ", name, " should be ", due.dtype,
-                     " of ", like.sizes(), " and it has ", found)};
-  }
-  return file.bytes(*info);
-}
-
 Status check_model(const model::Binding& binding, const job::Job& job, sync::Rule rule) {
   for (const auto* list : {&binding.parameters, &binding.frozen, &binding.buffers}) {
     for (const model::NamedTensor& item : *list) {
       if (as_bytes(item.name, item.tensor).dtype == "?") {
         return invalid(cat(item.name, " is ", item.tensor.toString(),
                            ", which a safetensors checkpoint cannot hold"));
+      }
+      if (list != &binding.parameters && !item.tensor.is_contiguous()) {
+        return invalid(cat(item.name,
+                           " does not lie in memory in its own order (it is transposed "
+                           "or a part of another tensor); register its contiguous() instead"));
       }
     }
   }
@@ -69,22 +44,6 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
 }
 
 }  // namespace
-
-Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
-                 const std::filesystem::path& where) {
-  for (const model::NamedTensor& item : tensors) {
-    at::Tensor values = item.tensor.detach();
-    INSTEP_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
-                            find_like(file, item.name, values, where));
-    std::memcpy(values.mutable_data_ptr(), bytes.data(), bytes.size());
-  }
-  return {};
-}
-
-std::string moment_name(sync::Rule rule, int index) {
-  if (rule == sync::Rule::kSgd) return "momentum_buffer";
-  return index == 0 ? "exp_avg" : "exp_avg_sq";
-}
 
 Engine::~Engine() = default;
 
@@ -138,65 +97,12 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   if (engine->spare()) return engine;
 
   if (!engine->replicas_step()) {
-    // Every owner writes its slices of the initial state; then all hold it once.
-    std::vector<float> flat(engine->binding_.space.elements());
-    engine->binding_.copy_to(flat.data());
-    for (const Range& range : engine->my_ranges_) {
-      std::memcpy(engine->memory_->parameters(engine->round_) + range.begin,
-                  flat.data() + range.begin, range.count * sizeof(float));
-    }
-    if (resumed) INSTEP_RETURN_IF_ERROR(engine->restore_moments(*resumed));
+    INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
   }
   INSTEP_ASSIGN_OR_RETURN(const auto all_ready, engine->gather({}));
   (void)all_ready;
   engine->point_at_parameters();
   return engine;
-}
-
-Status Engine::restore(const store::Found& found) {
-  const auto weights = found.folder / "model.safetensors";
-  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(weights));
-  INSTEP_RETURN_IF_ERROR(load_into(binding_.parameters, file, weights));
-  INSTEP_RETURN_IF_ERROR(load_into(binding_.frozen, file, weights));
-  INSTEP_RETURN_IF_ERROR(load_into(binding_.buffers, file, weights));
-  const auto state = found.folder / "state.safetensors";
-  INSTEP_ASSIGN_OR_RETURN(const auto held, store::SafetensorsFile::open(state));
-  if (replicas_step()) {
-    return Error{ErrorKind::kMismatch,
-                 cat(found.folder.string(),
-                     " cannot be resumed with this optimizer, whose state instep does not save; "
-                     "start a new run from its weights with model.init")};
-  }
-  const auto updates = held.metadata().find("updates");
-  if (updates == held.metadata().end()) {
-    return Error{ErrorKind::kMismatch, cat(state.string(), " holds no training state to resume")};
-  }
-  round_ = found.manifest.round;
-  updates_ = std::strtoull(updates->second.c_str(), nullptr, 10);
-  return {};
-}
-
-Status Engine::restore_moments(const store::Found& found) {
-  const auto path = found.folder / "state.safetensors";
-  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));
-  for (int index = 0; index < memory_->moments(); ++index) {
-    for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
-      const model::NamedTensor& parameter = binding_.parameters[i];
-      INSTEP_ASSIGN_OR_RETURN(const auto bytes,
-                              find_like(file, cat(parameter.name, ".", moment_name(rule_, index)),
-                                        parameter.tensor, path));
-      const Range& place = binding_.space.tensors()[i];
-      for (const Range& mine : my_ranges_) {
-        const std::uint64_t begin = std::max(mine.begin, place.begin);
-        const std::uint64_t end = std::min(mine.end(), place.end());
-        if (begin >= end) continue;
-        std::memcpy(memory_->moment(index) + begin,
-                    bytes.data() + (begin - place.begin) * sizeof(float),
-                    (end - begin) * sizeof(float));
-      }
-    }
-  }
-  return {};
 }
 
 Status Engine::take_up(const member::View& view) {
@@ -370,41 +276,6 @@ Result<std::vector<std::span<const std::byte>>> Engine::gather(std::span<const s
   exchange_->begin_gather({ticket_, round_, session_.arena().offset(mail_[ticket_ & 1].at), bytes});
   INSTEP_RETURN_IF_ERROR(runner_.run(*exchange_));
   return exchange_->gathered();
-}
-
-std::vector<store::TensorBytes> Engine::parameters() const {
-  std::vector<store::TensorBytes> out;
-  for (const auto* list : {&binding_.parameters, &binding_.frozen, &binding_.buffers}) {
-    for (const model::NamedTensor& item : *list) out.push_back(as_bytes(item.name, item.tensor));
-  }
-  return out;
-}
-
-std::vector<store::TensorBytes> Engine::optimizer_state() const {
-  std::vector<store::TensorBytes> out;
-  if (replicas_step()) return out;
-  for (int index = 0; index < memory_->moments(); ++index) {
-    for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
-      const Range& place = binding_.space.tensors()[i];
-      store::TensorBytes tensor =
-          as_bytes(binding_.parameters[i].name, binding_.parameters[i].tensor);
-      tensor.name += cat(".", moment_name(rule_, index));
-      tensor.bytes = std::as_bytes(std::span(memory_->moment(index) + place.begin, place.count));
-      out.push_back(std::move(tensor));
-    }
-  }
-  return out;
-}
-
-bool Engine::parameters_finite() const {
-  for (const model::NamedTensor& item : binding_.parameters) {
-    const at::Tensor& tensor = item.tensor;
-    if (!std::isfinite(reduce::sum_of_squares(tensor.const_data_ptr<float>(),
-                                              static_cast<std::size_t>(tensor.numel())))) {
-      return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace instep::train

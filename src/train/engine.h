@@ -73,7 +73,7 @@ class Engine {
  private:
   Engine(Session& session, const job::Job& job) : session_(session), job_(job) {}
   Status restore(const store::Found& found);
-  Status restore_moments(const store::Found& found);
+  Status fill_my_slices(const std::optional<store::Found>& resumed);
   Status take_up(const member::View& view);
   std::uint64_t post(const round::Part& part);
   Result<std::vector<round::ShardRow>> compute(const ShardWork& work);
@@ -106,13 +106,5 @@ class Engine {
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0;
   double parameter_change_ = 0;
 };
-
-// The moments' names in files, as torch calls them: "exp_avg", "exp_avg_sq", "momentum_buffer".
-std::string moment_name(sync::Rule rule, int index);
-
-// Copies the weights of a file into tensors of the same names, types and shapes; kMismatch names
-// the first that differs.
-Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
-                 const std::filesystem::path& where);
 
 }  // namespace instep::train

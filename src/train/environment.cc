@@ -9,8 +9,10 @@
 #include <torch/version.h>
 
 #include <cstdlib>
+#include <span>
 #include <string>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/text.h"
@@ -19,9 +21,14 @@
 namespace instep::train {
 namespace {
 
+constexpr std::int64_t kMaxThreads = 1024;
+
 // MKL reads it at its first call; a launched agent has it from the launcher already. AVX2's branch
 // gives the same bits on every processor that has it, whatever the addresses.
-[[maybe_unused]] const int mkl_branch = ::setenv("MKL_CBWR", "AVX2", 0);
+[[maybe_unused]] const int kMklBranch = ::setenv("MKL_CBWR", "AVX2", 0);
+
+// A variable's number; 0 if it is none.
+std::int64_t number_of(const std::string& text) { return std::strtoll(text.c_str(), nullptr, 10); }
 
 std::string setting(const char* name) {
   const char* value = std::getenv(name);
@@ -38,11 +45,19 @@ std::string probe() {
   return cat(std::hex, xxh3({static_cast<const std::byte*>(out.const_data_ptr()), out.nbytes()}));
 }
 
+// Which program this is: programs of another build may compute otherwise.
+std::string build() {
+  constexpr std::uint64_t kLargest = 1U << 30;
+  const Result<std::string> program = read_file("/proc/self/exe", kLargest);
+  if (!program.ok()) return "unknown";
+  return cat(std::hex, xxh3(std::as_bytes(std::span(*program))));
+}
+
 }  // namespace
 
 void set_threads_early() {
-  const int threads = std::atoi(setting("OMP_NUM_THREADS").c_str());
-  at::set_num_threads(threads > 0 ? threads : 1);
+  const std::int64_t threads = number_of(setting("OMP_NUM_THREADS"));
+  at::set_num_threads(threads > 0 && threads <= kMaxThreads ? static_cast<int>(threads) : 1);
 }
 
 Status prepare_libtorch(const job::Job& job) {
@@ -53,7 +68,7 @@ Status prepare_libtorch(const job::Job& job) {
             " lets OpenMP change the number of threads, which changes results; unset it"));
   }
   const std::string limit = setting("OMP_THREAD_LIMIT");
-  if (!limit.empty() && std::atoll(limit.c_str()) < job.threads) {
+  if (!limit.empty() && number_of(limit) < job.threads) {
     return invalid(cat("OMP_THREAD_LIMIT=", limit, " is below threads = ", job.threads,
                        " of the job; unset it or lower threads"));
   }
@@ -67,6 +82,7 @@ Status prepare_libtorch(const job::Job& job) {
 
 std::map<std::string, std::string> fingerprint() {
   return {{"instep", kVersion},
+          {"build", build()},
           {"libtorch", TORCH_VERSION},
           {"processor", cpu_model()},
           {"capability", cat(at::get_cpu_capability(), ": ", cpu_capability())},

@@ -17,6 +17,7 @@
 #include "train/batches.h"
 #include "train/report.h"
 #include "train/run_impl.h"
+#include "train/tensors.h"
 
 namespace instep::train {
 namespace {

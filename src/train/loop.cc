@@ -222,7 +222,11 @@ void Loop::end_epoch() {
                         : progress_.loss_sum / static_cast<double>(progress_.loss_samples);
   progress_.loss_sum = 0;
   progress_.loss_samples = 0;
+  // What a program measures at an epoch's end is no training.
+  const Clock::time_point paused = Clock::now();
   for (const auto& call : callbacks_.epoch) call(info);
+  started_ += Clock::now() - paused;
+  told_at_ += Clock::now() - paused;
   progress_.epochs.push_back({info.data_epoch, info.round, info.train_loss, info.metrics});
   if (stopped_.empty()) stopped_ = stop_after_epoch(job_.stop, progress_.epochs);
   if (!engine_.lead()) return;

@@ -1,11 +1,14 @@
 #include "instep/run.h"
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <string_view>
 
 #include "base/text.h"
 #include "model/arena_allocator.h"
+#include "store/folder.h"
 #include "train/environment.h"
 #include "train/evaluator.h"
 #include "train/report.h"
@@ -49,6 +52,50 @@ Result<job::Job> resolve(const train::Session& session, std::vector<std::string>
   return resolved.job;
 }
 
+// The place for checkpoints of a program that runs alone. A launcher has prepared its own.
+Status prepare_run_dir(const std::filesystem::path& run_dir) {
+  std::error_code error;
+  std::filesystem::create_directories(run_dir, error);
+  if (error) return os_error("cannot make --instep.run-dir", run_dir, error.value());
+  INSTEP_ASSIGN_OR_RETURN(const auto folders, store::list_folders(run_dir));
+  for (const store::Folder& folder : folders) {
+    if (!folder.finished) continue;
+    return Error{ErrorKind::kTaken, cat("--instep.run-dir: ", run_dir.string(),
+                                        " holds checkpoints already; choose another folder")};
+  }
+  return {};
+}
+
+// libtorch's messages carry a trace of our frames behind the first line.
+std::string first_line(const std::exception& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.find('\n'));
+}
+
+// Calls the program's own code; what it throws ends the process, since nothing may throw through
+// the loop. `where` says where we are once that is known to matter.
+template <class Call, class Where>
+auto guarded(train::Session& session, const Call& call, const Where& where) {
+  try {
+    return call();
+  } catch (const std::exception& error) {
+    session.fail(invalid(cat(where(), ": ", first_line(error))));
+  } catch (...) {
+    session.fail(invalid(cat(where(), ": it threw no std::exception")));
+  }
+}
+
+// `call` as a callback that does not throw.
+template <class Info>
+std::function<void(Info)> guarded_callback(Run::Impl& impl, const char* name,
+                                           std::function<void(Info)> call) {
+  return [&impl, name, call = std::move(call)](Info info) {
+    guarded(
+        *impl.session, [&] { call(info); },
+        [&] { return cat(name, "'s callback failed after round ", impl.engine->round()); });
+  };
+}
+
 std::vector<std::uint64_t> all_of(const Dataset& dataset) {
   std::vector<std::uint64_t> samples(dataset.size());
   std::iota(samples.begin(), samples.end(), std::uint64_t{0});
@@ -58,6 +105,9 @@ std::vector<std::uint64_t> all_of(const Dataset& dataset) {
 }  // namespace
 
 Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_unique<Impl>()) {
+  // Under the launcher stdout is a pipe, and a line should be seen when it is printed.
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file size is an error of the write, not a death
   train::set_threads_early();
   auto session = train::Session::start(train::fingerprint());
   if (!session.ok()) {
@@ -81,7 +131,12 @@ Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_uniq
   }
   model::install_arena(impl_->session->arena());
   const wire::Welcome& welcome = impl_->session->welcome();
-  if (!impl_->session->alone()) impl_->run_dir = welcome.run_dir;
+  if (!impl_->session->alone()) {
+    impl_->run_dir = welcome.run_dir;
+  } else if (!impl_->run_dir.empty()) {
+    const Status made = prepare_run_dir(impl_->run_dir);
+    if (!made.ok()) impl_->session->fail(made.error());
+  }
   if (!welcome.checkpoint.empty()) {
     auto found = store::open_checkpoint(welcome.checkpoint);
     if (!found.ok()) impl_->session->fail(found.error());
@@ -116,6 +171,7 @@ void Run::Impl::share(torch::nn::Module& module, torch::optim::Optimizer& optimi
 void Run::Impl::start_loop(std::shared_ptr<const data::Table> table,
                            std::vector<std::uint64_t> samples) {
   INSTEP_CHECK(engine != nullptr, "share() comes before rounds()");
+  handed_out.reset();
   if (static_cast<std::int64_t>(samples.size()) < job.shards) {
     session->fail(invalid(cat("the training set has ", samples.size(), " samples for ", job.shards,
                               " shards; set shards to at most that many")));
@@ -144,46 +200,65 @@ Evaluation Run::evaluate(const Dataset& dataset, const std::function<Score(const
   return evaluate(dataset, all_of(dataset), score);
 }
 
-Evaluation Run::evaluate(const Dataset& dataset, std::vector<std::uint64_t> samples,
+Evaluation Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
                          const std::function<Score(const Batch&)>& score) {
-  auto result = train::evaluate(impl_->engine.get(), dataset.table(), samples,
-                                static_cast<std::uint64_t>(impl_->job.eval_batch), score);
+  auto result = guarded(
+      *impl_->session,
+      [&] {
+        return train::evaluate(impl_->engine.get(), dataset.table(), samples,
+                               static_cast<std::uint64_t>(impl_->job.eval_batch), score);
+      },
+      [] { return "the evaluation failed"; });
   if (!result.ok()) impl_->session->fail(result.error());
   return *result;
 }
 
 void Run::on_round(std::function<void(const RoundInfo&)> call) {
-  impl_->callbacks.round.push_back(std::move(call));
+  impl_->callbacks.round.push_back(
+      guarded_callback<const RoundInfo&>(*impl_, "on_round", std::move(call)));
 }
 void Run::on_epoch(std::function<void(EpochInfo&)> call) {
-  impl_->callbacks.epoch.push_back(std::move(call));
+  impl_->callbacks.epoch.push_back(
+      guarded_callback<EpochInfo&>(*impl_, "on_epoch", std::move(call)));
 }
 void Run::on_event(std::function<void(const EventInfo&)> call) {
-  impl_->callbacks.event.push_back(std::move(call));
+  impl_->callbacks.event.push_back(
+      guarded_callback<const EventInfo&>(*impl_, "on_event", std::move(call)));
 }
 void Run::on_checkpoint(std::function<void(const CheckpointInfo&)> call) {
-  impl_->callbacks.checkpoint.push_back(std::move(call));
+  impl_->callbacks.checkpoint.push_back(
+      guarded_callback<const CheckpointInfo&>(*impl_, "on_checkpoint", std::move(call)));
 }
 
 std::uint64_t Round::number() const { return run_->impl_->engine->round(); }
 std::uint64_t Round::data_epoch() const { return run_->impl_->loop->data_epoch(); }
 
 double Round::step(const std::function<at::Tensor(const Batch&)>& loss) {
-  try {
-    return run_->impl_->loop->step(loss);
-  } catch (const std::exception& error) {
-    // libtorch's messages carry a trace of our frames behind the first line.
-    const std::string text = error.what();
-    run_->impl_->session->fail(invalid(cat("the loss could not be computed in round ", number(),
-                                           ": ", text.substr(0, text.find('\n')))));
+  Run::Impl& run = *run_->impl_;
+  if (run.handed_out != number()) {
+    run.session->fail(
+        invalid("step() was called twice for one round; the loop over rounds() calls "
+                "it once for each"));
   }
+  return guarded(
+      *run.session, [&] { return run.loop->step(loss); },
+      [this] { return cat("the loss could not be computed in round ", number()); });
 }
 
 Round& Rounds::Iterator::operator*() const { return run_->round_; }
 
 bool Rounds::Iterator::operator!=(const Iterator& /*end*/) const {
-  if (run_->impl_->loop->more()) return true;
-  run_->impl_->loop->finish();
+  Run::Impl& run = *run_->impl_;
+  if (run.loop->more()) {
+    if (run.handed_out == run.engine->round()) {
+      run.session->fail(invalid(cat("round ", *run.handed_out,
+                                    " was handed out and step() was not called; the loop over "
+                                    "rounds() calls it once for each")));
+    }
+    run.handed_out = run.engine->round();
+    return true;
+  }
+  run.loop->finish();
   return false;
 }
 

@@ -19,6 +19,7 @@ struct Run::Impl {
   std::unique_ptr<train::Engine> engine;
   train::Callbacks callbacks;
   std::unique_ptr<train::Loop> loop;
+  std::optional<std::uint64_t> handed_out;  // the round that the program's loop is at
   bool reported = false;
 
   void share(torch::nn::Module& module, torch::optim::Optimizer& optimizer);

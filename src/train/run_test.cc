@@ -27,7 +27,7 @@ class Recorder : public torch::optim::Optimizer {
  public:
   explicit Recorder(const std::vector<at::Tensor>& parameters)
       : Optimizer(parameters, std::make_unique<torch::optim::AdamOptions>()) {}
-  at::Tensor step(LossClosure /*closure*/ = nullptr) override {
+  at::Tensor step(LossClosure /*closure*/) override {
     const at::NoGradGuard guard;
     std::vector<at::Tensor> flat;
     for (const at::Tensor& p : param_groups()[0].params()) {

@@ -1,5 +1,8 @@
 #include "train/saver.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstring>
 
@@ -10,6 +13,7 @@
 namespace instep::train {
 namespace {
 
+constexpr int kNiceness = 10;
 const std::vector<std::string> kFiles = {"model.safetensors", "state.safetensors"};
 
 std::vector<store::TensorInfo> infos(const std::vector<store::TensorBytes>& tensors) {
@@ -143,25 +147,25 @@ Saver::Work Saver::snapshot(std::span<const std::uint8_t> ledger, const SaveNote
   return work;
 }
 
-// Copies my part of the first `count` tensors, which repeat the trained parameters' places in
+// Copies my slices of the first `count` tensors, which repeat the trained parameters' places in
 // order.
 void Saver::copy_slices(const std::vector<store::TensorBytes>& tensors, std::size_t count,
                         std::size_t file, Work& work) const {
-  const auto& places = engine_.binding().space.tensors();
-  for (std::size_t i = 0; i < count; ++i) {
-    const reduce::Range& place = places[i % places.size()];
-    for (const reduce::Range& mine : engine_.my_ranges()) {
-      const std::uint64_t begin = std::max(mine.begin, place.begin);
-      const std::uint64_t end = std::min(mine.end(), place.end());
-      if (begin >= end) continue;
-      const std::uint64_t at = (begin - place.begin) * sizeof(float);
+  const reduce::FlatSpace& space = engine_.binding().space;
+  const std::vector<reduce::Piece> mine = reduce::pieces_of(space, engine_.my_ranges());
+  for (std::size_t first = 0; first < count; first += space.tensors().size()) {
+    for (const reduce::Piece& piece : mine) {
+      const std::size_t i = first + piece.tensor;
+      const std::uint64_t at = piece.within * sizeof(float);
       work.pieces.push_back({file, work.files[file].tensors()[i].offset + at,
-                             copy_of(tensors[i].bytes.subspan(at, (end - begin) * sizeof(float)))});
+                             copy_of(tensors[i].bytes.subspan(at, piece.count * sizeof(float)))});
     }
   }
 }
 
 void Saver::loop() {
+  // Beside a training thread on the same processor, hashing and writing take what is left over.
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNiceness);
   while (true) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });

@@ -41,22 +41,6 @@ void stop_on_signals() {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-member::View from_wire(const wire::ViewMessage& message) {
-  member::View view;
-  view.epoch = {message.generation, message.number};
-  view.first_round = message.first_round;
-  view.members = message.members;
-  view.spares = message.spares;
-  view.shard_agent = message.shard_agent;
-  const std::size_t slices = std::min(
-      {message.slice_first_block.size(), message.slice_blocks.size(), message.slice_owner.size()});
-  for (std::size_t i = 0; i < slices; ++i) {
-    view.slices.push_back(
-        {message.slice_first_block[i], message.slice_blocks[i], message.slice_owner[i]});
-  }
-  return view;
-}
-
 }  // namespace
 
 int exit_code(ErrorKind kind) {
@@ -172,7 +156,7 @@ Result<member::View> Session::ready(const wire::Ready& ready) {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [this] { return view_.has_value() || gone_.load(); });
   if (!view_) return Error{ErrorKind::kUnavailable, "the coordinator is gone"};
-  member::View view = from_wire(*view_);
+  INSTEP_ASSIGN_OR_RETURN(member::View view, member::from_message(*view_));
   INSTEP_RETURN_IF_ERROR(member::validate(view, ready.shards, ready.blocks));
   for (const member::AgentId agent : view.members) {
     if (agent < 0 || static_cast<std::uint32_t>(agent) >= slots_) {

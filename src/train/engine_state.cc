@@ -1,0 +1,97 @@
+// The engine's state as named tensors, and from a checkpoint.
+#include <cmath>
+#include <cstring>
+
+#include "base/text.h"
+#include "reduce/kernels.h"
+#include "train/engine.h"
+#include "train/tensors.h"
+
+namespace instep::train {
+
+using reduce::Range;
+
+Status Engine::restore(const store::Found& found) {
+  const auto weights = found.folder / "model.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.parameters, file, weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.frozen, file, weights));
+  INSTEP_RETURN_IF_ERROR(load_into(binding_.buffers, file, weights));
+  const auto state = found.folder / "state.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto held, store::SafetensorsFile::open(state));
+  if (replicas_step()) {
+    return Error{ErrorKind::kMismatch,
+                 cat(found.folder.string(),
+                     " cannot be resumed with this optimizer, whose state instep does not save; "
+                     "start a new run from its weights with model.init")};
+  }
+  const auto updates = held.metadata().find("updates");
+  if (updates == held.metadata().end()) {
+    return Error{ErrorKind::kMismatch, cat(state.string(), " holds no training state to resume")};
+  }
+  round_ = found.manifest.round;
+  updates_ = std::strtoull(updates->second.c_str(), nullptr, 10);
+  return {};
+}
+
+// Every owner writes its slices of the initial state; then the host holds it once.
+Status Engine::fill_my_slices(const std::optional<store::Found>& resumed) {
+  const std::vector<reduce::Piece> mine = reduce::pieces_of(binding_.space, my_ranges_);
+  float* const parameters = memory_->parameters(round_);
+  for (const reduce::Piece& piece : mine) {
+    const at::Tensor values = binding_.parameters[piece.tensor].tensor.detach().contiguous();
+    std::memcpy(parameters + piece.at, values.const_data_ptr<float>() + piece.within,
+                piece.count * sizeof(float));
+  }
+  if (!resumed) return {};
+  const auto path = resumed->folder / "state.safetensors";
+  INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));
+  for (int index = 0; index < memory_->moments(); ++index) {
+    for (const reduce::Piece& piece : mine) {
+      const model::NamedTensor& parameter = binding_.parameters[piece.tensor];
+      INSTEP_ASSIGN_OR_RETURN(const auto bytes,
+                              find_like(file, cat(parameter.name, ".", moment_name(rule_, index)),
+                                        parameter.tensor, path));
+      std::memcpy(memory_->moment(index) + piece.at, bytes.data() + piece.within * sizeof(float),
+                  piece.count * sizeof(float));
+    }
+  }
+  return {};
+}
+
+std::vector<store::TensorBytes> Engine::parameters() const {
+  std::vector<store::TensorBytes> out;
+  for (const auto* list : {&binding_.parameters, &binding_.frozen, &binding_.buffers}) {
+    for (const model::NamedTensor& item : *list) out.push_back(as_bytes(item.name, item.tensor));
+  }
+  return out;
+}
+
+std::vector<store::TensorBytes> Engine::optimizer_state() const {
+  std::vector<store::TensorBytes> out;
+  if (replicas_step()) return out;
+  for (int index = 0; index < memory_->moments(); ++index) {
+    for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
+      const Range& place = binding_.space.tensors()[i];
+      store::TensorBytes tensor =
+          as_bytes(binding_.parameters[i].name, binding_.parameters[i].tensor);
+      tensor.name += cat(".", moment_name(rule_, index));
+      tensor.bytes = std::as_bytes(std::span(memory_->moment(index) + place.begin, place.count));
+      out.push_back(std::move(tensor));
+    }
+  }
+  return out;
+}
+
+bool Engine::parameters_finite() const {
+  for (const model::NamedTensor& item : binding_.parameters) {
+    const at::Tensor& tensor = item.tensor;
+    if (!std::isfinite(reduce::sum_of_squares(tensor.const_data_ptr<float>(),
+                                              static_cast<std::size_t>(tensor.numel())))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace instep::train
