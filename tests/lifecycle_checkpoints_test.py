@@ -67,8 +67,9 @@ class Failing(CheckpointCase):
         for agent, points in cases:
             with self.subTest(agent=agent, points=points):
                 run, result = self.run_failing(agent, points)
-                self.one_error(result, f"agent {agent} was killed by signal 9", code=1)
                 whole = list((run / "checkpoints").glob("round-*/manifest.json"))
+                self.one_error(result, f"agent {agent} was killed by signal 9", code=1,
+                               resumable=bool(whole))
                 if not whole:
                     self.refused("resume", run, parts=("has no finished checkpoint",))
                     continue
@@ -123,7 +124,8 @@ class FullDisk(CheckpointCase):
         result = self.run_instep("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,
                                  *instep_test.settings(wide), code=None)
         self.one_error(result, "the last checkpoint could not be written", "round-0000000020",
-                       "needs", "are free there", "the newest whole one is", "round-0000000004")
+                       "needs", "are free there", "the newest whole one is", "round-0000000004",
+                       resumable=True)
         failed = [it for it in self.records(run, "events.jsonl")
                   if it.get("kind") == "checkpoint failed"]
         self.assertGreaterEqual(len(failed), len(CHECKPOINTS) - 2, failed)

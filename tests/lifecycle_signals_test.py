@@ -136,7 +136,8 @@ class Killed(RunCase):
                 numbers = {self.number_of(pid): pid for pid in self.agents()}
                 os.kill(numbers[agent], signal.SIGKILL)
                 result = self.finish(process)
-                self.one_error(result, f"agent {agent} was killed by signal 9 (Killed)", code=1)
+                self.one_error(result, f"agent {agent} was killed by signal 9 (Killed)", code=1,
+                               resumable=True)
                 self.assertEqual(self.state(run), "failed")
                 self.assertIn(f"agent {agent} ", (run / "run.json").read_text())
                 self.goes_on_as_if_never_stopped(run)

@@ -31,6 +31,7 @@ lr = 0.01
 [checkpoint]
 every_rounds = 4
 """
+RESUME_HINT = "to go on from its last checkpoint: instep resume "
 ENDLESS = ("--set", "epochs=1000000", "--set", "evaluate_each_epoch=false")
 
 # In the place of the agent's program: $FAIL are the failpoints of agent $FAIL_AGENT alone.
@@ -143,10 +144,12 @@ class RunCase(Case):
         self.addCleanup(setattr, instep_test, "INSTEP", INSTEP)
         instep_test.INSTEP = root / "bin/instep"
 
-    def one_error(self, result, *parts, code=2):
-        """Exactly one line on stderr, one of instep's, with all these parts."""
+    def one_error(self, result, *parts, code=2, resumable=False):
+        """Exactly one error on stderr with all these parts; `resumable`: and how to go on, in a line more."""
         self.assertEqual(result.code, code, result)
         lines = result.err.splitlines()
+        if resumable:
+            self.assertTrue(lines and lines.pop().startswith(RESUME_HINT), result)
         self.assertEqual(len(lines), 1, result)
         self.assertTrue(lines[0].startswith("instep: "), result)
         for part in parts:
