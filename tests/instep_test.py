@@ -31,6 +31,13 @@ def settings(values):
     return out
 
 
+def bits(report):
+    """What must not depend on how many agents there were, nor on any other schedule."""
+    keys = ("job_hash", "shards", "rounds", "data_epochs", "parameters_sha256", "state_sha256", "samples",
+            "validation", "test")
+    return {**{key: report[key] for key in keys}, "train.loss": report["train"]["loss"]}
+
+
 class Result:
     """A command that has ended: its exit code and what it printed."""
 
@@ -107,6 +114,14 @@ class Case(unittest.TestCase):
         path = self.new_path("eval.json")
         self.run_instep("eval", checkpoint, "-n", n, "--quiet", "--no-pin", "--report", path)
         return json.loads(path.read_text())
+
+    def assert_same_bits(self, expected, report, what=None):
+        """That two runs of one job ended with the same bits, whoever computed them, and lost no sample."""
+        self.assertEqual(bits(expected), bits(report), what)
+
+    def assert_every_sample_once(self, report, due):
+        self.assertEqual(report["samples"],
+                         {"due": due, "counted": due, "missed": 0, "repeated": 0})
 
     def report(self, run_dir):
         return json.loads((pathlib.Path(run_dir) / "report.json").read_text())
