@@ -1,12 +1,12 @@
 // What one training step costs: n processes of plain libtorch that never talk, or n agents of
 // instep, on the same synthetic batches, which lie in memory before the clock starts.
 //
-//   training_bench plain  --model NAME --batch B --warm W --seconds S --out FILE [--cpu K]
+//   training_bench plain  --model NAME --batch B --warm W --seconds S --out FILE [--cpu C --number K]
 //   instep run -n N -- training_bench instep --model NAME --batch B --shards S …
 //
 // Models: mnist (784-64-10, Adam) and wide (1024-4096-4096-1000, SGD; 25 million parameters).
 // `batch` is a process's own for plain, the global one for instep. Each process writes one JSON
-// object to FILE.K; samples are counted in the seconds after the warm-up, an agent's own shards.
+// object to FILE.K (K: its --number, or the agent's); samples are counted in the seconds after the warm-up, an agent's own shards.
 #include <ATen/Parallel.h>
 #include <sched.h>
 #include <torch/nn/functional/loss.h>
@@ -38,7 +38,7 @@ struct Settings {
   std::string mode, model = "mnist", out;
   std::int64_t batch = 64, shards = 2;
   double warm = 0.5, seconds = 2;
-  int cpu = -1;
+  int cpu = -1, number = 0;
 };
 
 struct Workload {
@@ -122,7 +122,7 @@ int plain(const Settings& settings) {
     work.optimizer->step();
     return settings.batch;
   });
-  write(settings, std::max(settings.cpu, 0), measured, 0);
+  write(settings, settings.number, measured, 0);
   return 0;
 }
 
@@ -185,7 +185,7 @@ int with_instep(const Settings& settings) {
 [[noreturn]] void usage() {
   std::fprintf(stderr,
                "usage: training_bench plain|instep --model mnist|wide --batch B --out FILE "
-               "[--shards S] [--warm SECONDS] [--seconds SECONDS] [--cpu K]\n");
+               "[--shards S] [--warm SECONDS] [--seconds SECONDS] [--cpu K] [--number K]\n");
   std::exit(2);
 }
 
@@ -205,6 +205,7 @@ int main(int argc, char** argv) {
     else if (flag == "--warm") settings.warm = std::atof(value);
     else if (flag == "--seconds") settings.seconds = std::atof(value);
     else if (flag == "--cpu") settings.cpu = std::atoi(value);
+    else if (flag == "--number") settings.number = std::atoi(value);
     else usage();
   }
   const bool whole = settings.shards >= 1 && settings.batch >= settings.shards &&
