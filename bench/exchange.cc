@@ -1,16 +1,17 @@
 // What one exchange costs, beside the memory-bandwidth bound of its traffic.
 //
-//   exchange_bench --agents N --kib SIZE --rounds R [--chunk-kib C]
+//   exchange_bench --agents N --kib SIZE --rounds R [--chunk-kib C] [--again 1]
 //
 // Starts N agents (itself again, by exec), each pinned to a processor, over the shared files that
 // the launcher makes. They run the product's round::Exchange over one tensor, S = N, and in turn
-//   arena      the gradient lies in the arena, the result is used where it is;
-//   ordinary   it is copied into the arena from private memory and the result out again, chunk by
-//              chunk, so that what is shared stays in cache;
 //   bound      what `arena` reads and writes without any protocol: every agent reads its slice of
-//              all gradients and writes its slice of the result around the cache.
-// Before each of them every agent writes its gradient anew (a backward() just has), and all start
-// together. Prints one JSON object: seconds of each round and agent.
+//              all gradients and writes its slice of the result around the cache;
+//   arena      the gradient lies in the arena, the result is used where it is;
+//   ordinary   both lie in private memory: what the others need goes through the arena chunk by
+//              chunk, so that it stays in cache.
+// Before each of them every agent writes its gradient anew, as a backward() just has. With
+// `--again 1` nobody does: the same buffers are summed again and again, as benchmarks of all-reduce
+// usually do. All start together. Prints one JSON object: seconds of each round and agent.
 #include <fcntl.h>
 #include <immintrin.h>
 #include <sched.h>
@@ -37,15 +38,17 @@ namespace {
 using namespace instep;  // NOLINT: a program, not a header
 using reduce::kBlockElements;
 
-enum Mode { kArena, kOrdinary, kBound, kModes };
-constexpr const char* kNames[kModes] = {"arena", "ordinary", "bound"};
+enum Mode { kBound, kArena, kOrdinary, kModes };
+constexpr const char* kNames[kModes] = {"bound", "arena", "ordinary"};
 constexpr std::uint32_t kMostRounds = 4096;
 constexpr std::uint64_t kUnitElements = 32 * kBlockElements;  // as sync/owner_update.h
-constexpr std::uint64_t kStreamed = 1 << 20;  // bytes of a result that are written around the cache
+constexpr std::uint64_t kStreamed = 1 << 20;  // bytes of a result that is written around the cache
+constexpr std::uint64_t kMailElements = 1024;
 
 struct Settings {
   std::uint32_t agents = 2, rounds = 30;
   std::uint64_t elements = 0, chunk = 0;
+  bool again = false;
 };
 
 struct Seat {
@@ -74,15 +77,32 @@ T must(Result<T> result) {
   return result.take();
 }
 
-// The result is written where everybody reads it.
+// What is used much later is written around the cache, and what another core has written is fetched
+// ahead of need.
+void copy_streamed(float* to, const float* from, std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; i += 16) {
+    __builtin_prefetch(from + i + 512);
+    _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
+    _mm256_stream_ps(to + i + 8, _mm256_load_ps(from + i + 8));
+  }
+}
+
+// The result is written where everybody reads it, and from there to `private_result` if there is
+// one.
 class Direct : public round::Update {
  public:
   Direct(float* result, std::vector<reduce::Range> units, bool streams)
       : result_(result), units_(std::move(units)), streams_(streams) {}
   float* target(std::size_t unit) override { return result_ + units_[unit].begin; }
   bool streams() const override { return streams_; }
-  void apply(std::size_t /*unit*/, float /*factor*/) override {}
+  void apply(std::size_t unit, float /*factor*/) override {
+    if (private_result == nullptr) return;
+    const reduce::Range& range = units_[unit];
+    copy_streamed(private_result + range.begin, result_ + range.begin, range.count);
+  }
   void carry(std::size_t /*unit*/) override {}
+
+  float* private_result = nullptr;
 
  private:
   float* result_;
@@ -103,8 +123,8 @@ class Agent {
     std::unique_ptr<round::Exchange> exchange;
     reduce::Range slice;
   };
-  Line line(std::uint64_t elements, float* result);
-  void publish(Line& line, const float* gradient);
+  Line line(std::uint64_t elements, float* result, std::span<const std::byte> mine);
+  void publish(Line& line, std::uint64_t offset, std::uint64_t my_offset);
   void finish(Line& line);
   void barrier();
   void write_gradient(float* to, std::uint32_t round) const;
@@ -121,18 +141,19 @@ class Agent {
   Page* page_ = nullptr;
   float *gradient_ = nullptr, *result_ = nullptr;
   float *chunk_gradient_[2] = {}, *chunk_result_[2] = {};
+  std::span<std::byte> private_;
   float *private_gradient_ = nullptr, *private_result_ = nullptr;
-  std::byte* mail_[2] = {};
+  std::uint64_t mail_[2] = {};  // offsets in the arena, and in private memory likewise
   Line whole_, chunk_[2];
   round::Runner runner_;
   std::uint32_t ticket_ = 0, barriers_ = 0;
 };
 
-float* private_memory(std::uint64_t elements) {
-  void* at = ::mmap(nullptr, elements * sizeof(float), PROT_READ | PROT_WRITE,
+std::span<std::byte> private_memory(std::uint64_t bytes) {
+  void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
   if (at == MAP_FAILED) fail("no memory");
-  return static_cast<float*>(at);
+  return {static_cast<std::byte*>(at), bytes};
 }
 
 Agent::Agent(std::uint32_t me, const Settings& settings, Fd control, Fd state, Fd page,
@@ -153,20 +174,24 @@ Agent::Agent(std::uint32_t me, const Settings& settings, Fd control, Fd state, F
     return at;
   };
   // Every agent takes the same blocks in the same order, so the gradients lie at equal offsets.
+  for (std::uint64_t& at : mail_) at = arena_->offset(take(kMailElements));
   gradient_ = take(settings.elements);
   for (float*& at : chunk_gradient_) at = take(settings.chunk);
-  for (std::byte*& at : mail_) at = reinterpret_cast<std::byte*>(take(1024));
-  private_gradient_ = private_memory(settings.elements);
-  private_result_ = private_memory(settings.elements);
+  // Private memory begins as the arena does: an agent finds its own mail at the same offset in
+  // both, and there its own gradient as it lies.
+  const std::uint64_t first = mail_[1] / sizeof(float) + kMailElements;
+  private_ = private_memory((first + 2 * settings.elements) * sizeof(float));
+  private_gradient_ = reinterpret_cast<float*>(private_.data()) + first;
+  private_result_ = private_gradient_ + settings.elements;
   result_ = reinterpret_cast<float*>(state_map_.data());
   chunk_result_[0] = result_ + settings.elements;
   chunk_result_[1] = chunk_result_[0] + settings.chunk;
-  whole_ = line(settings.elements, result_);
-  for (int i = 0; i < 2; ++i) chunk_[i] = line(settings.chunk, chunk_result_[i]);
+  whole_ = line(settings.elements, result_, arenas_[me]);
+  for (int i = 0; i < 2; ++i) chunk_[i] = line(settings.chunk, chunk_result_[i], private_);
   runner_.spins = settings.agents > std::thread::hardware_concurrency() ? 100 : 20000;  // as Engine
 }
 
-Agent::Line Agent::line(std::uint64_t elements, float* result) {
+Agent::Line Agent::line(std::uint64_t elements, float* result, std::span<const std::byte> mine) {
   round::Setup setup;
   std::vector<member::AgentId> agents;
   for (std::uint32_t i = 0; i < settings_.agents; ++i) agents.push_back(static_cast<int>(i));
@@ -187,25 +212,27 @@ Agent::Line Agent::line(std::uint64_t elements, float* result) {
   }
   setup.control = fabric::control_page(control_map_);
   setup.arenas = arenas_;
+  setup.arenas[me_] = mine;
   made.update =
       std::make_unique<Direct>(result, setup.units, elements * sizeof(float) >= kStreamed);
   made.exchange = std::make_unique<round::Exchange>(std::move(setup));
   return made;
 }
 
-void Agent::publish(Line& line, const float* gradient) {
+// `offset`: of the gradient in the arena, for the others; `my_offset`: in private memory, for me.
+void Agent::publish(Line& line, std::uint64_t offset, std::uint64_t my_offset) {
   ++ticket_;
   const round::ShardRow row{me_, 1, 0.0};
   const reduce::Node node{me_, 1};
-  const std::uint64_t offset = arena_->offset(gradient);
   round::Part part;
   part.rows = {&row, 1};
   part.nodes = {&node, 1};
+  const std::uint64_t mail = mail_[ticket_ & 1];
+  part.offsets = {&my_offset, 1};
+  round::write_part(part, private_.data() + mail);
   part.offsets = {&offset, 1};
-  std::byte* mail = mail_[ticket_ & 1];
-  round::write_part(part, mail);
-  line.exchange->begin({ticket_, 0, arena_->offset(mail), round::part_bytes(part)}, {},
-                       line.update.get());
+  round::write_part(part, maps_[me_].data() + mail);
+  line.exchange->begin({ticket_, 0, mail, round::part_bytes(part)}, {}, line.update.get());
   line.exchange->step();  // publishes
 }
 
@@ -235,8 +262,7 @@ void Agent::write_gradient(float* to, std::uint32_t round) const {
 void Agent::check(const float* result, std::uint32_t round) const {
   float base = 0;
   for (std::uint32_t i = 0; i < settings_.agents; ++i) {
-    base += static_cast<float>(round * settings_.agents + i) /
-            static_cast<float>(settings_.agents);
+    base += static_cast<float>(round * settings_.agents + i) / static_cast<float>(settings_.agents);
   }
   for (std::uint64_t i = 0; i < settings_.elements; ++i) {
     const float due = base + static_cast<float>(i & 1023);
@@ -244,11 +270,6 @@ void Agent::check(const float* result, std::uint32_t round) const {
       fail(cat("element ", i, " is ", result[i], " and not ", due));
     }
   }
-}
-
-// A result that is used much later is written around the cache.
-void copy_streamed(float* to, const float* from, std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; i += 8) _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
 }
 
 // The traffic alone: sums the agents' slices and streams the sum.
@@ -277,24 +298,39 @@ void Agent::bound() {
   _mm_sfence();
 }
 
-// Two chunks are under way: while the others publish chunk k, the result of the one before it is
-// copied out and the gradient of the one behind it in. Both lie in the other pair of buffers, which
-// nobody touches before chunk k + 1 is published.
+// Two chunks are under way: while the others publish chunk k, what they made of the one before it
+// is copied out and what they need of the one behind it in. Both lie in the other pair of buffers,
+// which nobody touches before chunk k + 1 is published.
 void Agent::ordinary() {
   const std::uint64_t chunk = settings_.chunk;
   const std::uint64_t chunks = settings_.elements / chunk;
+  const reduce::Range mine = chunk_[0].slice;
+  const auto others = [&](const auto& copy) {
+    if (mine.begin > 0) copy(0, mine.begin);
+    if (mine.end() < chunk) copy(mine.end(), chunk - mine.end());
+  };
   const auto in = [&](std::uint64_t k) {
-    std::memcpy(chunk_gradient_[k & 1], private_gradient_ + k * chunk, chunk * sizeof(float));
+    others([&](std::uint64_t begin, std::uint64_t count) {
+      std::memcpy(chunk_gradient_[k & 1] + begin, private_gradient_ + k * chunk + begin,
+                  count * sizeof(float));
+    });
   };
   const auto out = [&](std::uint64_t k) {
-    copy_streamed(private_result_ + k * chunk, chunk_result_[k & 1], chunk);
+    others([&](std::uint64_t begin, std::uint64_t count) {
+      copy_streamed(private_result_ + k * chunk + begin, chunk_result_[k & 1] + begin, count);
+    });
   };
+  const auto* const memory = reinterpret_cast<const float*>(private_.data());
   in(0);
   for (std::uint64_t k = 0; k < chunks; ++k) {
-    publish(chunk_[k & 1], chunk_gradient_[k & 1]);
+    Line& line = chunk_[k & 1];
+    const float* gradient = private_gradient_ + k * chunk;
+    line.update->private_result = private_result_ + k * chunk;
+    publish(line, arena_->offset(chunk_gradient_[k & 1]),
+            static_cast<std::uint64_t>(gradient - memory) * sizeof(float));
     if (k > 0) out(k - 1);
     if (k + 1 < chunks) in(k + 1);
-    finish(chunk_[k & 1]);
+    finish(line);
   }
   out(chunks - 1);
   _mm_sfence();
@@ -304,11 +340,14 @@ void Agent::run() {
   constexpr std::uint32_t kWarm = 3;
   for (std::uint32_t round = 0; round < settings_.rounds + kWarm; ++round) {
     for (int mode = 0; mode < kModes; ++mode) {
-      write_gradient(mode == kOrdinary ? private_gradient_ : gradient_, round);
+      if (!settings_.again || round == 0) {
+        write_gradient(mode == kOrdinary ? private_gradient_ : gradient_, round);
+      }
       barrier();
       const double start = now();
       if (mode == kArena) {
-        publish(whole_, gradient_);
+        const std::uint64_t offset = arena_->offset(gradient_);
+        publish(whole_, offset, offset);
         finish(whole_);
       }
       if (mode == kOrdinary) ordinary();
@@ -316,8 +355,10 @@ void Agent::run() {
       const double seconds = now() - start;
       if (round >= kWarm) page_->seats[me_].seconds[mode][round - kWarm] = seconds;
       barrier();
-      if (round == kWarm && mode == kArena) check(result_, round);
-      if (round == kWarm && mode == kOrdinary) check(private_result_, round);
+      if (round != kWarm) continue;
+      const std::uint32_t written = settings_.again ? 0 : round;
+      if (mode == kArena) check(result_, written);
+      if (mode == kOrdinary) check(private_result_, written);
     }
   }
 }
@@ -376,7 +417,8 @@ int drive(const Settings& settings, char** argv) {
   if (!good) fail("an agent failed");
   const auto map = must(fabric::Mapping::map(page_file, false));
   const auto* page = reinterpret_cast<const Page*>(map.data());
-  nlohmann::json out{{"agents", settings.agents}, {"shards", settings.agents},
+  nlohmann::json out{{"agents", settings.agents},
+                     {"shards", settings.agents},
                      {"bytes", settings.elements * sizeof(float)},
                      {"chunk_bytes", settings.chunk * sizeof(float)}};
   for (int mode = 0; mode < kModes; ++mode) {
@@ -401,11 +443,18 @@ int main(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     const std::uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
-    if (flag == "--agents") settings.agents = static_cast<std::uint32_t>(value);
-    else if (flag == "--rounds") settings.rounds = static_cast<std::uint32_t>(value);
-    else if (flag == "--kib") kib = value;
-    else if (flag == "--chunk-kib") chunk_kib = value;
-    else fail(cat("unknown flag ", flag));
+    if (flag == "--agents")
+      settings.agents = static_cast<std::uint32_t>(value);
+    else if (flag == "--rounds")
+      settings.rounds = static_cast<std::uint32_t>(value);
+    else if (flag == "--kib")
+      kib = value;
+    else if (flag == "--chunk-kib")
+      chunk_kib = value;
+    else if (flag == "--again")
+      settings.again = value != 0;
+    else
+      fail(cat("unknown flag ", flag));
   }
   if (chunk_kib == 0) chunk_kib = std::min<std::uint64_t>(kib, 1024);
   settings.elements = kib * 256;
@@ -413,7 +462,9 @@ int main(int argc, char** argv) {
   if (settings.agents < 1 || settings.agents > 32 || settings.rounds < 1 ||
       settings.rounds > kMostRounds || chunk_kib % (4 * settings.agents) != 0 ||
       kib % chunk_kib != 0) {
-    fail("--agents 1..32 --rounds 1..4096 --kib SIZE --chunk-kib DIVISOR, a multiple of 4 KiB an agent");
+    fail(
+        "--agents 1..32 --rounds 1..4096 --kib SIZE --chunk-kib DIVISOR, a multiple of 4 KiB an "
+        "agent");
   }
   if (const char* agent = std::getenv("INSTEP_BENCH_AGENT")) {
     agent_main(static_cast<std::uint32_t>(std::atoi(agent)), settings, 40);

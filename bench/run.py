@@ -63,12 +63,13 @@ class Bench:
         self.machine = machine()
 
     def line(self, what, command, unit, ours, peer=None, peer_name="", ratios=None, at_least=None,
-             at_most=None, **facts):
+             at_most=None, of_figure=False, **facts):
         """`ours` and `peer`: figures in `unit`, pair by pair. A bound is for the median of
-        `ratios`, or for that of `ours` where there is no peer."""
+        `ratios`, or for that of `ours` where there is no peer or `of_figure` says so."""
         if peer is not None and ratios is None:
             ratios = [a / b for a, b in zip(ours, peer)]
-        judged = statistics.median(ours if ratios is None else ratios)
+        of_figure = of_figure or ratios is None
+        judged = statistics.median(ours if of_figure else ratios)
         held = None
         if at_least is not None:
             held = judged >= at_least
@@ -76,7 +77,7 @@ class Bench:
             held = judged <= at_most
         entry = {"what": what, "unit": unit, "command": command, **facts, "ours": ours,
                  "peer": peer, "peer_name": peer_name, "ratios": ratios, "at_least": at_least,
-                 "at_most": at_most, "held": held}
+                 "at_most": at_most, "of_figure": of_figure, "held": held}
         self.lines.append(entry)
         print(show(entry), flush=True)
         print(f"    {command}", flush=True)
@@ -105,7 +106,7 @@ def dump(head, lines):
 def bound_text(entry):
     for key, sign in (("at_least", "≥"), ("at_most", "≤")):
         if entry[key] is not None:
-            unit = "" if entry["ratios"] is not None else f" {entry['unit']}"
+            unit = f" {entry['unit']}" if entry["of_figure"] else ""
             return f"{sign} {entry[key]:g}{unit}", "held" if entry["held"] else "MISSED"
     return "", ""
 
@@ -128,24 +129,24 @@ def show(entry):
 
 
 def exchange(bench):
-    for agents, kib, rounds, most in ((2, 100 << 10, 40, (1.25, 2.5)), (2, 1 << 10, 2000, None),
-                                      (4, 100 << 10, 20, (2.5, None))):
-        command = [EXCHANGE, "--agents", str(agents), "--kib", str(kib), "--rounds", str(rounds)]
+    # Agents, KiB, of a chunk, rounds, buffers written anew or not, what is due of arena and
+    # ordinary memory: times the bound (100 MiB) or microseconds (1 MiB).
+    for agents, kib, chunk, rounds, again, due in (
+            (2, 100 << 10, 128, 40, False, (1.25, 2.5)), (2, 1 << 10, 512, 2000, False, None),
+            (2, 1 << 10, 512, 2000, True, (20, 120)), (4, 100 << 10, 128, 20, False, (2.5, None))):
+        command = [EXCHANGE, "--agents", str(agents), "--kib", str(kib), "--rounds", str(rounds),
+                   "--chunk-kib", str(chunk)] + (["--again", "1"] if again else [])
         seconds = json.loads(run(command))["seconds"]
+        small = kib == 1 << 10
+        unit, scale = ("us", 1e6) if small else ("ms", 1e3)
         # A round has taken as long as its slowest agent.
-        ms = {mode: [1e3 * max(agents) for agents in values] for mode, values in seconds.items()}
-        size = f"{kib >> 10} MiB"
-        for i, mode in enumerate(("arena", "ordinary")):
-            what = f"exchange, {mode} memory, {size}"
-            facts = {"n": agents, "S": agents, "command": " ".join(command)}
-            if most is None:
-                us = [1e3 * value for value in ms[mode]]
-                bound = [1e3 * value for value in ms["bound"]]
-                bench.line(what, unit="us", ours=us, at_most=(20, 120)[i], **facts)
-                bench.lines[-1]["bandwidth_bound"] = bound
-            else:
-                bench.line(what, unit="ms", ours=ms[mode], peer=ms["bound"],
-                           peer_name="bandwidth bound", at_most=most[i], **facts)
+        times = {mode: [scale * max(of_agents) for of_agents in rounds]
+                 for mode, rounds in seconds.items()}
+        for mode, most in zip(("arena", "ordinary"), due or (None, None)):
+            bench.line(f"exchange, {mode} memory, {kib >> 10} MiB" +
+                       (", the same buffers again" if again else ""), " ".join(command), unit,
+                       times[mode], times["bound"], "bandwidth bound", at_most=most,
+                       of_figure=small, n=agents, S=agents)
 
 
 # --- training
@@ -317,7 +318,7 @@ def mnist(bench):
 def start(bench):
     for agents in (2, 4):
         seconds = []
-        for _ in range(9):
+        for _ in range(7):
             report, command = run_mnist(agents, ["--set", "epochs=1"])
             seconds.append(report["seconds"]["start"])
         bench.line("command to the end of the first round", command, "s", seconds,

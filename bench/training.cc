@@ -1,12 +1,13 @@
 // What one training step costs: n processes of plain libtorch that never talk, or n agents of
 // instep, on the same synthetic batches, which lie in memory before the clock starts.
 //
-//   training_bench plain  --model NAME --batch B --warm W --seconds S --out FILE [--cpu C --number K]
-//   instep run -n N -- training_bench instep --model NAME --batch B --shards S …
+//   training_bench plain  --model NAME --batch B --warm W --seconds S --out FILE [--cpu C --number
+//   K] instep run -n N -- training_bench instep --model NAME --batch B --shards S …
 //
 // Models: mnist (784-64-10, Adam) and wide (1024-4096-4096-1000, SGD; 25 million parameters).
 // `batch` is a process's own for plain, the global one for instep. Each process writes one JSON
-// object to FILE.K (K: its --number, or the agent's); samples are counted in the seconds after the warm-up, an agent's own shards.
+// object to FILE.K (K: its --number, or the agent's); samples are counted in the seconds after the
+// warm-up, an agent's own shards.
 #include <ATen/Parallel.h>
 #include <sched.h>
 #include <torch/nn/functional/loss.h>
@@ -161,8 +162,8 @@ int with_instep(const Settings& settings) {
   Measured measured;
   const auto round = [&] {
     const bool over = Clock::now() >= end;
-    auto outcome = (*engine)->run_round(
-        shard_work, 1.0, over ? round::Directive::kStop : round::Directive::kNone);
+    auto outcome = (*engine)->run_round(shard_work, 1.0,
+                                        over ? round::Directive::kStop : round::Directive::kNone);
     if (!outcome.ok()) session.fail(outcome.error());
     stopped = outcome->directive == round::Directive::kStop;
   };
@@ -175,8 +176,7 @@ int with_instep(const Settings& settings) {
     measured.samples += mine;
     ++measured.steps;
   }
-  measured.seconds =
-      std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
+  measured.seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
   write(settings, session.me(), measured, (*engine)->waited_seconds() - waited);
   session.done(train::report(**engine, nullptr, job));
   return 0;
@@ -198,15 +198,24 @@ int main(int argc, char** argv) {
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     const char* value = argv[i + 1];
-    if (flag == "--model") settings.model = value;
-    else if (flag == "--out") settings.out = value;
-    else if (flag == "--batch") settings.batch = std::atoll(value);
-    else if (flag == "--shards") settings.shards = std::atoll(value);
-    else if (flag == "--warm") settings.warm = std::atof(value);
-    else if (flag == "--seconds") settings.seconds = std::atof(value);
-    else if (flag == "--cpu") settings.cpu = std::atoi(value);
-    else if (flag == "--number") settings.number = std::atoi(value);
-    else usage();
+    if (flag == "--model")
+      settings.model = value;
+    else if (flag == "--out")
+      settings.out = value;
+    else if (flag == "--batch")
+      settings.batch = std::atoll(value);
+    else if (flag == "--shards")
+      settings.shards = std::atoll(value);
+    else if (flag == "--warm")
+      settings.warm = std::atof(value);
+    else if (flag == "--seconds")
+      settings.seconds = std::atof(value);
+    else if (flag == "--cpu")
+      settings.cpu = std::atoi(value);
+    else if (flag == "--number")
+      settings.number = std::atoi(value);
+    else
+      usage();
   }
   const bool whole = settings.shards >= 1 && settings.batch >= settings.shards &&
                      settings.batch % settings.shards == 0;
