@@ -17,6 +17,7 @@ RESULTS = os.path.join("bench", "results")
 INSTEP = os.path.join(BUILD, "bin", "instep")
 EXCHANGE = os.path.join(BUILD, "bench", "exchange_bench")
 TRAINING = os.path.join(BUILD, "bench", "training_bench")
+PLAIN = os.path.join(BUILD, "bench", "plain_bench")
 WORK = os.path.join(BUILD, "bench", "out")
 OUT = os.path.join(WORK, "figures")
 CPUS = sorted(os.sched_getaffinity(0))
@@ -177,7 +178,7 @@ def together(commands, envs=None):
 
 def plain_commands(model, seconds, processes=2):
     batch = MODELS[model][1]
-    return [[TRAINING, "plain", "--model", model, "--batch", str(batch), "--seconds",
+    return [[PLAIN, "--model", model, "--batch", str(batch), "--seconds",
              str(seconds), "--out", OUT, "--cpu", str(CPUS[k % len(CPUS)]), "--number", str(k)]
             for k in range(processes)]
 
@@ -191,7 +192,7 @@ def plain(model, seconds):
 
 def instep_command(model, seconds, agents, shards, batch):
     return [INSTEP, "run", "-n", str(agents), "--quiet", "--run-dir", os.path.join(WORK, "run"),
-            "--", TRAINING, "instep", "--model", model, "--batch", str(batch), "--shards",
+            "--", TRAINING, "--model", model, "--batch", str(batch), "--shards",
             str(shards), "--seconds", str(seconds), "--out", OUT]
 
 

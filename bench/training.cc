@@ -1,20 +1,17 @@
-// What one training step costs: n processes of plain libtorch that never talk, or n agents of
-// instep, on the same synthetic batches, which lie in memory before the clock starts.
+// What one training step costs with instep, on a synthetic batch that lies in memory before the
+// clock starts: the engine's rounds without data loading. plain.cc is its peer.
 //
-//   training_bench plain  --model NAME --batch B --warm W --seconds S --out FILE [--cpu C --number
-//   K] instep run -n N -- training_bench instep --model NAME --batch B --shards S …
+//   instep run -n N -- training_bench --model NAME --batch B --shards S --out FILE
+//                                     [--warm W] [--seconds S]
 //
 // Models: mnist (784-64-10, Adam) and wide (1024-4096-4096-1000, SGD; 25 million parameters).
-// `batch` is a process's own for plain, the global one for instep. Each process writes one JSON
-// object to FILE.K (K: its --number, or the agent's); samples are counted in the seconds after the
-// warm-up, an agent's own shards.
-#include <ATen/Parallel.h>
-#include <sched.h>
+// `batch` is the global one. Agent K writes one JSON object to FILE.K; the samples are those of its
+// own shards in the seconds after the warm-up.
+#include <ATen/Context.h>
 #include <torch/nn/functional/loss.h>
 #include <torch/nn/module.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/sgd.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
@@ -36,10 +33,9 @@ using namespace instep;  // NOLINT: a program, not a header
 using Clock = std::chrono::steady_clock;
 
 struct Settings {
-  std::string mode, model = "mnist", out;
+  std::string model = "mnist", out;
   std::int64_t batch = 64, shards = 2;
   double warm = 0.5, seconds = 2;
-  int cpu = -1, number = 0;
 };
 
 struct Workload {
@@ -75,27 +71,10 @@ Samples make_samples(const Workload& work, std::int64_t count) {
           at::randint(0, work.layers.back(), {count}, at::kLong)};
 }
 
-// Steps until the warm-up is over, then counts; `step` returns this process's samples.
 struct Measured {
   std::int64_t samples = 0, steps = 0;
   double seconds = 0;
 };
-template <class Step>
-Measured measure(const Settings& settings, const Step& step) {
-  const auto begin = Clock::now();
-  const auto since = [](Clock::time_point from) {
-    return std::chrono::duration<double>(Clock::now() - from).count();
-  };
-  while (since(begin) < settings.warm) step();
-  Measured out;
-  const auto start = Clock::now();
-  while (since(start) < settings.seconds) {
-    out.samples += step();
-    ++out.steps;
-  }
-  out.seconds = since(start);
-  return out;
-}
 
 void write(const Settings& settings, int process, const Measured& measured, double waited) {
   const nlohmann::json out{{"samples", measured.samples},
@@ -104,27 +83,6 @@ void write(const Settings& settings, int process, const Measured& measured, doub
                            {"wait_seconds", waited},
                            {"samples_per_s", measured.samples / measured.seconds}};
   std::ofstream(cat(settings.out, ".", process)) << out << "\n";
-}
-
-int plain(const Settings& settings) {
-  if (settings.cpu >= 0) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(settings.cpu, &one);
-    ::sched_setaffinity(0, sizeof one, &one);
-  }
-  at::set_num_threads(1);
-  at::manual_seed(1);
-  Workload work = make_workload(settings.model);
-  const Samples samples = make_samples(work, settings.batch);
-  const Measured measured = measure(settings, [&] {
-    work.optimizer->zero_grad();
-    work.loss(samples.data, samples.target).backward();
-    work.optimizer->step();
-    return settings.batch;
-  });
-  write(settings, settings.number, measured, 0);
-  return 0;
 }
 
 // instep's own loop without its data loading: the engine's rounds. The agents agree on the last
@@ -184,8 +142,8 @@ int with_instep(const Settings& settings) {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "usage: training_bench plain|instep --model mnist|wide --batch B --out FILE "
-               "[--shards S] [--warm SECONDS] [--seconds SECONDS] [--cpu K] [--number K]\n");
+               "usage: instep run -n N -- training_bench --model mnist|wide --batch B --out FILE "
+               "[--shards S] [--warm SECONDS] [--seconds SECONDS]\n");
   std::exit(2);
 }
 
@@ -193,9 +151,7 @@ int with_instep(const Settings& settings) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  if (argc < 2) usage();
-  settings.mode = argv[1];
-  for (int i = 2; i + 1 < argc; i += 2) {
+  for (int i = 1; i + 1 < argc; i += 2) {
     const std::string flag = argv[i];
     const char* value = argv[i + 1];
     if (flag == "--model")
@@ -210,17 +166,12 @@ int main(int argc, char** argv) {
       settings.warm = std::atof(value);
     else if (flag == "--seconds")
       settings.seconds = std::atof(value);
-    else if (flag == "--cpu")
-      settings.cpu = std::atoi(value);
-    else if (flag == "--number")
-      settings.number = std::atoi(value);
     else
       usage();
   }
   const bool whole = settings.shards >= 1 && settings.batch >= settings.shards &&
                      settings.batch % settings.shards == 0;
-  if (settings.out.empty() || (settings.model != "mnist" && settings.model != "wide")) usage();
-  if (settings.mode == "plain") return plain(settings);
-  if (settings.mode == "instep" && whole) return with_instep(settings);
-  usage();
+  const bool known = settings.model == "mnist" || settings.model == "wide";
+  if (argc % 2 == 0 || settings.out.empty() || !known || !whole) usage();
+  return with_instep(settings);
 }
