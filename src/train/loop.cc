@@ -1,6 +1,7 @@
 #include "train/loop.h"
 
 #include <array>
+#include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -20,6 +21,9 @@ std::span<const std::int32_t> classes_of(const data::Table& table) {
   return table.classes == nullptr ? std::span<const std::int32_t>()
                                   : std::span(table.classes, table.size);
 }
+
+// Of a loss that is not finite; a NaN's sign means nothing.
+std::string text_of(double loss) { return std::isnan(loss) ? "NaN" : cat(loss); }
 
 std::int64_t monotonic_ns() {
   timespec now{};
@@ -144,7 +148,7 @@ void Loop::stop_for(const round::Outcome& outcome) {
   std::string what =
       outcome.bad_shard
           ? cat("the loss of shard ", *outcome.bad_shard, " is ",
-                outcome.rows[*outcome.bad_shard].loss, " in round ", engine_.round())
+                text_of(outcome.rows[*outcome.bad_shard].loss), " in round ", engine_.round())
           : cat("the combined gradient's norm is not finite in round ", engine_.round());
   const bool finite = engine_.parameters_finite();
   if (saver_ && finite) {
@@ -157,8 +161,12 @@ void Loop::stop_for(const round::Outcome& outcome) {
     what += "; the parameters are not finite any more, so the last checkpoint was kept";
   }
   what += "; lower optimizer.lr, clip (optimizer.clip_norm), or set on_nonfinite = \"skip\"";
-  // Nobody leaves before the lead has saved.
-  (void)engine_.gather({});
+  // Nobody leaves before the lead has saved, and all say what the lead says, since any of them may
+  // be heard first.
+  if (const auto all = engine_.gather(std::as_bytes(std::span(what))); all.ok()) {
+    const std::span<const std::byte> leads = all->front();
+    what.assign(reinterpret_cast<const char*>(leads.data()), leads.size());
+  }
   fail(invalid(what));
 }
 
