@@ -9,6 +9,9 @@ if(TARGET instep)
 endif()
 if(TARGET instep-agent)
   # It still finds libtorch, which stays where it is: FindLibtorch links with that place as rpath.
+  # CMake would add it once more for the build tree, with an empty entry behind it, and there the
+  # loader looks for libraries in the current directory.
+  set_target_properties(instep-agent PROPERTIES SKIP_BUILD_RPATH ON)
   install(TARGETS instep-agent RUNTIME DESTINATION ${CMAKE_INSTALL_LIBEXECDIR}/instep)
 endif()
 

@@ -43,7 +43,9 @@ Result<coord::LaunchPlan> plan_from(const Options& options, const Scratch& scrat
   }
   INSTEP_ASSIGN_OR_RETURN(const fs::path folder, find_checkpoint(options.target));
   INSTEP_ASSIGN_OR_RETURN(const store::Found found, store::open_checkpoint(folder));
-  for (const std::string& warning : found.warnings) log(LogLevel::kWarning, warning);
+  if (!options.quiet) {
+    for (const std::string& warning : found.warnings) log(LogLevel::kWarning, warning);
+  }
   coord::LaunchPlan plan;
   INSTEP_ASSIGN_OR_RETURN(plan.job, job::from_json(found.manifest.job_json));
   if (plan.job->model.kind.empty()) {

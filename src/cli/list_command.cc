@@ -55,11 +55,13 @@ int stop_command(const Options& options) {
   if (!run.ok()) return fail(run.error());
   const auto info = coord::read_info(*run);
   if (!info.ok()) return fail(info.error());
-  // The lock says that the process that wrote run.json still lives, so its number is still its own.
+  // The lock says that the process that wrote run.json still lives, or was killed seconds ago, so
+  // that nobody else has its number.
   if (!coord::is_held(*run) || info->pid <= 0) {
     return fail(invalid(cat("the run ", run->string(), " is not running")));
   }
   if (::kill(static_cast<pid_t>(info->pid), SIGTERM) != 0) {
+    if (errno == ESRCH) return fail(invalid(cat("the launcher of ", run->string(), " was killed")));
     return fail(
         {ErrorKind::kInternal, cat("cannot stop process ", info->pid, ": ", std::strerror(errno))});
   }

@@ -51,13 +51,15 @@ class Recorded {
   Recorded(const Options& options, coord::LaunchPlan plan, coord::RunDir dir)
       : options_(options), plan_(std::move(plan)), dir_(std::move(dir)) {
     plan_.run_dir = dir_.path();
+    plan_.lock = dir_.lock();
     plan_.quiet = options.quiet;
     plan_.pin = !options.no_pin;
     plan_.start_ns = options.start_ns;
   }
 
-  int run(const std::string& job_toml) {
-    if (const Status status = begin(job_toml); !status.ok()) {
+  // `warnings` are said once there is a log to keep them.
+  int run(const std::string& job_toml, const std::vector<std::string>& warnings = {}) {
+    if (const Status status = begin(job_toml, warnings); !status.ok()) {
       const int code = fail(status.error());
       dir_.discard();
       return code;
@@ -67,7 +69,7 @@ class Recorded {
   }
 
  private:
-  Status begin(const std::string& job_toml) {
+  Status begin(const std::string& job_toml, const std::vector<std::string>& warnings) {
     INSTEP_RETURN_IF_ERROR(open_log(dir_.path() / "logs" / "launcher.log", options_.quiet));
     info_.name = dir_.path().filename().string();
     info_.job =
@@ -91,6 +93,7 @@ class Recorded {
     }
     dir_.enlist();
     log(LogLevel::kInfo, cat("instep ", kVersion, ": ", join(options_.command, " ")));
+    for (const std::string& warning : warnings) log(LogLevel::kWarning, warning);
     return {};
   }
 
@@ -209,10 +212,11 @@ Status keeps_the_trajectory(const std::string& set) {
                      "and checkpoint.* may be changed. For another job start a new run"));
 }
 
-Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& run) {
+Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& run,
+                                      std::vector<std::string>& warnings) {
   for (const std::string& set : options.sets) INSTEP_RETURN_IF_ERROR(keeps_the_trajectory(set));
   INSTEP_ASSIGN_OR_RETURN(const store::Found found, store::newest_checkpoint(run));
-  for (const std::string& warning : found.warnings) log(LogLevel::kWarning, warning);
+  warnings = found.warnings;
   INSTEP_ASSIGN_OR_RETURN(const job::Job saved, job::from_json(found.manifest.job_json));
   INSTEP_ASSIGN_OR_RETURN(job::Resolved resolved, job::parse("", run.string(), fs::current_path(),
                                                              options.sets, {}, saved));
@@ -276,9 +280,10 @@ int resume_command(const Options& options) {
   }
   auto dir = coord::RunDir::reopen(*run);
   if (!dir.ok()) return fail(dir.error());
-  auto plan = plan_resume(options, *run);
+  std::vector<std::string> warnings;
+  auto plan = plan_resume(options, *run, warnings);
   if (!plan.ok()) return fail(plan.error());
-  return Recorded(options, plan.take(), dir.take()).run("");
+  return Recorded(options, plan.take(), dir.take()).run("", warnings);
 }
 
 }  // namespace instep::cli

@@ -74,6 +74,7 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   process.program = plan.program;
   process.arguments = plan.arguments;
   process.inherited = ends.second.get();
+  process.lock = plan.lock;
   process.output = process.errors = log.get();
   Fd writing;
   if (passes_output(plan)) {

@@ -31,8 +31,9 @@ struct LaunchPlan {
   std::string job_toml, job_name, job_folder;  // for an own program, to resolve over its defaults
   std::vector<std::string> sets;
   std::filesystem::path run_dir;  // exists, with a folder logs/
-  bool records = true;            // keeps metrics.jsonl and events.jsonl there
-  std::string checkpoint;         // folder to begin with
+  int lock = -1;           // descriptor of the run's lock, which agents hold as long as they live
+  bool records = true;     // keeps metrics.jsonl and events.jsonl there
+  std::string checkpoint;  // folder to begin with
   std::string predict_input;
   bool quiet = false;
   bool pin = true;

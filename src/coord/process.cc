@@ -57,7 +57,7 @@ struct Child {
   char* const* envp;
   cpu_set_t cpus;
   bool pinned;
-  int inherited, input, output, errors, failure;
+  int inherited, lock, input, output, errors, failure;
   pid_t parent;
   sigset_t signals;
 
@@ -69,7 +69,8 @@ struct Child {
     ::signal(SIGPIPE, SIG_DFL);
     ::sigprocmask(SIG_SETMASK, &signals, nullptr);
     if (::dup2(input, 0) == 0 && ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
-        (inherited < 0 || ::fcntl(inherited, F_SETFD, 0) == 0)) {
+        (inherited < 0 || ::fcntl(inherited, F_SETFD, 0) == 0) &&
+        (lock < 0 || ::fcntl(lock, F_SETFD, 0) == 0)) {
       ::execve(program, argv, envp);
     }
     const int error = errno;
@@ -121,6 +122,7 @@ Result<Process> Process::start(const ProcessPlan& plan) {
   for (const int cpu : plan.cpus) CPU_SET(cpu, &child.cpus);
   child.pinned = !plan.cpus.empty();
   child.inherited = plan.inherited;
+  child.lock = plan.lock;
   child.input = null.get();
   child.output = plan.output;
   child.errors = plan.errors;

@@ -22,7 +22,7 @@ struct ProcessPlan {
   std::vector<std::string> arguments;                            // after the program's name
   std::vector<std::pair<std::string, std::string>> environment;  // set over ours
   std::vector<int> cpus;                                         // empty: not pinned
-  int inherited = -1;                                            // stays open in the child
+  int inherited = -1, lock = -1;                                 // stay open in the child
   int output = -1, errors = -1;                                  // its stdout and stderr
 };
 

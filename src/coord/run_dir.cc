@@ -1,15 +1,19 @@
 #include "coord/run_dir.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <thread>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -39,6 +43,15 @@ std::string as_file_name(const std::string& name) {
     out += plain ? c : '_';
   }
   return out.empty() ? "run" : out;
+}
+
+// Not true of a process that has ended and nobody has asked for its exit code.
+bool lives(std::int64_t pid) {
+  if (pid <= 0) return false;
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  if (!process.valid()) return false;
+  pollfd polled{process.get(), POLLIN, 0};
+  return ::poll(&polled, 1, 0) == 0;
 }
 
 Status make_folder(const fs::path& path) {
@@ -136,6 +149,15 @@ Result<RunDir> RunDir::create(const std::optional<fs::path>& wanted, const std::
 
 Result<RunDir> RunDir::reopen(const fs::path& path) {
   std::error_code error;
+  // Orphaned agents end within two seconds; this is for a machine that is busy.
+  constexpr auto kLongest = std::chrono::seconds(10);
+  constexpr auto kAgain = std::chrono::milliseconds(10);
+  const auto end = std::chrono::steady_clock::now() + kLongest;
+  while (is_held(path) && std::chrono::steady_clock::now() < end) {
+    const Result<RunInfo> info = read_info(path);
+    if (!info.ok() || lives(info->pid)) break;
+    std::this_thread::sleep_for(kAgain);
+  }
   return take(fs::canonical(path, error), false, false);
 }
 
@@ -151,6 +173,7 @@ bool RunDir::discard() {
     fs::remove_all(path_ / mine, error);
   }
   if (made_) fs::remove(path_, error);
+  (void)list_runs();  // whose entry it drops
   // Its parent too, if that was made for it alone: remove() takes empty folders only.
   if (made_ && path_.parent_path().filename() == "runs") fs::remove(path_.parent_path(), error);
   return true;

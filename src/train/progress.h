@@ -38,5 +38,7 @@ std::string stop_after_round(const job::Stop& stop, double gradient_norm, double
 // The newest value of the stop metric: of the validation set, else of the test set; null if there
 // is none.
 const double* judged_metric(const job::Stop& stop, const EpochRecord& epoch);
+// Its name, whether the newest epoch was evaluated or not.
+std::string judged_name(const job::Stop& stop, const std::vector<EpochRecord>& epochs);
 
 }  // namespace instep::train

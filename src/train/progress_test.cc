@@ -54,6 +54,15 @@ TEST(StopTest, PatienceCountsEpochsSinceTheBest) {
   EXPECT_NE(stop_after_epoch(stop, epochs), "");
 }
 
+TEST(StopTest, JudgedNameOutlastsEpochsThatWereNotEvaluated) {
+  job::Stop stop;
+  EXPECT_EQ(judged_name(stop, {}), "test_accuracy");
+  std::vector<EpochRecord> epochs = {{1, 8, 0, {{"test_loss", 0.5}, {"validation_loss", 0.6}}}, {}};
+  EXPECT_EQ(judged_name(stop, epochs), "test_accuracy");
+  stop.metric = "loss";
+  EXPECT_EQ(judged_name(stop, epochs), "validation_loss");
+}
+
 TEST(StopTest, NormsBelowTheirBoundsStopARound) {
   job::Stop stop;
   EXPECT_EQ(stop_after_round(stop, 0, 0), "");

@@ -12,9 +12,9 @@ using nlohmann::json;
 
 namespace {
 
-json set_metrics(const EpochRecord& epoch, const std::string& set) {
+json set_metrics(const std::map<std::string, double>& metrics, const std::string& set) {
   json out;
-  for (const auto& [name, value] : epoch.metrics) {
+  for (const auto& [name, value] : metrics) {
     if (name.rfind(set + "_", 0) == 0) out[name.substr(set.size() + 1)] = value;
   }
   return out;
@@ -43,11 +43,9 @@ std::string report(const Engine& engine, const Loop* loop, const job::Job& job) 
   for (const EpochRecord& epoch : progress.epochs) losses.push_back(epoch.train_loss);
   out["data_epochs"] = loop->data_epochs();
   out["train"] = {{"loss", losses}, {"samples_per_s", loop->samples_per_second()}};
-  if (!progress.epochs.empty()) {
-    for (const char* set : {"validation", "test"}) {
-      const json metrics = set_metrics(progress.epochs.back(), set);
-      if (!metrics.is_null()) out[set] = metrics;
-    }
+  for (const char* set : {"validation", "test"}) {
+    const json metrics = set_metrics(loop->final_metrics(), set);
+    if (!metrics.is_null()) out[set] = metrics;
   }
   out["samples"] = {{"due", progress.samples.due},
                     {"counted", progress.samples.counted},

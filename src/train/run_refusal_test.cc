@@ -79,7 +79,7 @@ TEST_F(RunRefusalTest, ALossThatThrows) {
   EXPECT_EXIT(train({}, false,
                     [](const Batch&) -> at::Tensor { throw std::runtime_error("no such word"); }),
               kRefused, "instep: the loss could not be computed in round 0: no such word\n$");
-  // NOLINTNEXTLINE(bugprone-std-exception-baseclass): the very case
+  // NOLINTNEXTLINE(bugprone-std-exception-baseclass): that is what is tested
   EXPECT_EXIT(train({}, false, [](const Batch&) -> at::Tensor { throw 7; }), kRefused,
               "the loss could not be computed in round 0: it threw no std::exception");
 }

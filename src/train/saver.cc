@@ -144,6 +144,7 @@ Saver::Work Saver::snapshot(std::span<const std::uint8_t> ledger, const SaveNote
   work.manifest.job_hash = job::hash(job_);
   work.manifest.model = job_.model.kind.empty() ? "program" : job_.model.kind;
   work.manifest.metrics = notes.metrics;
+  work.best_by = notes.best_by;
   return work;
 }
 
@@ -229,9 +230,8 @@ Status Saver::finish(Work& work) {
   work.manifest.state_sha256 = store::state_digest(work.manifest.parameters_sha256, optimizer,
                                                    work.round, work.updates, job_.seed);
   INSTEP_RETURN_IF_ERROR(store::commit(work.folder, work.manifest, kFiles));
-  const std::string metric =
-      work.manifest.metrics.count("validation_loss") != 0 ? "validation_loss" : "test_loss";
-  return store::prune(run_dir_, job_.checkpoint.keep_last, job_.checkpoint.keep_best, metric, true);
+  return store::prune(run_dir_, job_.checkpoint.keep_last, job_.checkpoint.keep_best, work.best_by,
+                      job_.stop.metric == "loss");
 }
 
 }  // namespace instep::train

@@ -24,8 +24,9 @@ namespace instep::train {
 // What only the lead knows or writes.
 struct SaveNotes {
   double data_epoch = 0;
-  std::map<std::string, double> metrics;
-  std::string progress;  // the loop's own state as JSON, for who resumes
+  std::map<std::string, double> metrics;  // measured with these very parameters; may be empty
+  std::string best_by;                    // the metric that tells the best checkpoints
+  std::string progress;                   // the loop's own state as JSON, for who resumes
 };
 
 struct Saved {
@@ -66,6 +67,7 @@ class Saver {
     store::Manifest manifest;
     std::vector<member::AgentId> writers;
     std::uint64_t updates = 0;
+    std::string best_by;
   };
 
   Work snapshot(std::span<const std::uint8_t> ledger, const SaveNotes& notes) const;
