@@ -8,6 +8,7 @@ INSTEP_BIN names the built program (default: build/bin/instep); what is installe
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,6 +44,8 @@ def hashes(report):
 class InstallTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
+        if re.search(r"^INSTEP_SANITIZE:\w+=.", (BUILD / "CMakeCache.txt").read_text(), re.M):
+            raise unittest.SkipTest("a package of sanitized libraries is nobody's")
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="instep-install-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.run_command("cmake", "--install", BUILD, "--prefix", cls.folder / "first")
@@ -129,6 +132,22 @@ class InstallTest(unittest.TestCase):
                                    self.program, f"--data={DATA}", "--optimizer=rmsprop",
                                    "--instep.policy.kind=sharded", code=2)
         self.assertIn('use policy.kind = "all-reduce"', printed)
+
+    def test_the_pages_show_what_is_tested(self):
+        example = ROOT / "examples/custom_loop"
+        shown = {"cpp": (example / "main.cc").read_text(), "cmake": (example / "CMakeLists.txt").read_text()}
+        blocks = re.findall(r"^```(cpp|cmake)\n(.*?)^```", (ROOT / "docs/library.md").read_text(), re.M | re.S)
+        self.assertGreater(len(blocks), 5)
+        for language, block in blocks:
+            for line in block.splitlines():
+                self.assertIn(line + "\n", shown[language])
+            if language == "cpp":
+                self.assertIn(block, shown[language])
+        cases = "".join(path.read_text() for path in (ROOT / "src").glob("*/*_test.cc"))
+        names = re.findall(r"`([A-Z][a-z]*(?:[A-Z][a-z]*){3,})`", (ROOT / "docs/determinism.md").read_text())
+        self.assertGreater(len(names), 8)
+        for name in names:
+            self.assertIn(f", {name})", cases)
 
     def test_the_built_in_agent_is_found(self):
         (self.folder / "job.toml").write_text(JOB)

@@ -9,6 +9,8 @@
 //       return torch::cross_entropy_loss(model->forward(batch.data), batch.target);
 //     });
 //
+// docs/library.md shows its use, docs/determinism.md says what equal bits ask of a program.
+//
 // Alone the program trains on one agent; under `instep run -n 4 -- ./program` on four, with the
 // same bits. Settings are those of a job file (docs/job.md): flags `--instep.KEY=VALUE` over the
 // environment (INSTEP_SET="KEY=VALUE;…") over the job file that `instep run` was given over

@@ -43,13 +43,14 @@ Result<Binding> bind(torch::nn::Module& module, torch::optim::Optimizer& optimiz
       if (name == names.end()) {
         return invalid(
             "the optimizer trains a tensor that the module does not have as a parameter; register "
-            "it "
-            "with register_parameter, or share the module that has it");
+            "it with register_parameter, or share the module that has it");
       }
       const NamedTensor parameter{name->second, tensor};
       INSTEP_RETURN_IF_ERROR(check_trainable(parameter));
       if (!trained.emplace(tensor.unsafeGetTensorImpl(), true).second) {
-        return invalid(cat("parameter ", parameter.name, " is in two groups of the optimizer"));
+        return invalid(cat("parameter ", parameter.name,
+                           " is given to the optimizer twice; give it once, also where two modules "
+                           "share it (parameters() names it twice then)"));
       }
       binding.parameters.push_back(parameter);
       binding.space.add(static_cast<std::uint64_t>(tensor.numel()));

@@ -5,6 +5,7 @@
 #include <ATen/ops/dropout.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
@@ -138,6 +139,8 @@ TEST(EnvironmentTest, TheJobsSettingsAreMade) {
   EXPECT_FALSE(at::globalContext().deterministicFillUninitializedMemory());
   EXPECT_FALSE(torch::jit::getGraphExecutorOptimize());
   EXPECT_STREQ(std::getenv("MKL_CBWR"), "AVX2");
+  const float tiny = 1e-40F;  // below float's normal numbers; libtorch can be told to flush it to 0
+  EXPECT_EQ((at::full({64}, tiny) * 1).min().item<float>(), tiny);
 }
 
 TEST(EnvironmentTest, ThreadsAreTheLaunchersBeforeTheJobIsKnownElseOne) {

@@ -173,6 +173,27 @@ TEST_F(RunRefusalTest, AnOptimizerThatTrainsFrozenParameters) {
   EXPECT_EXIT(share(), kRefused, "parameter linear\\.bias .*cannot be trained");
 }
 
+// A tied weight: libtorch's parameters() has it once for each module that holds it.
+struct Tied : torch::nn::Module {
+  torch::nn::Linear in{20, 20}, out{20, 20};
+  Tied() {
+    register_module("in", in);
+    register_module("out", out);
+    out->weight = out->register_parameter("tied", in->weight);
+  }
+};
+
+TEST_F(RunRefusalTest, ATiedParameterThatTheOptimizerHasTwice) {
+  const auto share = [] {
+    Arguments arguments;
+    instep::Run run(arguments.argc(), arguments.argv());
+    const auto net = std::make_shared<Tied>();
+    torch::optim::SGD optimizer({net->in->weight, net->out->weight}, torch::optim::SGDOptions(0.1));
+    run.share(net, optimizer);
+  };
+  EXPECT_EXIT(share(), kRefused, "parameter in\\.weight is given to the optimizer twice");
+}
+
 TEST_F(RunRefusalTest, ShardedStateOfAnOptimizerThatOwnersDoNotKnow) {
   const auto share = [] {
     Arguments arguments({"--instep.policy.kind=sharded"});

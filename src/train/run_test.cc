@@ -239,5 +239,43 @@ TEST(RunTest, FrozenParametersStayAsTheyAre) {
   EXPECT_LT(last, first);
 }
 
+// One weight in two modules, given to the optimizer once: its gradient is the sum of both uses.
+struct TiedNet : torch::nn::Module {
+  torch::nn::Linear in{20, 20}, out{20, 20};
+  TiedNet() {
+    register_module("in", in);
+    register_module("out", out);
+    out->weight = in->weight;
+  }
+  at::Tensor forward(const at::Tensor& x) { return out(in(x).relu()); }
+};
+
+TEST(RunTest, ATiedWeightFollowsAPlainLoop) {
+  Arguments arguments;
+  instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 4, .batch = 40, .shards = 4});
+  const Samples data(200);
+  const auto net = std::make_shared<TiedNet>();
+  const auto plain = std::make_shared<TiedNet>();
+  copy_parameters(*net, *plain);
+  torch::optim::Adam optimizer({net->in->weight}, torch::optim::AdamOptions(1e-2));
+  torch::optim::Adam plain_optimizer({plain->in->weight}, torch::optim::AdamOptions(1e-2));
+  run.share(net, optimizer);
+  for (Round& round : run.rounds(Dataset::tensors(data.x, data.y))) {
+    std::vector<at::Tensor> x;
+    std::vector<at::Tensor> y;
+    const double loss = round.step([&](const Batch& batch) {
+      x.push_back(batch.data);
+      y.push_back(batch.target);
+      return F::cross_entropy(net->forward(batch.data), batch.target);
+    });
+    const at::Tensor due = F::cross_entropy(plain->forward(at::cat(x)), at::cat(y));
+    EXPECT_NEAR(loss, due.item<double>(), 2e-3);
+    plain_optimizer.zero_grad();
+    due.backward();
+    plain_optimizer.step();
+  }
+  EXPECT_TRUE(at::equal(net->in->weight, net->out->weight));
+}
+
 }  // namespace
 }  // namespace instep
