@@ -4,6 +4,7 @@ resumed run always ends with the state of one that was never interrupted."""
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
 import unittest
@@ -13,6 +14,7 @@ from run_case import RunCase
 
 CHECKPOINTS = (4, 8, 12, 16, 20)  # of the small job: rounds
 NEWEST = "round-0000000020"
+WIDE = {"model.layers": [20, 600, 2]}  # parameters for two owners
 
 
 def flip_a_bit(path):
@@ -46,23 +48,24 @@ class Failing(CheckpointCase):
         super().setUp()
         self.use_failing_program()
 
-    def run_failing(self, agent, points):
+    def run_failing(self, agent, points, sets=None):
         run = self.new_path("run")
         result = self.run_instep("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,
-                                 code=None, FAIL=points, FAIL_AGENT=str(agent))
+                                 *instep_test.settings(sets or {}), code=None, FAIL=points,
+                                 FAIL_AGENT=str(agent))
         self.nothing_is_left()
         return run, result
 
     def test_kill_at_every_write(self):
         # A first agent's checkpoint: some 15 writes, 5 to 10 syncs, one rename. Places of the first
         # checkpoint, where nothing can be resumed yet, and of later ones.
-        cases = [(0, f"file.write=kill@{k}") for k in (1, 9, 17, 25, 33)]
-        cases += [(0, f"file.sync=kill@{k}") for k in (1, 7, 10, 14)]
-        cases += [(0, f"file.allocate=kill@{k}") for k in (2, 3, 6)]
-        cases += [(0, f"file.rename=kill@{k}") for k in (1, 2, 5)]
-        cases += [(0, f"checkpoint.before_manifest=kill@{k}") for k in (1, 5)]
-        cases += [(0, f"checkpoint.after_manifest=kill@{k}") for k in (1, 5)]
-        cases += [(1, "file.write=kill@7"), (1, "file.sync=kill@4"), (1, "file.allocate=kill@4")]
+        cases = [(0, f"file.write=kill@{k}") for k in (1, 17, 33)]
+        cases += [(0, f"file.sync=kill@{k}") for k in (1, 14)]
+        cases += [(0, "file.allocate=kill@3"), (0, "file.rename=kill@2"), (0, "file.rename=kill@5")]
+        cases += [(0, "checkpoint.before_manifest=kill@5"), (0, "checkpoint.after_manifest=kill@1"),
+                  (0, "checkpoint.after_manifest=kill@5")]
+        cases += [(0, f"checkpoint.remove=kill@{k}") for k in (1, 3)]
+        cases += [(1, "file.sync=kill@4"), (1, "file.allocate=kill@4")]
         resumed = 0
         for agent, points in cases:
             with self.subTest(agent=agent, points=points):
@@ -95,9 +98,9 @@ class Failing(CheckpointCase):
                 self.ends_like_the_straight_run(self.resume(run, 1))
 
     def test_a_peers_failing_write(self):
-        run, result = self.run_failing(1, "file.write=enospc@5")
+        run, result = self.run_failing(1, "file.write=enospc@5", WIDE)
         self.assertEqual(result.code, 0, result)
-        self.ends_like_the_straight_run(self.report(run))
+        self.assertEqual(self.report(run)["state_sha256"], self.train(self.job, 1, WIDE)["state_sha256"])
         failed = [it for it in self.report(run)["events"] if it["kind"] == "checkpoint failed"]
         self.assertEqual(len(failed), 1, failed)
         self.assertIn("agent 1", failed[0]["reason"])
@@ -109,7 +112,49 @@ class Failing(CheckpointCase):
         self.assertEqual(list((run / "checkpoints").glob("*/manifest.json")), [])
 
 
+class Kept(CheckpointCase):
+    def rounds(self, run):
+        """Of the finished checkpoints; nothing else may lie beside them."""
+        folders = sorted((run / "checkpoints").iterdir())
+        for folder in folders:
+            self.assertEqual(sorted(path.name for path in folder.iterdir()),
+                             ["manifest.json", "model.safetensors", "state.safetensors"])
+        return [int(folder.name.removeprefix("round-")) for folder in folders]
+
+    def test_the_newest_and_the_best_stay(self):
+        run = self.new_path("run")
+        sets = {"epochs": 6, "checkpoint.every_rounds": 0, "checkpoint.keep_last": 1,
+                "checkpoint.keep_best": 2, "stop.metric": "loss", "optimizer.lr": 0.3, "data.noise": 4}
+        report = self.train(self.job, 2, sets, run_dir=run)
+        self.assertEqual([it["round"] for it in self.checkpoints_told(run)], [10, 20, 30, 40, 50, 60])
+        losses = {it["round"]: it["test"]["loss"] for it in self.records(run, "metrics.jsonl")
+                  if it["record"] == "epoch"}
+        best = sorted(losses, key=losses.get)[:2]
+        self.assertNotEqual(sorted(best), [50, 60], "so that the best are not the newest")
+        self.assertEqual(self.rounds(run), sorted({*best, 60}))
+        self.assertEqual(report["checkpoint"].rsplit("/", 1)[1], "round-0000000060")
+
+    def test_the_last_k(self):
+        for keep in (1, 3):
+            run = self.new_path("run")
+            self.train(self.job, 2, {"checkpoint.keep_last": keep, "checkpoint.keep_best": 0}, run_dir=run)
+            self.assertEqual(self.rounds(run), list(CHECKPOINTS[-keep:]))
+
+
 class FullDisk(CheckpointCase):
+    def test_a_limit_on_file_sizes_is_an_error_and_no_signal(self):
+        run = self.new_path("run")
+        limit = 40 * 1024  # for shared memory too
+        words = [instep_test.INSTEP, "run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,
+                 *instep_test.settings(WIDE)]
+        process = subprocess.Popen(
+            [*map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, cwd=self.folder, start_new_session=True, env=self.environment,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+        self.addCleanup(self.end, process)
+        self.one_error(self.finish(process), "File too large")
+        self.assertFalse(run.exists())
+
     @unittest.skipUnless(os.geteuid() == 0, "only root may mount a file system")
     def test_room_for_one_checkpoint_and_not_for_two(self):
         disk = self.new_path("disk")
@@ -118,7 +163,7 @@ class FullDisk(CheckpointCase):
                           stderr=subprocess.DEVNULL).returncode != 0:
             self.skipTest("no file system may be mounted here")
         self.addCleanup(subprocess.run, ["umount", "-l", disk])
-        wide = {"model.layers": [20, 600, 2], "checkpoint.keep_last": 1, "checkpoint.keep_best": 0}
+        wide = {**WIDE, "checkpoint.keep_last": 1, "checkpoint.keep_best": 0}
         straight = self.train(self.job, 1, wide)
         run = disk / "run"
         result = self.run_instep("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,

@@ -1,14 +1,28 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstring>
 
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "fabric/host_memory.h"
 
 namespace instep::cli {
 namespace {
+
+// The option's value as CLI11 checks it before it is converted.
+void add_agents(CLI::App* command, Options& options, const char* help) {
+  const auto check = [](const std::string& text) {
+    std::uint32_t agents = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), agents);
+    const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
+    if (whole && agents >= 1 && agents <= fabric::kMaxSlots) return std::string();
+    return cat("found '", text, "'; allowed: a number of agents, 1 to ", fabric::kMaxSlots);
+  };
+  command->add_option("-n,--agents", options.agents, help)->check(CLI::Validator(check, "NUMBER"));
+}
 
 // The command line up to "--", and the program after it.
 struct Words {
@@ -29,9 +43,8 @@ Words split_words(int argc, char** argv) {
 }
 
 void add_run_options(CLI::App* command, Options& options) {
-  command->add_option("-n,--agents", options.agents,
-                      "agents to start (default: as many as there are processors for, at most one "
-                      "a shard)");
+  add_agents(command, options,
+             "agents to start (default: as many as there are processors for, at most one a shard)");
   command->add_option("--report", options.report, "write the report (JSON) to this file as well");
   command->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
   command->add_flag("--no-pin", options.no_pin, "do not bind agents to processors");
@@ -72,7 +85,7 @@ void define(CLI::App& app, Options& options) {
   CLI::App* check =
       app.add_subcommand("check", "check a job and its data, and show what would run");
   check->add_option("JOB", options.target, "job file, or a folder with one")->required();
-  check->add_option("-n,--agents", options.agents, "agents to reckon with");
+  add_agents(check, options, "agents to reckon with");
   add_sets(check, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
 
   app.add_subcommand("ls", "list runs");

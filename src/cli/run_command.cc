@@ -105,7 +105,7 @@ class Recorded {
                          result.outcome.reason == member::Reason::kAbandoned;
     int code = result.exit_code;
     // Nothing has begun and the logs say no more than the message: no litter.
-    const bool nothing = !well && !result.began &&
+    const bool nothing = !well && !result.began && !has_checkpoint() &&
                          (code == 2 || result.outcome.reason == member::Reason::kAbandoned);
     const bool kept = !(nothing && dir_.discard());
     if (!well) {

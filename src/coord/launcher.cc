@@ -226,7 +226,11 @@ void Launcher::judge_time() {
 LaunchResult Launcher::result() {
   LaunchResult out;
   out.outcome = state_.outcome;
-  out.began = state_.view.has_value();
+  if (state_.view) {
+    const auto snapshots = crew_->snapshots();
+    out.began = std::any_of(snapshots.begin(), snapshots.end(),
+                            [](const AgentSnapshot& agent) { return agent.round > 0; });
+  }
   out.exit_code = member::exit_code(state_.outcome);
   out.message = member::describe(state_.outcome);
   out.job_json = job_json_;

@@ -42,7 +42,7 @@ struct LaunchPlan {
 
 struct LaunchResult {
   member::Outcome outcome;
-  bool began = false;   // a view was published: there may be something to keep
+  bool began = false;   // a round was finished: there may be something to keep
   std::string message;  // of a failure, with the end of the agent's log
   int exit_code = 0;
   std::string job_json;  // as resolved, also by an own program

@@ -166,9 +166,14 @@ void Process::signal(int signal) const {
 Process::Ended Process::reap() {
   Ended out;
   siginfo_t info{};
-  if (!pidfd_.valid() || ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG) != 0 ||
+  const auto id = static_cast<id_t>(pid_);
+  if (!pidfd_.valid() || ::waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
       info.si_pid == 0) {
     return out;
+  }
+  // What it started and left goes with it; the number is its group's until it is waited for.
+  ::kill(-pid_, SIGKILL);
+  while (::waitid(P_PID, id, &info, WEXITED) != 0 && errno == EINTR) {
   }
   pidfd_.reset();
   out.ended = true;

@@ -45,7 +45,7 @@ class Process {
     bool ended = false;
     int code = 0, signal = 0;
   };
-  // Whether it has ended since the last call, and how; said once.
+  // Whether it has ended since the last call, and how; said once. Its group is killed then.
   Ended reap();
 
  private:

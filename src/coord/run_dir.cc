@@ -47,7 +47,6 @@ std::string as_file_name(const std::string& name) {
 
 // Not true of a process that has ended and nobody has asked for its exit code.
 bool lives(std::int64_t pid) {
-  if (pid <= 0) return false;
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
   if (!process.valid()) return false;
   pollfd polled{process.get(), POLLIN, 0};
@@ -155,7 +154,7 @@ Result<RunDir> RunDir::reopen(const fs::path& path) {
   const auto end = std::chrono::steady_clock::now() + kLongest;
   while (is_held(path) && std::chrono::steady_clock::now() < end) {
     const Result<RunInfo> info = read_info(path);
-    if (!info.ok() || lives(info->pid)) break;
+    if (!info.ok() || info->pid <= 0 || lives(info->pid)) break;
     std::this_thread::sleep_for(kAgain);
   }
   return take(fs::canonical(path, error), false, false);

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/text.h"
+
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
@@ -30,7 +32,7 @@ class RunDirTest : public ::testing::Test {
     out.name = run.path().filename().string();
     out.job = "j";
     out.state = "running";
-    out.pid = 77;
+    out.pid = ::getpid();
     out.agents = 3;
     out.command = {"instep", "run", "\xff"};
     return out;
@@ -56,7 +58,7 @@ TEST_F(RunDirTest, OneLauncherAtATime) {
   auto second = RunDir::create("r", "j");
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().kind, ErrorKind::kTaken);
-  EXPECT_NE(second.error().message.find("process 77"), std::string::npos);
+  EXPECT_NE(second.error().message.find(cat("process ", ::getpid())), std::string::npos);
   EXPECT_EQ(RunDir::reopen("r").error().kind, ErrorKind::kTaken);
   { const RunDir ended = first.take(); }
   EXPECT_FALSE(is_held("r"));
@@ -81,7 +83,7 @@ TEST_F(RunDirTest, InfoSurvives) {
   auto back = read_info(run.path());
   ASSERT_TRUE(back.ok());
   EXPECT_EQ(back->job, "j");
-  EXPECT_EQ(back->pid, 77);
+  EXPECT_EQ(back->pid, ::getpid());
   EXPECT_EQ(back->agents, 3U);
   EXPECT_EQ(back->command.size(), 3U);
   std::ofstream(run.path() / "run.json") << "{";
