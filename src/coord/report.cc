@@ -93,6 +93,9 @@ Json merge_report(const ReportParts& parts) {
   out["stopped"] = own_reason.empty() ? parts.stopped : own_reason;
   const std::string written = text(first, "checkpoint");
   out["checkpoint"] = written.empty() ? parts.checkpoint : written;
+  const Json resumable = field(first, "resumable");
+  out["resumable"] = !out["checkpoint"].get<std::string>().empty() &&
+                     (!resumable.is_boolean() || resumable.get<bool>());
   out["run_dir"] = parts.run_dir;
   return out;
 }
@@ -153,9 +156,13 @@ std::vector<std::string> summary(const Json& report, const std::string& run) {
   const std::string checkpoint = text(report, "checkpoint");
   if (!checkpoint.empty()) {
     out.push_back(cat("  checkpoint: ", checkpoint));
-    out.push_back(cat("  evaluate:   instep eval ", run));
-    out.push_back(
-        cat("  go on:      instep resume ", run, stopped.empty() ? " --set epochs=…" : ""));
+    if (!text(field(field(report, "job"), "model"), "kind").empty()) {
+      out.push_back(cat("  evaluate:   instep eval ", run));
+    }
+    if (report["resumable"] == true) {
+      out.push_back(
+          cat("  go on:      instep resume ", run, stopped.empty() ? " --set epochs=…" : ""));
+    }
   }
   return out;
 }

@@ -113,5 +113,20 @@ TEST(Words, Lines) {
   EXPECT_EQ(lines.size(), 6U);
 }
 
+TEST(Report, SummaryAdvisesWhatTheRunCanDo) {
+  const auto advice = [](const char* model, const char* resumable) {
+    std::string out;
+    Json report = merge_report(parts(Json::array()));
+    report["job"] = {{"model", {{"kind", model}}}};
+    report["resumable"] = Json::parse(resumable);
+    for (const std::string& line : summary(report, "r")) out += line + "\n";
+    return out;
+  };
+  EXPECT_NE(advice("mlp", "true").find("instep eval"), std::string::npos);
+  EXPECT_EQ(advice("", "true").find("instep eval"), std::string::npos);
+  EXPECT_NE(advice("", "true").find("instep resume"), std::string::npos);
+  EXPECT_EQ(advice("", "false").find("instep resume"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace instep::coord

@@ -40,6 +40,11 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
         "policy.kind = \"sharded\" shards the state of SGD, Adam and AdamW, and the program shares "
         "another optimizer; use policy.kind = \"all-reduce\"");
   }
+  if (rule == sync::Rule::kReplica && job.stop.parameter_change > 0) {
+    return invalid(
+        "stop.parameter_change is measured where owners step SGD, Adam or AdamW, and the program "
+        "shares another optimizer; use another stop rule");
+  }
   return {};
 }
 

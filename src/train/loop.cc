@@ -217,7 +217,7 @@ void Loop::after_round(const round::Outcome& outcome) {
     for (const auto& call : callbacks_.round) call(info);
   }
   tell_round(outcome);
-  if (stopped_.empty()) {
+  if (stopped_.empty() && outcome.applied) {  // a skipped round has no norms to judge
     stopped_ = stop_after_round(job_.stop, outcome.gradient_norm, engine_.parameter_change());
   }
   const bool epoch_done = engine_.round() % rounds_per_epoch_ == 0;

@@ -54,6 +54,7 @@ std::string report(const Engine& engine, const Loop* loop, const job::Job& job) 
   out["first_round_ns"] = loop->first_round_ns();
   out["train_seconds"] = loop->train_seconds();
   out["stopped"] = loop->stopped();
+  out["resumable"] = !engine.replicas_step();
   out["checkpoint"] = loop->last_checkpoint().whole ? loop->last_checkpoint().folder.string() : "";
   return out.dump();
 }

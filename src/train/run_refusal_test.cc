@@ -194,15 +194,17 @@ TEST_F(RunRefusalTest, ATiedParameterThatTheOptimizerHasTwice) {
   EXPECT_EXIT(share(), kRefused, "parameter in\\.weight is given to the optimizer twice");
 }
 
-TEST_F(RunRefusalTest, ShardedStateOfAnOptimizerThatOwnersDoNotKnow) {
-  const auto share = [] {
-    Arguments arguments({"--instep.policy.kind=sharded"});
+TEST_F(RunRefusalTest, WhatNeedsOwnersForAnOptimizerThatTheyDoNotKnow) {
+  const auto share = [](const std::string& flag) {
+    Arguments arguments({flag});
     instep::Run run(arguments.argc(), arguments.argv());
     const auto net = std::make_shared<Net>();
     torch::optim::RMSprop optimizer(net->parameters(), torch::optim::RMSpropOptions(0.1));
     run.share(net, optimizer);
   };
-  EXPECT_EXIT(share(), kRefused,
+  EXPECT_EXIT(share("--instep.stop.parameter_change=0.1"), kRefused,
+              "stop\\.parameter_change .*use another stop rule");
+  EXPECT_EXIT(share("--instep.policy.kind=sharded"), kRefused,
               "policy\\.kind = \"sharded\" .*use policy\\.kind = \"all-reduce\"");
 }
 
