@@ -1,43 +1,30 @@
 """Runs the benchmarks and keeps what they print: ./dev bench [NAME], or with --table the table of
 the newest results as Markdown. bench/README.md says what each measures and how to read it."""
-import datetime
 import glob
 import json
 import os
-import platform
 import shutil
-import statistics
+import socket
 import subprocess
 import sys
 import time
 
+from record import Bench, grid, markdown
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.relpath(os.environ.get("INSTEP_BUILD", os.path.join(ROOT, "build-bench")), ROOT)
-RESULTS = os.path.join("bench", "results")
 INSTEP = os.path.join(BUILD, "bin", "instep")
 EXCHANGE = os.path.join(BUILD, "bench", "exchange_bench")
 TRAINING = os.path.join(BUILD, "bench", "training_bench")
 PLAIN = os.path.join(BUILD, "bench", "plain_bench")
 WORK = os.path.join(BUILD, "bench", "out")
 OUT = os.path.join(WORK, "figures")
+PYTHON = os.environ.get("INSTEP_BENCH_PYTHON", sys.executable)  # runs ddp.py
 CPUS = sorted(os.sched_getaffinity(0))
 
 # Model, an agent's batch, seconds of a measurement, least ratio to the plain processes.
 MODELS = {"mnist": ("784-64-10, Adam", 64, 1.5, 1.25),
           "wide": ("1024-4096-4096-1000, SGD", 8, 3.0, 1.4)}
-
-
-def machine():
-    cpu = platform.processor()
-    for line in open("/proc/cpuinfo", encoding="utf-8"):
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
-                            text=True).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
-    return {"cpu": cpu, "cpus": len(CPUS), "memory_gib": memory, "kernel": platform.release(),
-            "commit": commit, "load_before": round(os.getloadavg()[0], 2)}
 
 
 def run(command, env=None):
@@ -47,83 +34,6 @@ def run(command, env=None):
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def spread(values, digits=3):
-    """Median [least, most]."""
-    numbers = [statistics.median(values), min(values), max(values)]
-    shown = [f"{n:,.0f}" if n >= 1000 else f"{n:.{digits}g}" for n in numbers]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
-
-
-class Bench:
-    """The lines of one benchmark: printed as they come, kept at the end."""
-
-    def __init__(self, name):
-        self.name, self.lines, self.began = name, [], time.time()
-        self.machine = machine()
-
-    def line(self, what, command, unit, ours, peer=None, peer_name="", ratios=None, at_least=None,
-             at_most=None, of_figure=False, **facts):
-        """`ours` and `peer`: figures in `unit`, pair by pair. A bound is for the median of
-        `ratios`, or for that of `ours` where there is no peer or `of_figure` says so."""
-        if peer is not None and ratios is None:
-            ratios = [a / b for a, b in zip(ours, peer)]
-        of_figure = of_figure or ratios is None
-        judged = statistics.median(ours if of_figure else ratios)
-        held = None
-        if at_least is not None:
-            held = judged >= at_least
-        if at_most is not None:
-            held = judged <= at_most
-        entry = {"what": what, "unit": unit, "command": command, **facts, "ours": ours,
-                 "peer": peer, "peer_name": peer_name, "ratios": ratios, "at_least": at_least,
-                 "at_most": at_most, "of_figure": of_figure, "held": held}
-        self.lines.append(entry)
-        print(show(entry), flush=True)
-        print(f"    {command}", flush=True)
-
-    def keep(self):
-        day = datetime.date.today().isoformat()
-        os.makedirs(RESULTS, exist_ok=True)
-        path = os.path.join(RESULTS, f"{self.name}-{day}.json")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(dump({"name": self.name, "date": day, "machine": self.machine,
-                             "seconds": round(time.time() - self.began, 1)}, self.lines))
-        print(f"  kept in {path} ({time.time() - self.began:.0f} s)\n")
-
-
-def dump(head, lines):
-    """JSON with one line of text for each line of the bench."""
-    def rounded(value):
-        if isinstance(value, float):
-            return float(f"{value:.6g}")
-        return [rounded(v) for v in value] if isinstance(value, list) else value
-    body = ",\n".join("  " + json.dumps({k: rounded(v) for k, v in line.items()})
-                      for line in lines)
-    return json.dumps(head)[:-1] + ', "lines": [\n' + body + "\n]}\n"
-
-
-def bound_text(entry):
-    for key, sign in (("at_least", "≥"), ("at_most", "≤")):
-        if entry[key] is not None:
-            unit = f" {entry['unit']}" if entry["of_figure"] else ""
-            return f"{sign} {entry[key]:g}{unit}", "held" if entry["held"] else "MISSED"
-    return "", ""
-
-
-def facts_text(entry):
-    return ", ".join(f"{key} {entry[key]}" for key in ("n", "S", "batch") if key in entry)
-
-
-def show(entry):
-    text = f"  {entry['what']} ({facts_text(entry)}): {spread(entry['ours'])} {entry['unit']}"
-    if entry["peer"] is not None:
-        text += f"; {entry['peer_name']} {spread(entry['peer'])}"
-    if entry["ratios"] is not None:
-        text += f"; ratio {spread(entry['ratios'])}"
-    bound, verdict = bound_text(entry)
-    return text + (f"; due {bound}: {verdict}" if bound else "")
 
 
 # --- exchange
@@ -204,7 +114,7 @@ def instep(model, seconds, agents=2, shards=2, batch=None):
 
 
 def ddp_worker(model, seconds, rank, port):
-    command = [sys.executable, "bench/ddp.py", "--model", model, "--batch",
+    command = [PYTHON, "bench/ddp.py", "--model", model, "--batch",
                str(MODELS[model][1]), "--seconds", str(seconds), "--out", OUT, "--cpu",
                str(CPUS[rank % len(CPUS)])]
     env = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
@@ -213,7 +123,6 @@ def ddp_worker(model, seconds, rank, port):
 
 
 def ddp(model, seconds):
-    import socket
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -223,7 +132,7 @@ def ddp(model, seconds):
 
 
 def has_torch():
-    probe = [sys.executable, "-c", "import torch.distributed as d; assert d.is_available()"]
+    probe = [PYTHON, "-c", "import torch.distributed as d; assert d.is_available()"]
     return subprocess.run(probe, capture_output=True).returncode == 0
 
 
@@ -241,14 +150,14 @@ def training(bench):
         bench.line(f"training {title}", command, "samples/s", ours, peer, "two plain libtorch",
                    at_least=least, n=2, S=2, batch=2 * batch)
         if not has_torch():
-            print("    no DDP figure: this Python has no torch")
+            print(f"    no DDP figure: {PYTHON} has no torch (INSTEP_BENCH_PYTHON names another)")
             continue
         ours, peer = [], []
         for _ in range(3):
             peer.append(rate(ddp(model, seconds)))
             ours.append(plain(model, seconds))
         command = " ".join(ddp_worker(model, seconds, "0", "…")[0]).replace(
-            sys.executable, "python")
+            PYTHON, "python")
         bench.line(f"PyTorch DDP {title}", command, "samples/s", peer, ours, "two plain libtorch",
                    n=2, batch=2 * batch)
 
@@ -266,27 +175,6 @@ def table(bench):
                 bench.line(f"table {title}", command, "samples/s", ours, peer,
                            "two plain libtorch", n=agents, S=shards, batch=2 * batch)
     print(grid(bench.lines))
-
-
-def grid(lines):
-    """The table's ratios: agents down, shards across, one table a model."""
-    out = []
-    for title in dict.fromkeys(line["what"] for line in lines):
-        cells = {(line["n"], line["S"]): line for line in lines if line["what"] == title}
-        shards = sorted({s for _, s in cells})
-        batch = next(iter(cells.values()))["batch"]
-        out += [f"{title.removeprefix('table ')}, global batch {batch}:", "",
-                "| agents | " + " | ".join(f"S = {s}" for s in shards) + " |",
-                "| --- |" + " --- |" * len(shards)]
-        for n in sorted({n for n, _ in cells}):
-            row = []
-            for s in shards:
-                line = cells[n, s]
-                row.append(f"{statistics.median(line['ours']):,.0f} "
-                           f"({statistics.median(line['ratios']):.2f})")
-            out.append(f"| {n} | " + " | ".join(row) + " |")
-        out.append("")
-    return "\n".join(out)
 
 
 def run_mnist(agents, extra):
@@ -329,7 +217,7 @@ def start(bench):
         firsts = [max(w["first_s"] for w in ddp("mnist", 0.2)) for _ in range(3)]
         command, _ = ddp_worker("mnist", 0.2, 0, 0)
         bench.line("PyTorch DDP, worker's start to its first step",
-                   " ".join(command).replace(sys.executable, "python"), "s", firsts, n=2, batch=128)
+                   " ".join(command).replace(PYTHON, "python"), "s", firsts, n=2, batch=128)
 
 
 def pss_mb(pid):
@@ -378,45 +266,6 @@ def memory(bench):
                    batch=2 * batch, launcher=launcher)
 
 
-# --- the table of all
-
-
-def newest(name):
-    paths = sorted(glob.glob(os.path.join(RESULTS, f"{name}-*.json")))
-    if not paths:
-        return None
-    with open(paths[-1], encoding="utf-8") as file:
-        return json.load(file)
-
-
-def markdown():
-    results = [result for name in BENCHES if (result := newest(name))]
-    if not results:
-        sys.exit(f"no results in {RESULTS}; run ./dev bench first")
-    out = []
-    for text in dict.fromkeys(
-            f"{r['date']}, {r['machine']['cpus']} processors of {r['machine']['cpu']}, "
-            f"{r['machine']['memory_gib']} GiB, Linux {r['machine']['kernel']}" for r in results):
-        out.append(f"Measured {text}. Medians with [least, most].")
-    out += ["", "| what | n | S | batch | instep | beside it | ratio | due | |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for result in results:
-        if result["name"] == "table":
-            continue
-        for line in result["lines"]:
-            peer = "" if line["peer"] is None else f"{line['peer_name']} {spread(line['peer'])}"
-            ratio = "" if line["ratios"] is None else spread(line["ratios"])
-            cells = [line["what"], str(line.get("n", "")), str(line.get("S", "")),
-                     str(line.get("batch", "")), f"{spread(line['ours'])} {line['unit']}", peer,
-                     ratio, *bound_text(line)]
-            out.append("| " + " | ".join(cells) + " |")
-    shards = newest("table")
-    if shards:
-        out += ["", "Samples/s (and the ratio to two plain libtorch processes at once) by agents "
-                "and shards:", "", grid(shards["lines"])]
-    return "\n".join(out).rstrip() + "\n"
-
-
 BENCHES = {"exchange": exchange, "training": training, "table": table, "mnist": mnist,
            "start": start, "memory": memory}
 
@@ -425,7 +274,7 @@ def main():
     names = sys.argv[1:]
     os.chdir(ROOT)
     if names == ["--table"]:
-        print(markdown(), end="")
+        print(markdown(BENCHES), end="")
         return
     for name in names:
         if name not in BENCHES:
@@ -439,7 +288,7 @@ def main():
         bench = Bench(name)
         BENCHES[name](bench)
         bench.keep()
-    print(f"{time.time() - began:.0f} s in all\n\n{markdown()}", end="")
+    print(f"{time.time() - began:.0f} s in all\n\n{markdown(BENCHES)}", end="")
 
 
 main()

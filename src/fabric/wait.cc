@@ -2,6 +2,7 @@
 
 #include <immintrin.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 
 namespace instep::fabric {
 namespace {
+
+constexpr std::uint32_t kYieldEvery = 256;  // about ten microseconds
 
 // Not const for the kernel's sake only: FUTEX_WAIT and FUTEX_WAKE never write the word.
 std::uint32_t* address(const std::atomic<std::uint32_t>& word) {
@@ -22,7 +25,13 @@ bool wait_at_least(const std::atomic<std::uint32_t>& word, std::uint32_t ticket,
                    std::atomic<std::uint32_t>& waiting, const WaitOptions& options) {
   for (std::uint32_t spin = 0; spin <= options.spins; ++spin) {
     if (at_least(word.load(std::memory_order_acquire), ticket)) return true;
-    _mm_pause();
+    // Whoever is waited for may want this very processor (agents confined to fewer processors than
+    // the machine has); alone on it, a yield returns at once.
+    if (spin % kYieldEvery == kYieldEvery - 1) {
+      ::sched_yield();
+    } else {
+      _mm_pause();
+    }
   }
   // The flag is up before the kernel compares the word, and a publisher looks at the flag after its
   // store, both sequentially consistent: one of the two sees the other.
