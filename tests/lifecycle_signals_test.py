@@ -113,6 +113,16 @@ class Killed(RunCase):
         self.goes_on_as_if_never_stopped(run)
         self.assertEqual(self.state(run), "finished")
 
+    def test_launcher_takes_along_what_its_agents_have_started(self):
+        run = self.new_path("run")
+        self.use_failing_program()
+        process = self.start_endless(run, CHILD="yes")
+        self.assertEqual(len(self.living()), 1 + 2 + 2)
+        process.kill()
+        self.wait_until("end of all", lambda: not self.living(), limit_s=self.LIMIT_S)
+        process.wait()
+        self.goes_on_as_if_never_stopped(run)
+
     def test_launcher_before_the_agents_have_joined(self):
         process = self.start("run", self.job, "-n", 3, "--no-pin", "--run-dir", self.new_path("run"))
         self.wait_until("agent", self.agents, process=process)

@@ -38,6 +38,7 @@ ENDLESS = ("--set", "epochs=1000000", "--set", "evaluate_each_epoch=false")
 WRAPPER = f"""\
 #!/bin/sh
 if [ "$INSTEP_AGENT" = "$FAIL_AGENT" ]; then INSTEP_FAILPOINTS=$FAIL; export INSTEP_FAILPOINTS; fi
+if [ -n "$CHILD" ]; then sleep 1000 & fi
 exec '{AGENT}' "$@"
 """
 
@@ -133,7 +134,8 @@ class RunCase(Case):
         self.fail(f"instep ls does not show {run_dir}")
 
     def use_failing_program(self):
-        """From now on this test runs a copy of instep whose agent FAIL_AGENT has the failpoints FAIL."""
+        """From now on this test runs a copy of instep whose agent FAIL_AGENT has the failpoints FAIL.
+        With CHILD set, every agent has started another process too."""
         root = self.new_path("installed")
         (root / "bin").mkdir(parents=True)
         (root / "libexec/instep").mkdir(parents=True)

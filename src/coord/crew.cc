@@ -91,6 +91,7 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   process.environment = {{"INSTEP_CONTROL_FD", std::to_string(ends.second.get())},
                          {"INSTEP_AGENT", std::to_string(agent)},
                          {"INSTEP_START_NS", std::to_string(plan.start_ns)}};
+  if (plan.lock >= 0) process.environment.emplace_back("INSTEP_LOCK_FD", std::to_string(plan.lock));
   set_unless_given(process.environment, "MKL_CBWR", "AVX2");
   set_unless_given(process.environment, "OMP_NUM_THREADS", std::to_string(threads));
   INSTEP_ASSIGN_OR_RETURN(Process started, Process::start(process));
@@ -162,6 +163,7 @@ void Crew::drain_output(std::uint32_t agent, Member& member, const LineSink& lin
 
 Status Crew::welcome(std::uint32_t agent, wire::Welcome message, const Fd& dataset) {
   message.slots = size();
+  message.processors = static_cast<std::uint32_t>(usable_cpu_count());
   message.has_dataset = dataset.valid();
   std::vector<int> descriptors = {files_.control.get(), files_.state.get()};
   if (dataset.valid()) descriptors.push_back(dataset.get());

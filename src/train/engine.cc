@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <thread>
 
 #include "base/hash.h"
 #include "base/random.h"
@@ -146,8 +145,8 @@ Status Engine::take_up(const member::View& view) {
   gradients_ = std::make_unique<model::Gradients>(std::move(parameters), session_.arena());
   gradients_->assign(setup.shards, my_shards_.empty() ? 0 : my_shards_.front(),
                      static_cast<std::uint32_t>(my_shards_.size()));
-  const bool crowded = view.members.size() * static_cast<std::size_t>(job_.threads) >
-                       static_cast<std::size_t>(std::thread::hardware_concurrency());
+  const bool crowded =
+      view.members.size() * static_cast<std::size_t>(job_.threads) > session_.welcome().processors;
   for (const model::NamedTensor& buffer : binding_.buffers) {
     buffer_versions_.push_back(buffer.tensor._version());
   }

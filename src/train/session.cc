@@ -25,6 +25,13 @@ constexpr std::chrono::milliseconds kOrphanGrace{1700};
 volatile std::sig_atomic_t signalled = 0;
 void on_signal(int /*number*/) { signalled = 1; }
 
+// With the launcher gone, nobody else ends what this program has started. The launcher gave each
+// agent a process group of its own; in another's group there may be anybody.
+void end_group() {
+  if (::getpgrp() == ::getpid()) ::kill(0, SIGKILL);
+  std::_Exit(1);
+}
+
 // The number in a variable that the launcher set; -1 if it is none.
 int number_in(std::string_view text) {
   int value = -1;
@@ -64,8 +71,11 @@ Result<Session*> Session::start(const std::map<std::string, std::string>& finger
 }
 
 Status Session::connect(int socket, const std::map<std::string, std::string>& fingerprint) {
-  ::fcntl(socket, F_SETFD, FD_CLOEXEC);
-  ::unsetenv("INSTEP_CONTROL_FD");  // a program that this one starts is no agent
+  // What this program starts is no agent, and does not keep the run in use when this one has ended.
+  for (const char* name : {"INSTEP_CONTROL_FD", "INSTEP_LOCK_FD"}) {
+    if (const char* number = std::getenv(name)) ::fcntl(number_in(number), F_SETFD, FD_CLOEXEC);
+    ::unsetenv(name);
+  }
   if (const char* slot = std::getenv("INSTEP_AGENT")) me_ = number_in(slot);
   link_ = std::make_unique<fabric::ControlLink>(Fd(socket));
   wire::Hello hello;
@@ -140,7 +150,7 @@ void Session::listen() {
     arrived_.notify_all();
     if (ended) {
       std::this_thread::sleep_for(kOrphanGrace);
-      std::_Exit(1);
+      end_group();
     }
   }
 }
@@ -173,6 +183,7 @@ void Session::progress(const std::string& kind, const std::string& fields) {
 
 void Session::done(const std::string& report) {
   words().status.state.store(static_cast<std::uint32_t>(fabric::AgentState::kDone));
+  if (gone_.load()) end_group();
   if (!alone()) (void)link_->send(wire::Done{report});
 }
 

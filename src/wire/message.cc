@@ -24,6 +24,7 @@ void fields(Archive& archive, M& m) {
     archive("fingerprint", m.fingerprint);
   } else if constexpr (std::is_same_v<Type, Welcome>) {
     archive("slots", m.slots);
+    archive("processors", m.processors);
     archive("has_dataset", m.has_dataset);
     archive("mode", m.mode);
     archive("job_json", m.job_json);

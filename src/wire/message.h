@@ -39,7 +39,8 @@ struct Hello {
 
 // Coordinator to agent. Descriptors beside it: control, state, dataset (or none), arena 0…slots-1.
 struct Welcome {
-  std::uint32_t slots = 0;  // agent slots that the host's memory has
+  std::uint32_t slots = 0;       // agent slots that the host's memory has
+  std::uint32_t processors = 1;  // that all agents of the host share
   bool has_dataset = false;
   std::string mode;      // "train", "evaluate" or "predict"
   std::string job_json;  // the resolved job; empty for a program without a job file
