@@ -13,7 +13,8 @@ from instep_test import MNIST, ROOT
 
 SHORT = {"epochs": 2, "batch": 128, "data.limit": 3000, "data.test_limit": 1000}
 # As docs/report.md names types.
-TYPES = {"integer": lambda v: type(v) is int, "number": lambda v: type(v) in (int, float),
+TYPES = {"boolean": lambda v: type(v) is bool,
+         "integer": lambda v: type(v) is int, "number": lambda v: type(v) in (int, float),
          "string": lambda v: type(v) is str, "object": lambda v: type(v) is dict, "null": lambda v: v is None,
          "array of numbers": lambda v: type(v) is list and all(TYPES["number"](item) for item in v),
          "array of objects": lambda v: type(v) is list and all(TYPES["object"](item) for item in v)}

@@ -11,7 +11,7 @@ using Json = nlohmann::json;
 
 ReportParts parts(const Json& events) {
   ReportParts out;
-  out.job_json = R"({"name":"j"})";
+  out.job_json = R"({"name":"j","model":{"kind":"mlp"}})";
   out.job_hash = "jh";
   out.fingerprint = {{"build", "b1"}, {"libtorch", "2.0"}};
   out.agents = 2;
