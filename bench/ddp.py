@@ -70,7 +70,9 @@ def main():
     with open(f"{args.out}.{dist.get_rank()}", "w", encoding="utf-8") as file:
         json.dump({"samples": steps * args.batch, "steps": steps, "seconds": seconds,
                    "samples_per_s": steps * args.batch / seconds, "first_s": first}, file)
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may abort an orderly exit; all figures are written
 
 
 main()

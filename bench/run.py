@@ -156,7 +156,7 @@ def training(bench):
         for _ in range(3):
             peer.append(rate(ddp(model, seconds)))
             ours.append(plain(model, seconds))
-        command = " ".join(ddp_worker(model, seconds, "0", "…")[0]).replace(
+        command = " ".join(ddp_worker(model, seconds, 0, "…")[0]).replace(
             PYTHON, "python")
         bench.line(f"PyTorch DDP {title}", command, "samples/s", peer, ours, "two plain libtorch",
                    n=2, batch=2 * batch)
