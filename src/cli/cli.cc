@@ -121,7 +121,7 @@ int unexpected(const CLI::App& app, const std::vector<std::string>& extras) {
   }
   const std::string where = chosen.empty() ? "instep" : cat("instep ", chosen.front()->get_name());
   for (const std::string& word : extras) {
-    if (!word.starts_with("-")) continue;
+    if (!word.starts_with('-')) continue;
     const std::string flag = word.substr(0, word.find('='));
     return misused(cat(where, " has no flag ", flag, suggestion(flag, flags)));
   }
@@ -151,7 +151,7 @@ int run(int argc, char** argv, std::int64_t start_ns) {
                "instep");
   define(app, options);
   const std::vector<std::string> names = command_names(app);
-  if (!words.ours.empty() && !words.ours.front().starts_with("-") &&
+  if (!words.ours.empty() && !words.ours.front().starts_with('-') &&
       std::find(names.begin(), names.end(), words.ours.front()) == names.end()) {
     const std::string& word = words.ours.front();
     const std::string near = suggestion(word, names);

@@ -72,7 +72,7 @@ kind = "adam"
 )";
 
 TEST_F(CliTest, MisuseIsOneClearErrorAndCode2) {
-  const auto misused = [this](std::vector<std::string> words, const std::string& sign) {
+  const auto misused = [this](const std::vector<std::string>& words, const std::string& sign) {
     EXPECT_EQ(instep(words), 2) << errors_;
     EXPECT_TRUE(says(sign)) << errors_;
     EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;

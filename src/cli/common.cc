@@ -125,7 +125,8 @@ Memory memory_of(const job::Job& job) {
   Memory out;
   // A second buffer of parameters and one of combined results stand beside the first.
   out.state = kElement * (with_state + 2 * parameters);
-  const double samples = static_cast<double>((job.batch + job.shards - 1) / job.shards);
+  const std::int64_t in_a_shard = (job.batch + job.shards - 1) / job.shards;
+  const auto samples = static_cast<double>(in_a_shard);
   const double activations = std::max(3 * samples, static_cast<double>(job.eval_batch)) * width;
   // The gradient that is computed and the sum that waits to be read.
   out.per_agent = kElement * (2 * parameters + activations);

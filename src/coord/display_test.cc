@@ -72,7 +72,7 @@ TEST(Display, APipeGetsPlainLinesAndQuietNone) {
       display.draw(picture());
       display.line("hello");
     }
-    std::rewind(file);
+    ASSERT_EQ(std::fseek(file, 0, SEEK_SET), 0);
     std::array<char, 100> text{};
     const std::size_t got = std::fread(text.data(), 1, text.size(), file);
     EXPECT_EQ(std::string(text.data(), got), quiet ? "" : "hello\n");

@@ -111,7 +111,7 @@ class FakeAgent {
                         {"stopped", stopped},
                         {"bytes", {{"sent", 10}, {"received", 20}}},
                         {"cbwr", std::getenv("MKL_CBWR")},
-                        {"first_round_ns", std::atof(std::getenv("INSTEP_START_NS")) + 5e8}}
+                        {"first_round_ns", std::stod(std::getenv("INSTEP_START_NS")) + 5e8}}
                        .dump()});
     return 0;
   }
@@ -136,7 +136,7 @@ const bool kIsAgent = [] {
     const std::string who = item.substr(0, item.find(':'));
     if (who == "all" || who == slot) what = item.substr(item.find(':') + 1);
   }
-  const int code = FakeAgent(what, std::atoi(slot), std::atoi(fd)).run();
+  const int code = FakeAgent(what, std::stoi(slot), std::stoi(fd)).run();
   std::fflush(nullptr);
   std::_Exit(code);
 }();

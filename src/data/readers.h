@@ -24,7 +24,7 @@ struct CsvFile {
 Result<CsvFile> read_csv(const std::filesystem::path& path, const job::Data& spec, job::Loss loss);
 
 // A CSV file whose columns are all features, and an IDX file of samples alone.
-Result<CsvFile> read_csv_features(const std::filesystem::path& file, const job::Data& spec);
+Result<CsvFile> read_csv_features(const std::filesystem::path& path, const job::Data& spec);
 Result<Table> load_idx_samples(const std::filesystem::path& samples);
 
 // Classes: samples around one seeded center a class; bce takes two classes as targets 0 and 1. mse:

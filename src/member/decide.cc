@@ -311,10 +311,7 @@ void Step::on(StopAsked& event) {
       if (!event.by_signal) return;
       end(abandon());
       return kill_all();
-    case Phase::kLeaving:
-      // Everything is saved; only a process that does not end is waited for.
-      if (event.by_signal) kill_all();
-      return;
+    case Phase::kLeaving:  // everything is saved; only a process that does not end is waited for
     case Phase::kEnding:
       if (event.by_signal) kill_all();
       return;
