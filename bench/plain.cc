@@ -93,15 +93,15 @@ int main(int argc, char** argv) {
     } else if (flag == "--out") {
       settings.out = value;
     } else if (flag == "--batch") {
-      settings.batch = std::atoll(value);
+      settings.batch = std::stoll(value);
     } else if (flag == "--warm") {
-      settings.warm = std::atof(value);
+      settings.warm = std::stod(value);
     } else if (flag == "--seconds") {
-      settings.seconds = std::atof(value);
+      settings.seconds = std::stod(value);
     } else if (flag == "--cpu") {
-      settings.cpu = std::atoi(value);
+      settings.cpu = std::stoi(value);
     } else if (flag == "--number") {
-      settings.number = std::atoi(value);
+      settings.number = std::stoi(value);
     } else {
       good = false;
     }

@@ -159,13 +159,13 @@ int main(int argc, char** argv) {
     else if (flag == "--out")
       settings.out = value;
     else if (flag == "--batch")
-      settings.batch = std::atoll(value);
+      settings.batch = std::stoll(value);
     else if (flag == "--shards")
-      settings.shards = std::atoll(value);
+      settings.shards = std::stoll(value);
     else if (flag == "--warm")
-      settings.warm = std::atof(value);
+      settings.warm = std::stod(value);
     else if (flag == "--seconds")
-      settings.seconds = std::atof(value);
+      settings.seconds = std::stod(value);
     else
       usage();
   }

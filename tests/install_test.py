@@ -51,7 +51,7 @@ class InstallTest(unittest.TestCase):
         cls.run_command("cmake", "--install", BUILD, "--prefix", cls.folder / "first")
         # Nothing in the package may know where it was installed.
         cls.prefix = (cls.folder / "first").rename(cls.folder / "moved")
-        cls.run_command("cmake", "-S", ROOT / "examples/custom_loop", "-B", cls.folder / "build",
+        cls.run_command("cmake", "-G", "Ninja", "-S", ROOT / "examples/custom_loop", "-B", cls.folder / "build",
                         f"-DCMAKE_PREFIX_PATH={cls.prefix}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
         cls.run_command("cmake", "--build", cls.folder / "build")
         cls.program = cls.folder / "build/custom_loop"

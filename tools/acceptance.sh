@@ -84,6 +84,9 @@ inside() {
     mount --bind "/dev/$node" "$tree/dev/$node"
   done
   ln -s /proc/self/fd "$tree/dev/fd"
+  ln -s fd/0 "$tree/dev/stdin"
+  ln -s fd/1 "$tree/dev/stdout"
+  ln -s fd/2 "$tree/dev/stderr"
   mkdir "$tree/dev/shm" "$tree/dev/pts"
   mount -t devpts -o newinstance,ptmxmode=666 devpts "$tree/dev/pts"
   ln -s pts/ptmx "$tree/dev/ptmx"
