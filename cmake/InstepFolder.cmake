@@ -1,8 +1,8 @@
-# instep_folder(NAME [TORCH] [DEPENDS folders…] [LINK libraries…]) makes the target instep_NAME from
+# instep_folder(NAME [TORCH] [UNITY] [DEPENDS folders…] [LINK libraries…]) makes the target instep_NAME from
 # src/NAME/*.cc, and from src/NAME/*_test.cc the test program NAME_test, whose cases ctest knows. A folder
 # without sources yet makes nothing.
 function(instep_folder name)
-  cmake_parse_arguments(arg "TORCH" "" "DEPENDS;LINK" ${ARGN})
+  cmake_parse_arguments(arg "TORCH;UNITY" "" "DEPENDS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
@@ -15,6 +15,9 @@ function(instep_folder name)
                                                    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
                                                    $<INSTALL_INTERFACE:include>)
   instep_flags(instep_${name})
+  if(arg_UNITY AND INSTEP_UNITY)
+    set_target_properties(instep_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
   foreach(dependency ${arg_DEPENDS})
     if(TARGET instep_${dependency})
       target_link_libraries(instep_${name} PUBLIC instep_${dependency})
@@ -28,6 +31,9 @@ function(instep_folder name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE instep_${name} GTest::gtest GTest::gtest_main)
     instep_flags(${name}_test)
+    if(arg_UNITY AND INSTEP_UNITY)
+      set_target_properties(${name}_test PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
                          PROPERTIES TIMEOUT 300)
   endif()

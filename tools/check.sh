@@ -5,7 +5,7 @@ check_format() {
 }
 
 check_tidy() {
-  "$python" tools/tidy.py "$tools/clang-tidy" build .dev/tidy "$(jobs)"
+  "$python" tools/tidy.py "$tools/clang-tidy" build-check .dev/tidy "$(jobs)"
 }
 
 check_scripts() {

@@ -145,8 +145,8 @@ jobs() {
   echo $((n > 0 ? n : 1))
 }
 
-# need_build FOLDER [-DOPTION=VALUE…]: installs, configures and builds.
-need_build() {
+# need_configured FOLDER [-DOPTION=VALUE…]: installs what is missing and configures; the lock stays held.
+need_configured() {
   local folder=$1 wanted
   shift
   # Two calls at once would install and build over each other: the second waits for the first.
@@ -162,9 +162,16 @@ need_build() {
     step "configure $folder" cmake --fresh -S . -B "$folder" -G Ninja "${options[@]}"
     stamp "$folder" "$wanted"
   fi
-  step "compile $folder" ninja -C "$folder" -j "$(jobs)"
-  exec 9>&-
 }
+
+# need_build FOLDER [-DOPTION=VALUE…]: builds there, too.
+need_build() {
+  need_configured "$@"
+  step "compile $1" ninja -C "$1" -j "$(jobs)"
+  unlock
+}
+
+unlock() { exec 9>&-; }
 
 # The thread sanitizer of GCC 12 aborts where the kernel randomises more address bits than it knows:
 # start again without randomisation, which the programs that the build runs need too.

@@ -5,7 +5,6 @@
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
-#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/version.h>
 
 #include <cstdlib>
@@ -18,6 +17,11 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "base/version.h"
+
+// As in torch/csrc/jit/runtime/graph_executor.h, which takes 12 s to compile.
+namespace torch::jit {
+TORCH_API void setGraphExecutorOptimize(bool o);
+}
 
 namespace instep::train {
 namespace {

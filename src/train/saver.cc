@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "base/text.h"
 #include "fabric/wait.h"
@@ -215,16 +216,20 @@ Status Saver::write(const Work& work) {
 
 // On the lead: waits for all writers, then hashes and commits.
 Status Saver::finish(Work& work) {
+  // All of them, whoever has failed: the next checkpoint clears what this one leaves, and nobody
+  // may write there any more.
   std::atomic<std::uint32_t> nobody_looks = 0;
+  std::optional<member::AgentId> failed;
   for (const member::AgentId agent : work.writers) {
     const std::atomic<std::uint32_t>& word = session_.control()->agents[agent].saved;
     while ((word.load(std::memory_order_acquire) & ~fabric::kSaveFailed) < work.number) {
       fabric::wait_at_least(word, work.number, nobody_looks, {0, 20});
     }
-    if ((word.load(std::memory_order_acquire) & fabric::kSaveFailed) != 0) {
-      return Error{ErrorKind::kNoSpace, cat("agent ", agent, " could not write its part")};
-    }
+    const bool bad = (word.load(std::memory_order_acquire) & fabric::kSaveFailed) != 0;
+    if (bad && !failed) failed = agent;
   }
+  if (failed)
+    return Error{ErrorKind::kNoSpace, cat("agent ", *failed, " could not write its part")};
   INSTEP_ASSIGN_OR_RETURN(work.manifest.parameters_sha256, digest_of(work.folder / kFiles[0]));
   INSTEP_ASSIGN_OR_RETURN(const std::string optimizer, digest_of(work.folder / kFiles[1]));
   work.manifest.state_sha256 = store::state_digest(work.manifest.parameters_sha256, optimizer,
