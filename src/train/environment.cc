@@ -20,6 +20,7 @@
 
 // As in torch/csrc/jit/runtime/graph_executor.h, which takes 12 s to compile.
 namespace torch::jit {
+// NOLINTNEXTLINE(readability-identifier-naming)
 TORCH_API void setGraphExecutorOptimize(bool o);
 }
 
