@@ -22,7 +22,7 @@
 namespace torch::jit {
 // NOLINTNEXTLINE(readability-identifier-naming)
 TORCH_API void setGraphExecutorOptimize(bool o);
-}
+}  // namespace torch::jit
 
 namespace instep::train {
 namespace {
