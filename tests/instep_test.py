@@ -37,12 +37,18 @@ def bits(report):
             "validation", "test")
     return {**{key: report[key] for key in keys}, "train.loss": report["train"]["loss"]}
 
+CROWDED = "they will wait for each other"
+
 
 class Result:
-    """A command that has ended: its exit code and what it printed."""
+    """A command that has ended: its exit code and what it printed. That agents outnumber the processors is said
+    on machines with few of them: those lines are apart, in `crowded`."""
 
     def __init__(self, command, code, out, err):
-        self.command, self.code, self.out, self.err = command, code, out, err
+        self.command, self.code, self.out = command, code, out
+        lines = err.splitlines(keepends=True)
+        self.crowded = "".join(line for line in lines if CROWDED in line)
+        self.err = "".join(line for line in lines if CROWDED not in line)
 
     def __str__(self):
         words = " ".join(str(word) for word in self.command)

@@ -102,7 +102,7 @@ class Pipe(RunCase):
         result = self.run_instep("run", self.job, "-n", 6, "--no-pin", "--run-dir", run)
         self.assertIn("agents 4-5 have no shard and stand by (shards = 4)", result.err)
         if len(os.sched_getaffinity(0)) < 6:
-            self.assertRegex(result.err, r"6 agents with 1 thread each share \d+ processors?")
+            self.assertRegex(result.crowded, r"6 agents with 1 thread each share \d+ processors?")
         self.assertEqual(self.report(run)["agents"], 6)
 
     def test_small_shards_are_said(self):

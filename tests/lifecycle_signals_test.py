@@ -109,7 +109,8 @@ class Killed(RunCase):
         self.wait_until("end of the agents", lambda: not self.living(), limit_s=self.LIMIT_S)
         process.wait()
         self.nothing_is_left()
-        self.assertEqual(self.state(run), "died")
+        # A process gives up its descriptors, the run's lock among them, after its memory.
+        self.wait_until("end of the run", lambda: self.state(run) == "died", limit_s=self.LIMIT_S)
         self.goes_on_as_if_never_stopped(run)
         self.assertEqual(self.state(run), "finished")
 
