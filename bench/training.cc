@@ -53,7 +53,9 @@ Workload make_workload(const std::string& name) {
   const bool wide = name == "wide";
   work.layers = wide ? std::vector<std::int64_t>{1024, 4096, 4096, 1000}
                      : std::vector<std::int64_t>{784, 64, 10};
-  work.network = model::make_mlp(work.layers, job::Activation::kRelu);
+  job::Model spec;
+  spec.layers = work.layers;
+  work.network = model::make_mlp(spec);
   auto parameters = work.network.module->parameters();
   if (wide) {
     work.optimizer = std::make_unique<torch::optim::SGD>(parameters, 0.01);

@@ -45,8 +45,8 @@ namespace instep {
 
 // The samples of one shard in one round.
 struct Batch {
-  at::Tensor data;                         // [samples, …] float32
-  at::Tensor target;                       // [samples] int64 classes, or [samples, …] float32
+  at::Tensor data;    // [samples, …] float32, or [samples, tokens] int64
+  at::Tensor target;  // [samples] int64 classes, [samples, …] float32, or [samples, tokens] int64
   std::span<const std::uint64_t> samples;  // their numbers in the dataset
   std::uint32_t shard = 0;
   std::uint64_t round = 0;

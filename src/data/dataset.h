@@ -16,14 +16,17 @@
 
 namespace instep::data {
 
-enum class Kind : std::uint32_t { kU8, kF32 };
+// kTokens: `values` is one stream of bytes, shape is {tokens of a sample}; sample i is the bytes
+// from i * tokens on, and the target of each byte is the one after it. Then classes and targets are
+// null and class_count is 256.
+enum class Kind : std::uint32_t { kU8, kF32, kTokens };
 
 // One table. `values` and the targets point into memory that `keep` holds (owned or mapped).
 struct Table {
   std::uint64_t size = 0;
   Kind kind = Kind::kF32;
   std::vector<std::int64_t> shape;        // of one sample, without the batch
-  const std::byte* values = nullptr;      // size * elements() of `kind`
+  const std::byte* values = nullptr;      // size * elements() of `kind`; of tokens one more
   const std::int32_t* classes = nullptr;  // size, or null for a regression
   const float* targets = nullptr;         // size * target_width, or null for classes
   std::int64_t target_width = 0;
@@ -66,6 +69,9 @@ Result<Dataset> map_image(const Fd& image);
 // Copies samples to a batch: x[i] = values[samples[i]] * scale + shift. Out spans have exactly
 // samples.size() * elements(), and one class or target_width floats a sample.
 void gather(const Table& table, std::span<const std::uint64_t> samples, float* x);
+// Tokens: x and y are [samples, tokens].
+void gather_tokens(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* x,
+                   std::int64_t* y);
 void gather_classes(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* y);
 void gather_targets(const Table& table, std::span<const std::uint64_t> samples, float* y);
 

@@ -52,6 +52,19 @@ void gather(const Table& table, std::span<const std::uint64_t> samples, float* x
   }
 }
 
+void gather_tokens(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* x,
+                   std::int64_t* y) {
+  INSTEP_CHECK(table.kind == Kind::kTokens, "tokens are taken from a table of tokens");
+  const std::uint64_t tokens = table.elements();
+  const auto* stream = reinterpret_cast<const std::uint8_t*>(table.values);
+  for (const std::uint64_t sample : samples) {
+    INSTEP_CHECK(sample < table.size, "a batch takes samples of its table");
+    const std::uint8_t* at = stream + sample * tokens;
+    x = std::copy_n(at, tokens, x);
+    y = std::copy_n(at + 1, tokens, y);
+  }
+}
+
 void gather_classes(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* y) {
   INSTEP_CHECK(table.classes != nullptr, "classes are taken from a table that has them");
   for (const std::uint64_t sample : samples) {

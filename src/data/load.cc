@@ -149,6 +149,9 @@ Result<Dataset> load_any(const job::Data& spec, job::Loss loss, std::uint64_t se
       return load_csv_set(spec, loss);
     case job::DataFormat::kSynthetic:
       return load_synthetic_set(spec, loss, seed);
+    case job::DataFormat::kNpy:
+    case job::DataFormat::kCifar:
+    case job::DataFormat::kText:
     case job::DataFormat::kNone:
       break;
   }

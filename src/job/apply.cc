@@ -91,6 +91,16 @@ Error not_a_table(const Entry& entry) {
 // relative path for the absolute one.
 Value coerced(const Key& key, const Entry& entry) {
   Value value = entry.value;
+  if (key.limits.or_integer && !holds_text(key) && value.kind == Value::Kind::kInteger) {
+    Value list = Value::of(Value::Kind::kList);
+    list.items.push_back(value);
+    return list;
+  }
+  if (key.limits.or_text && value.kind == Value::Kind::kText) {
+    Value list = Value::of(Value::Kind::kList);
+    list.items.push_back(value);
+    return list;
+  }
   if (!holds_text(key)) return value;
   if (!entry.bare.empty()) value = Value::of(entry.bare);
   if (key.limits.or_integer && value.kind == Value::Kind::kInteger) {

@@ -39,8 +39,10 @@ std::string default_text(const Key& key) {
       return shortest(value.number);
     case Value::Kind::kText:
       return value.text.empty() ? "empty" : value.text;
+    case Value::Kind::kList:
+      return value.items.empty() ? "[]" : cat("[", value.items.front().text, "]");
     default:
-      return "[]";
+      return "?";
   }
 }
 

@@ -1,4 +1,5 @@
 // What only the whole job shows.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -43,9 +44,42 @@ Maybe shape_fault(const Job& job) {
                      " shards; allowed: at least one sample "
                      "a shard; make batch larger or shards fewer")};
   }
+  const std::int64_t in_a_shard = (job.batch + job.shards - 1) / job.shards;
+  if (job.accumulate > in_a_shard) {
+    return Fault{{"accumulate", "batch", "shards"},
+                 cat("found ", job.accumulate, " parts of a shard's ", in_a_shard,
+                     in_a_shard == 1 ? " sample" : " samples", "; a part has at least one")};
+  }
+  return {};
+}
+
+Maybe model_fault(const Job& job) {
   const Model& model = job.model;
-  if (model.kind.empty() && !model.layers.empty()) {
-    return Fault{{"model.layers", "model.kind"}, "these need model.kind = \"mlp\""};
+  const bool stacked = model.kind == "gpt" || model.kind == "lstm";
+  if (!model.layers.empty() && !stacked && model.kind != "mlp") {
+    return Fault{{"model.layers", "model.kind"},
+                 "these need model.kind = \"mlp\", \"gpt\" or \"lstm\""};
+  }
+  if (stacked && model.layers.size() != 1) {
+    return Fault{{"model.layers", "model.kind"},
+                 cat("found ", model.layers.size(), " numbers; ", model.kind,
+                     " takes one: how many layers it has")};
+  }
+  if (model.kind == "gpt" && model.width % model.heads != 0) {
+    return Fault{{"model.width", "model.heads"},
+                 cat("found ", model.width, ", which ", model.heads, " heads cannot share evenly")};
+  }
+  if (model.kind == "gpt" && job.data.context > model.context) {
+    return Fault{{"data.context", "model.context"},
+                 cat("found samples of ", job.data.context, " tokens; the model looks back on ",
+                     model.context, " (model.context)")};
+  }
+  if ((model.kind == "torchscript") == model.file.empty()) {
+    return Fault{{"model.file", "model.kind"},
+                 model.file.empty()
+                     ? "torchscript needs the file that torch.jit.save wrote"
+                     : "only model.kind = \"torchscript\" loads a file of this kind; "
+                       "model.init takes weights"};
   }
   if (model.kind == "mlp" && model.layers.size() < 2) {
     return Fault{{"model.layers", "model.kind"},
@@ -66,13 +100,63 @@ Maybe shape_fault(const Job& job) {
   return {};
 }
 
+// Tokens are read by the models for them, and next tokens are classes.
+Maybe text_fault(const Job& job) {
+  const bool text = job.data.format == DataFormat::kText;
+  const Model& model = job.model;
+  const bool tokens = model.kind == "gpt" || (model.kind == "lstm" && model.inputs == 0);
+  if (text && !tokens && model.kind != "torchscript") {
+    return Fault{
+        {"data.format", "model.kind", "model.inputs"},
+        cat("text is read by gpt, by lstm (with model.inputs = 0) and by torchscript; found ",
+            model.kind.empty() ? "no model" : cat("model.kind = ", model.kind))};
+  }
+  if (tokens && !text && job.data.format != DataFormat::kNone) {
+    return Fault{{"data.format", "model.kind", "model.inputs"},
+                 cat(model.kind, " reads text; found data.format = ", to_text(job.data.format),
+                     model.kind == "lstm" ? "; for sequences of values set model.inputs" : "")};
+  }
+  if (text && job.loss != Loss::kCrossEntropy) {
+    return Fault{{"loss", "data.format"},
+                 cat("text is learnt with cross-entropy; found ", to_text(job.loss))};
+  }
+  constexpr std::int64_t kByteValues = 256;
+  if (text && tokens && model.vocabulary < kByteValues) {
+    return Fault{{"model.vocabulary", "data.format"},
+                 cat("found ", model.vocabulary, "; text in bytes has ", kByteValues, " tokens")};
+  }
+  return {};
+}
+
+Maybe metric_fault(const Job& job) {
+  for (const std::string& metric : job.metrics) {
+    if (fits(metric, job.loss)) continue;
+    std::vector<std::string> fitting;
+    for (const std::string_view known :
+         {"accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"}) {
+      if (fits(known, job.loss)) fitting.emplace_back(known);
+    }
+    return Fault{{"metrics", "loss"},
+                 cat("found ", metric, ", which loss ", to_text(job.loss),
+                     " cannot be measured by; allowed with it: ", join(fitting, ", "))};
+  }
+  if (job.label_smoothing > 0 && job.loss != Loss::kCrossEntropy) {
+    return Fault{{"label_smoothing", "loss"},
+                 cat("smooths classes, and so needs cross-entropy; found ", to_text(job.loss))};
+  }
+  return {};
+}
+
 Maybe data_fault(const Job& job) {
   const Data& data = job.data;
   const std::string format(to_text(data.format));
   const bool idx = data.format == DataFormat::kIdx;
   const bool csv = data.format == DataFormat::kCsv;
-  if ((idx || csv) && data.train_samples.empty()) {
-    return Fault{{"data.train_samples", "data.format"}, cat(format, " data needs this file")};
+  const bool files = data.format != DataFormat::kNone && data.format != DataFormat::kSynthetic;
+  if (files && data.train_samples.empty()) {
+    return Fault{
+        {"data.train_samples", "data.format"},
+        cat(format, " data needs this", data.format == DataFormat::kCifar ? " folder" : " file")};
   }
   if (idx && data.train_targets.empty()) {
     return Fault{{"data.train_targets", "data.format"}, "idx data needs this file"};
@@ -82,21 +166,30 @@ Maybe data_fault(const Job& job) {
                   data.test_samples.empty() ? "data.test_targets" : "data.test_samples"},
                  "idx data needs both of data.test_samples and data.test_targets, or neither"};
   }
+  const bool inside = data.format == DataFormat::kCifar || data.format == DataFormat::kText;
+  if (inside && !(data.train_targets.empty() && data.test_targets.empty())) {
+    return Fault{{data.train_targets.empty() ? "data.test_targets" : "data.train_targets"},
+                 cat(format, " data has its targets in the same file")};
+  }
   if (csv && !(data.train_targets.empty() && data.test_targets.empty())) {
     return Fault{{data.train_targets.empty() ? "data.test_targets" : "data.train_targets"},
                  "csv data has its targets in a column (data.target_column), not in a file"};
   }
   if (data.format != DataFormat::kSynthetic) return {};
   const std::int64_t samples = data.samples + data.test_samples_count;
-  if (samples > kMaxSyntheticValues / data.features) {
-    return Fault{{"data.samples", "data.features", "data.test_samples_count"},
-                 cat("found ", samples, " samples of ", data.features, " values; allowed: at most ",
+  std::int64_t values = data.shape.empty() ? data.features : 1;
+  for (const std::int64_t extent : data.shape) {
+    values = std::min(kMaxSyntheticValues, values) * extent;
+  }
+  if (samples > kMaxSyntheticValues / values) {
+    return Fault{{"data.samples", "data.features", "data.shape", "data.test_samples_count"},
+                 cat("found ", samples, " samples of ", values, " values; allowed: at most ",
                      kMaxSyntheticValues, " values in all")};
   }
-  if (job.model.kind == "mlp" && job.model.layers.front() != data.features) {
-    return Fault{{"model.layers", "data.features"},
-                 cat("found ", job.model.layers.front(), " inputs for samples of ", data.features,
-                     " values")};
+  if (job.model.kind == "mlp" && job.model.layers.front() != values) {
+    return Fault{
+        {"model.layers", "data.features", "data.shape"},
+        cat("found ", job.model.layers.front(), " inputs for samples of ", values, " values")};
   }
   return {};
 }
@@ -152,10 +245,20 @@ Maybe optimizer_fault(const Job& job) {
 }
 
 Maybe stop_fault(const Job& job) {
-  const bool used = job.stop.target.has_value() || job.stop.patience_epochs > 0;
-  if (used && job.loss == Loss::kMse && job.stop.metric == "accuracy") {
-    return Fault{{"stop.metric", "stop.target", "stop.patience_epochs"},
-                 "mse has no accuracy; allowed: loss"};
+  const bool plateau = job.schedule.kind == ScheduleKind::kPlateau;
+  const bool used = job.stop.target.has_value() || job.stop.patience_epochs > 0 || plateau;
+  const std::string& metric = job.stop.metric;
+  if (!used || metric == "loss") return {};
+  const std::vector<std::string> keys = {"stop.metric", "stop.target", "stop.patience_epochs",
+                                         "schedule.kind"};
+  if (!fits(metric, job.loss)) {
+    return Fault{keys, cat(to_text(job.loss), " has no ", metric, "; allowed: loss",
+                           job.metrics.empty() ? "" : ", ", join(job.metrics, ", "))};
+  }
+  const bool measured =
+      std::find(job.metrics.begin(), job.metrics.end(), metric) != job.metrics.end();
+  if (!measured && !job.model.kind.empty()) {
+    return Fault{keys, cat("found ", metric, ", which is not measured; add it to metrics")};
   }
   return {};
 }
@@ -165,7 +268,8 @@ Maybe stop_fault(const Job& job) {
 std::optional<Fault> find_fault(const Job& job) {
   Job copy = job;
   if (Maybe fault = out_of_range(copy)) return fault;
-  for (const auto judge : {shape_fault, data_fault, split_fault, optimizer_fault, stop_fault}) {
+  for (const auto judge : {shape_fault, model_fault, text_fault, data_fault, metric_fault,
+                           split_fault, optimizer_fault, stop_fault}) {
     if (Maybe fault = judge(job)) return fault;
   }
   return {};

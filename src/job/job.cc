@@ -14,7 +14,7 @@
 namespace instep::job {
 namespace {
 
-constexpr double kIdxScale = 1.0 / 255;
+constexpr double kByteScale = 1.0 / 255;
 constexpr std::size_t kMaxSets = 256;
 
 bool was_given(const std::vector<Given>& given, std::string_view key) {
@@ -24,12 +24,20 @@ bool was_given(const std::vector<Given>& given, std::string_view key) {
 // Defaults that depend on other keys.
 void derive(const std::vector<Given>& given, const Job& defaults, Job& job) {
   const Job none;
-  if (job.data.format == DataFormat::kIdx && !was_given(given, "data.scale") &&
-      defaults.data.scale == none.data.scale) {
-    job.data.scale = kIdxScale;
+  const bool bytes = job.data.format == DataFormat::kIdx || job.data.format == DataFormat::kCifar;
+  if (bytes && !was_given(given, "data.scale") && defaults.data.scale == none.data.scale) {
+    job.data.scale = kByteScale;
   }
-  if (job.loss == Loss::kMse && !was_given(given, "stop.metric") &&
-      defaults.stop.metric == none.stop.metric) {
+  const bool classes = job.loss == Loss::kCrossEntropy || job.loss == Loss::kBce;
+  const bool text = job.data.format == DataFormat::kText;
+  if (!was_given(given, "metrics") && defaults.metrics == none.metrics) {
+    if (!classes) job.metrics.clear();
+    if (text) job.metrics.emplace_back("perplexity");
+  }
+  if (job.model.layers.empty() && job.model.kind == "gpt") job.model.layers = {4};
+  if (job.model.layers.empty() && job.model.kind == "lstm") job.model.layers = {2};
+  if (text && job.data.context == 0) job.data.context = job.model.context;
+  if (!classes && !was_given(given, "stop.metric") && defaults.stop.metric == none.stop.metric) {
     job.stop.metric = "loss";
   }
 }
@@ -140,21 +148,6 @@ std::vector<std::string> split_sets(std::string_view text) {
   }
   finish();
   return sets;
-}
-
-std::int64_t parameter_count(const Job& job) {
-  std::int64_t parameters = 0;
-  if (job.model.kind != "mlp") return 0;
-  for (std::size_t i = 1; i < job.model.layers.size(); ++i) {
-    parameters += (job.model.layers[i - 1] + 1) * job.model.layers[i];
-  }
-  const Optimizer& optimizer = job.optimizer;
-  if (optimizer.kind != OptimizerKind::kSgd) return parameters * 3;
-  const bool momentum =
-      optimizer.momentum > 0 ||
-      std::any_of(optimizer.groups.begin(), optimizer.groups.end(),
-                  [](const OptimizerGroup& group) { return group.momentum.value_or(0) > 0; });
-  return momentum ? parameters * 2 : parameters;
 }
 
 }  // namespace instep::job

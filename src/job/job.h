@@ -18,25 +18,36 @@
 
 namespace instep::job {
 
-enum class Loss { kCrossEntropy, kMse, kBce };
+enum class Loss { kCrossEntropy, kMse, kBce, kHuber };
 enum class Activation { kRelu, kTanh, kSigmoid, kGelu };
-enum class DataFormat { kNone, kIdx, kCsv, kSynthetic };
+enum class DataFormat { kNone, kIdx, kCsv, kSynthetic, kNpy, kCifar, kText };
 enum class PartitionKind { kContiguous, kRoundRobin, kRandom, kStratified };
 enum class OptimizerKind { kSgd, kAdam, kAdamW };
-enum class ScheduleKind { kConstant, kStep, kCosine };
+enum class ScheduleKind { kConstant, kStep, kCosine, kPlateau };
 enum class PolicyKind { kAllReduce, kSharded, kParameterServer };
 enum class OnNonfinite { kStop, kSkip };
+enum class Precision { kFp32, kBf16 };
+enum class Decay { kWeights, kAll };
 
 struct Model {
-  std::string kind;                  // "mlp"; empty when a user's program brings its own
-  std::vector<std::int64_t> layers;  // mlp: inputs, hidden…, outputs
+  std::string kind;  // "mlp", "resnet20", …; empty when a user's program brings its own
+  std::vector<std::int64_t> layers;  // mlp: inputs, hidden…, outputs; gpt, lstm: how many
   Activation activation = Activation::kRelu;
-  std::string init;  // a safetensors file to start from; empty: by the seed
+  std::int64_t heads = 4, width = 256;  // gpt; width: lstm too
+  std::int64_t context = 128;           // gpt: the most tokens that it looks back on
+  std::int64_t vocabulary = 256;        // gpt, lstm on tokens
+  std::int64_t channels = 3;            // resnet20: of an image
+  std::int64_t inputs = 0;              // lstm: values of a step; 0: it reads tokens
+  std::int64_t outputs = 10;            // resnet20, lstm on values
+  double dropout = 0.0;                 // gpt, lstm (between its layers)
+  std::string file;                     // torchscript
+  std::string init;                     // a safetensors file to start from; empty: by the seed
 };
 
 struct Data {
   DataFormat format = DataFormat::kNone;
-  // idx: four files (gz or not). csv: train and test alone.
+  // idx, npy: four files (idx gzipped or not). csv, text, npz: train and test alone. cifar: a
+  // folder or a file.
   std::string train_samples, train_targets, test_samples, test_targets;
   std::string target_column;               // csv: name or number; default the last
   bool header = true;                      // csv
@@ -45,7 +56,10 @@ struct Data {
   std::int64_t limit = 0, test_limit = 0;  // use at most the first so many samples; 0: all
   // synthetic: seeded samples in class clusters (cross-entropy, bce) or a noisy linear map (mse).
   std::int64_t samples = 1000, test_samples_count = 200, features = 20;
+  std::vector<std::int64_t> shape;  // of a synthetic sample; empty: [features]
   double noise = 1.0;
+  std::string samples_key = "x", targets_key = "y";  // names of the arrays in an npz file
+  std::int64_t context = 0;                          // text: tokens of a sample; 0: model.context
 };
 
 struct Split {
@@ -64,7 +78,8 @@ struct Optimizer {
   double lr = 0.01, momentum = 0.0, dampening = 0.0, weight_decay = 0.0;
   bool nesterov = false;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
-  double clip_norm = 0.0;  // 0: no clipping by global norm
+  double clip_norm = 0.0;         // 0: no clipping by global norm
+  Decay decay = Decay::kWeights;  // what weight_decay acts on: tensors of two and more dimensions
   std::vector<OptimizerGroup> groups;
 };
 
@@ -73,7 +88,8 @@ struct Schedule {  // a factor on every group's lr, by round
   std::int64_t warmup_rounds = 0;
   std::int64_t step_epochs = 1;  // step: every so many epochs of data, times gamma
   double gamma = 0.1;
-  double final_factor = 0.0;  // cosine: what is left at the end
+  double final_factor = 0.0;         // cosine: what is left at the end; plateau: the least
+  std::int64_t patience_epochs = 5;  // plateau: so many without improvement, then times gamma
 };
 
 struct Policy {
@@ -88,6 +104,10 @@ struct Stop {                        // each is off at its default
   double gradient_norm = 0.0;        // combined gradient's norm below it
   double parameter_change = 0.0;     // norm of a round's change below it
   double wall_seconds = 0.0;
+};
+
+struct Ema {           // exponential moving average of the weights
+  double decay = 0.0;  // 0: none
 };
 
 struct Checkpoint {
@@ -106,7 +126,13 @@ struct Job {
   std::int64_t eval_batch = 1000;  // samples of one evaluation step
   bool evaluate_each_epoch = true;
   Loss loss = Loss::kCrossEntropy;
+  double label_smoothing = 0.0;  // cross-entropy
+  double huber_delta = 1.0;
+  std::vector<std::string> metrics = {"accuracy"};  // of evaluations, beside the loss
+  std::int64_t top_k = 5;
   OnNonfinite on_nonfinite = OnNonfinite::kStop;
+  Precision precision = Precision::kFp32;  // of the forward and backward pass
+  std::int64_t accumulate = 1;             // parts in which a shard's samples are computed
   Model model;
   Data data;
   Split split;
@@ -114,6 +140,7 @@ struct Job {
   Optimizer optimizer;
   Schedule schedule;
   Policy policy;
+  Ema ema;
   Stop stop;
   Checkpoint checkpoint;
   std::uint64_t shuffle_exchange = 0;  // [debug]: not 0: the exchange's steps in this seeded order
@@ -156,12 +183,17 @@ inline constexpr std::size_t kMaxJobBytes = 64 << 10;
 std::string to_json(const Job& job);
 Result<Job> from_json(std::string_view text);
 // SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint,
-// policy, epochs unless the schedule depends on it, stop, debug, evaluate_each_epoch, the folders
-// of files): equal hashes train the same trajectory on the same data.
+// policy, epochs unless the schedule depends on it, stop, metrics, debug, evaluate_each_epoch, the
+// folders of files): equal hashes train the same trajectory on the same data.
 std::string hash(const Job& given);
 
-// Parameters and optimizer state of the job's model, in elements; 0 if the model is a program's
-// own.
+// Whether less is better: of losses, errors and perplexity.
+bool falls(std::string_view metric);
+// Whether an evaluation with this loss can measure it ("loss" always).
+bool fits(std::string_view metric, Loss loss);
+
+// Parameters and optimizer state of the job's model, in elements; 0 if only libtorch knows: of a
+// program's own model, and of TorchScript.
 std::int64_t parameter_count(const Job& job);
 
 // The words of the enums, as in the job file.
@@ -173,5 +205,7 @@ std::string_view to_text(OptimizerKind value);
 std::string_view to_text(ScheduleKind value);
 std::string_view to_text(PolicyKind value);
 std::string_view to_text(OnNonfinite value);
+std::string_view to_text(Precision value);
+std::string_view to_text(Decay value);
 
 }  // namespace instep::job

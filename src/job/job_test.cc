@@ -120,6 +120,25 @@ TEST(Sets, ValuesAsInTomlAndBareWords) {
   EXPECT_FALSE(resolved->job.evaluate_each_epoch);
 }
 
+TEST(Parse, DefaultsFollowTheModelTheLossAndTheData) {
+  using Metrics = std::vector<std::string>;
+  const Job text =
+      read("[model]\nkind='gpt'\ncontext=32\n[data]\nformat='text'\ntrain_samples='a'")->job;
+  EXPECT_EQ(text.model.layers, std::vector<std::int64_t>{4});
+  EXPECT_EQ(text.data.context, 32);
+  EXPECT_EQ(text.metrics, (Metrics{"accuracy", "perplexity"}));
+  EXPECT_EQ(parameter_count(text), (2 * 256 + 32 + 2 + 4 * (12 * 256 + 13)) * 256);
+  const Job huber = read("loss='huber'")->job;
+  EXPECT_EQ(huber.metrics, Metrics());
+  EXPECT_EQ(huber.stop.metric, "loss");
+  EXPECT_EQ(read("metrics='f1'")->job.metrics, Metrics{"f1"});
+  EXPECT_EQ(read("[model]\nkind='lstm'\nlayers=3")->job.model.layers, std::vector<std::int64_t>{3});
+  const Job images =
+      read("[model]\nkind='resnet20'\n[data]\nformat='cifar'\ntrain_samples='a'")->job;
+  EXPECT_EQ(images.data.scale, 1.0 / 255);
+  EXPECT_EQ(parameter_count(images), 269'722);  // He et al., 2015, table 6: 0.27 million
+}
+
 TEST(Sets, PathsStartFromTheWorkingFolder) {
   const Result<Resolved> resolved = read("[model]\ninit='a'", {"model.init=b"});
   ASSERT_TRUE(resolved.ok());
@@ -188,7 +207,8 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
       {"epochs = 2020-01-01", {"epochs: found a date or time"}},
       {"evaluate_each_epoch = 1", {"found the integer 1; allowed: true or false"}},
       {"name = 5", {"name: found the integer 5; allowed: a name"}},
-      {"[model]\nlayers = 5", {"a.toml:2: model.layers: ", "a list of integers"}},
+      {"[model]\nlayers = 'five'", {"a.toml:2: model.layers: ", "a list of integers"}},
+      {"metrics = ['accuracy', 3]", {"a.toml:1: metrics: ", "a list of accuracy, top-k"}},
       {"[model]\nlayers = [5, 'x']", {"a.toml:2: model.layers: ", "[5, the text \"x\"]"}},
       {"policy = 'sharded'", {"a.toml:1: policy: ", "a table [policy]", "mean policy.kind?"}},
       {"[batch]\nx = 1", {"a.toml:2: unknown key batch.x"}},
@@ -215,7 +235,7 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
        {"a.toml:1: loss: ", "one of cross-entropy, mse, bce", "mean cross-entropy?"}},
       {"[optimizer]\nkind = 'adma'", {"a.toml:2: optimizer.kind: ", "sgd, adam, adamw", "adam?"}},
       {"[model]\nkind = 'mpl'", {"a.toml:2: model.kind: ", "one of empty, mlp", "mean mlp?"}},
-      {"[stop]\nmetric = 'f1'", {"a.toml:2: stop.metric: ", "one of accuracy, loss"}},
+      {"[stop]\nmetric = 'f2'", {"a.toml:2: stop.metric: ", "one of accuracy, loss"}},
       // What only the whole shows, at the place that is to blame.
       {"shards = 8\nbatch = 7", {"a.toml:2: batch: found 7 with 8 shards"}},
       {"shards = 100", {"a.toml:1: batch: found 64 with 100 shards"}},
@@ -239,6 +259,28 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
       {"[[optimizer.group]]\nlr = 1", {"a.toml:2: optimizer.group[0].match: ", "pattern"}},
       {"[[optimizer.group]]", {"a.toml: optimizer.group[0].match: ", "pattern"}},
       {"loss='mse'\n[stop]\ntarget=0.5\nmetric='accuracy'", {"a.toml:4: stop.metric: ", "loss"}},
+      {"[model]\nkind='mlp'\nlayers=[2, 2]\n[stop]\ntarget=0.5\nmetric='f1'",
+       {"a.toml:6: stop.metric: ", "f1", "add it to metrics"}},
+      {"loss='mse'\nmetrics=['mae', 'f1']", {"a.toml:2: metrics: ", "f1", "with it: mae"}},
+      {"loss='bce'\nlabel_smoothing=0.1", {"a.toml:2: label_smoothing: ", "cross-entropy"}},
+      {"accumulate=9", {"a.toml:1: accumulate: found 9 parts of a shard's 8 samples"}},
+      {"[model]\nkind='resnet20'\nlayers=20", {"a.toml:3: model.layers: ", "mlp"}},
+      {"[model]\nkind='gpt'\nlayers=[2, 3]", {"a.toml:3: model.layers: found 2 numbers"}},
+      {"[model]\nkind='gpt'\nwidth=30", {"a.toml:3: model.width: found 30, which 4 heads"}},
+      {"[model]\nkind='torchscript'", {"a.toml:2: model.file: ", "torch.jit.save"}},
+      {"[model]\nkind='mlp'\nlayers=[2, 2]\nfile='a'", {"a.toml:4: model.file: ", "torchscript"}},
+      {"[model]\nkind='gpt'\n[data]\nformat='csv'\ntrain_samples='a'",
+       {"a.toml:4: data.format: gpt reads text"}},
+      {"[model]\nkind='resnet20'\n[data]\nformat='text'\ntrain_samples='a'",
+       {"a.toml:4: data.format: text is read by gpt"}},
+      {"loss='mse'\n[model]\nkind='gpt'\n[data]\nformat='text'\ntrain_samples='a'",
+       {"a.toml:5: loss: text is learnt with cross-entropy"}},
+      {"[model]\nkind='gpt'\n[data]\nformat='text'\ntrain_samples='a'\ncontext=200",
+       {"a.toml:6: data.context: found samples of 200 tokens", "128"}},
+      {"[data]\nformat='cifar'\ntrain_samples='a'\ntest_targets='b'",
+       {"a.toml:4: data.test_targets: cifar data has its targets"}},
+      {"[data]\nformat='synthetic'\nshape=[10000, 10000, 10000]",
+       {"a.toml:3: data.samples: found 1200 samples of"}},
   };
   for (const Bad& bad : cases) {
     EXPECT_TRUE(says(complaint(bad.text), bad.parts)) << bad.text;

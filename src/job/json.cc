@@ -173,9 +173,12 @@ std::string hash(const Job& given) {
     *path = file_name(*path);
   }
   Json json = json_of(job);
-  for (const char* key : {"name", "checkpoint", "policy", "stop", "debug", "evaluate_each_epoch"}) {
+  for (const char* key : {"name", "checkpoint", "policy", "stop", "debug", "evaluate_each_epoch",
+                          "metrics", "top_k"}) {
     json.erase(key);
   }
+  // A plateau's learning rate follows what is measured.
+  if (job.schedule.kind == ScheduleKind::kPlateau) json["judged"] = {job.stop.metric, job.top_k};
   // The cosine's length is the run's.
   if (job.schedule.kind != ScheduleKind::kCosine) json.erase("epochs");
   return sha256_hex(dump(json));

@@ -67,6 +67,10 @@ struct Describe {
     const std::string range = cat("at most ", kMaxListItems, " of ", integer_range(limits));
     return {"list of integers", range, cat("a list of integers, ", range)};
   }
+  Texts operator()(const std::vector<std::string>*) const {
+    const std::string words = list(limits.words);
+    return {"list of words", words, cat("a list of ", words)};
+  }
   Texts operator()(const WordRef& ref) const {
     const std::string words = list(ref.words);
     return {"word", words, cat("one of ", words)};

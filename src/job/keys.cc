@@ -24,6 +24,8 @@ constexpr Limits below(double low, double high) {
 constexpr Limits one_of(Words words) { return {.words = words}; }
 constexpr Limits text(Limits::Text kind) { return {.text = kind}; }
 
+constexpr Limits words_list(Words words) { return {.words = words, .or_text = true}; }
+constexpr Limits kLayers = {.least = 1, .most = 1 << 24, .or_integer = true};
 constexpr Limits kFlag = {};
 constexpr Limits kWord = {};  // the words come with the enum
 constexpr Limits kPath = text(Limits::Text::kPath);
@@ -31,8 +33,12 @@ constexpr Limits kFree = text(Limits::Text::kFree);
 constexpr Limits kColumn = {.or_integer = true};
 constexpr Limits kName = text(Limits::Text::kName);
 
-constexpr std::array<std::string_view, 2> kModels = {"", "mlp"};
-constexpr std::array<std::string_view, 2> kMetrics = {"accuracy", "loss"};
+constexpr std::array<std::string_view, 6> kModels = {"",    "mlp",  "resnet20",
+                                                     "gpt", "lstm", "torchscript"};
+constexpr std::array<std::string_view, 8> kMetrics = {
+    "accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
+constexpr std::array<std::string_view, 9> kStopMetrics = {
+    "accuracy", "loss", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
 
 template <class T>
 Ref ref(T* at) {
@@ -62,21 +68,36 @@ const std::array kKeys = std::to_array<Key>({
     {"eval_batch", AT(eval_batch), integers(1, 1 << 20), "Samples of one evaluation step."},
     {"evaluate_each_epoch", AT(evaluate_each_epoch), kFlag, "Evaluate after each epoch of data, not only at the end."},
     {"loss", AT(loss), kWord, "Loss function; the mean over the samples of a round."},
+    {"label_smoothing", AT(label_smoothing), below(0, 1), "cross-entropy: the part of a target that all classes share."},
+    {"huber_delta", AT(huber_delta), above(0, 1e30), "huber: errors beyond it count linearly."},
+    {"metrics", AT(metrics), words_list(kMetrics), "What evaluations measure beside the loss. By default accuracy for classes, with text perplexity too."},
+    {"top_k", AT(top_k), integers(1, 1000), "Of the metric top-k: the target is among so many largest outputs."},
+    {"precision", AT(precision), kWord, "bf16: the forward and backward pass under autocast; parameters, gradients and state stay fp32."},
+    {"accumulate", AT(accumulate), integers(1, 65'536), "Parts in which a shard computes its samples, one after the other, to save memory."},
     {"on_nonfinite", AT(on_nonfinite), kWord, "A NaN or infinite loss or gradient: stop with a checkpoint, or skip the round's update."},
 
     {"model.kind", AT(model.kind), one_of(kModels), "Model that instep builds; empty if a program brings its own."},
-    {"model.layers", AT(model.layers), integers(1, 1 << 24), "Widths of the mlp: inputs, hidden layers, outputs."},
+    {"model.layers", AT(model.layers), kLayers, "mlp: widths of inputs, hidden layers, outputs. gpt (default 4), lstm (default 2): how many."},
     {"model.activation", AT(model.activation), kWord, "After each layer of the mlp but the last."},
+    {"model.heads", AT(model.heads), integers(1, 1024), "gpt: attention heads of a layer."},
+    {"model.width", AT(model.width), integers(1, 1 << 20), "gpt, lstm: values of a token within the model."},
+    {"model.context", AT(model.context), integers(1, 1 << 20), "gpt: tokens that it looks back on, itself included."},
+    {"model.vocabulary", AT(model.vocabulary), integers(2, 1 << 24), "gpt, lstm: different tokens; text in bytes has 256."},
+    {"model.channels", AT(model.channels), integers(1, 4096), "resnet20: channels of an image."},
+    {"model.inputs", AT(model.inputs), integers(0, 1 << 24), "lstm: values of one step of a sequence; 0: it reads tokens."},
+    {"model.outputs", AT(model.outputs), integers(1, 1 << 24), "resnet20, lstm with model.inputs: outputs, or classes."},
+    {"model.dropout", AT(model.dropout), below(0, 1), "gpt, lstm between its layers: probability that a value is dropped in training."},
+    {"model.file", AT(model.file), kPath, "torchscript: the file that torch.jit.save wrote. It carries code: load only what you trust."},
     {"model.init", AT(model.init), kPath, "Safetensors file with the initial parameters; empty: drawn from the seed."},
 
     {"data.format", AT(data.format), kWord, "Where samples come from; none: from a program."},
-    {"data.train_samples", AT(data.train_samples), kPath, "Training samples: an IDX file (gzipped or not), or the whole CSV file."},
-    {"data.train_targets", AT(data.train_targets), kPath, "Training targets, idx only."},
-    {"data.test_samples", AT(data.test_samples), kPath, "Test samples; empty: no test set of its own."},
-    {"data.test_targets", AT(data.test_targets), kPath, "Test targets, idx only."},
+    {"data.train_samples", AT(data.train_samples), kPath, "Training samples: an IDX or NPY file; the whole data as a CSV, NPZ, CIFAR or text file, or a folder of CIFAR files."},
+    {"data.train_targets", AT(data.train_targets), kPath, "Training targets: idx, and npy files."},
+    {"data.test_samples", AT(data.test_samples), kPath, "Test samples; empty: no test set of its own, or that of the cifar folder."},
+    {"data.test_targets", AT(data.test_targets), kPath, "Test targets: idx, and npy files."},
     {"data.target_column", AT(data.target_column), kColumn, "csv: name or number (from 1) of the target's column; empty: the last."},
     {"data.header", AT(data.header), kFlag, "csv: the first line holds the columns' names."},
-    {"data.scale", AT(data.scale), numbers(-1e30, 1e30), "Values are used as stored * scale + shift. With idx the default is 1/255."},
+    {"data.scale", AT(data.scale), numbers(-1e30, 1e30), "Values are used as stored * scale + shift. With idx and cifar the default is 1/255."},
     {"data.shift", AT(data.shift), numbers(-1e30, 1e30), "See data.scale."},
     {"data.classes", AT(data.classes), integers(0, 1'000'000), "Number of classes; a label outside is an error. 0: the largest label plus one."},
     {"data.limit", AT(data.limit), integers(0, kBillion), "Use at most the first so many training samples; 0: all."},
@@ -84,7 +105,12 @@ const std::array kKeys = std::to_array<Key>({
     {"data.samples", AT(data.samples), integers(1, kBillion), "synthetic: number of training samples."},
     {"data.test_samples_count", AT(data.test_samples_count), integers(0, kBillion), "synthetic: number of test samples."},
     {"data.features", AT(data.features), integers(1, 1'000'000), "synthetic: values of one sample."},
+    {"data.shape", AT(data.shape), integers(1, 1 << 24), "synthetic: shape of one sample, as [3, 32, 32]; empty: data.features values."},
     {"data.noise", AT(data.noise), numbers(0, 1e6), "synthetic: standard deviation of the noise."},
+
+    {"data.samples_key", AT(data.samples_key), kFree, "npz: name of the array of samples."},
+    {"data.targets_key", AT(data.targets_key), kFree, "npz: name of the array of targets."},
+    {"data.context", AT(data.context), integers(0, 1 << 20), "text: bytes of one sample, the next byte of each being its target; 0: model.context."},
 
     {"split.validation", AT(split.validation), numbers(0, 0.9), "Fraction of the training samples kept for validation."},
     {"split.test", AT(split.test), numbers(0, 0.9), "The same for a test set, where the data brings none."},
@@ -97,6 +123,7 @@ const std::array kKeys = std::to_array<Key>({
     {"optimizer.momentum", AT(optimizer.momentum), below(0, 1), "sgd: momentum."},
     {"optimizer.dampening", AT(optimizer.dampening), numbers(0, 1), "sgd: dampening of the momentum."},
     {"optimizer.weight_decay", AT(optimizer.weight_decay), numbers(0, 1000), "L2 penalty (sgd, adam) or decoupled decay (adamw)."},
+    {"optimizer.decay", AT(optimizer.decay), kWord, "What weight_decay acts on. weights: tensors of two and more dimensions, so no biases and no norms."},
     {"optimizer.nesterov", AT(optimizer.nesterov), kFlag, "sgd: Nesterov momentum; needs a momentum and no dampening."},
     {"optimizer.beta1", AT(optimizer.beta1), below(0, 1), "adam, adamw: decay of the first moment."},
     {"optimizer.beta2", AT(optimizer.beta2), below(0, 1), "adam, adamw: decay of the second moment."},
@@ -110,14 +137,17 @@ const std::array kKeys = std::to_array<Key>({
     {"schedule.kind", AT(schedule.kind), kWord, "A factor on every learning rate."},
     {"schedule.warmup_rounds", AT(schedule.warmup_rounds), integers(0, kBillion), "Rounds of linear warm-up, before any kind."},
     {"schedule.step_epochs", AT(schedule.step_epochs), integers(1, 1'000'000), "step: every so many epochs of data, times gamma."},
-    {"schedule.gamma", AT(schedule.gamma), above(0, 10), "step: the factor."},
-    {"schedule.final_factor", AT(schedule.final_factor), numbers(0, 1), "cosine: the factor that is left after the last epoch."},
+    {"schedule.gamma", AT(schedule.gamma), above(0, 10), "step, plateau: the factor."},
+    {"schedule.final_factor", AT(schedule.final_factor), numbers(0, 1), "cosine: the factor that is left after the last epoch. plateau: the least."},
+    {"schedule.patience_epochs", AT(schedule.patience_epochs), integers(1, 1'000'000), "plateau: epochs of data without improvement of stop.metric before the factor falls."},
+
+    {"ema.decay", AT(ema.decay), below(0, 1), "Moving average of the weights, which evaluations then use; its decay in a round. 0: none."},
 
     {"policy.kind", AT(policy.kind), kWord, "Who owns what and what comes back; equal bits for each."},
     {"policy.servers", AT(policy.servers), integers(1, 4096), "parameter-server: number of servers."},
 
-    {"stop.metric", AT(stop.metric), one_of(kMetrics), "Judged on the validation set, else on the test set. With mse the default is loss."},
-    {"stop.target", AT(stop.target), numbers(-1e30, 1e30), "Stop when the metric reaches this: loss downwards, accuracy upwards."},
+    {"stop.metric", AT(stop.metric), one_of(kStopMetrics), "Judged on the validation set, else on the test set. With mse and huber the default is loss."},
+    {"stop.target", AT(stop.target), numbers(-1e30, 1e30), "Stop when the metric reaches this: loss, mae and perplexity downwards, others upwards."},
     {"stop.patience_epochs", AT(stop.patience_epochs), integers(0, 1'000'000), "Stop after so many epochs of data without improvement; 0: off."},
     {"stop.gradient_norm", AT(stop.gradient_norm), numbers(0, 1e30), "Stop when the combined gradient's norm is below this; 0: off."},
     {"stop.parameter_change", AT(stop.parameter_change), numbers(0, 1e30), "Stop when the norm of a round's change is below this; 0: off."},
@@ -196,6 +226,11 @@ struct Fits {
            std::all_of(value.items.begin(), value.items.end(),
                        [&](const Value& item) { return in_range(limits, item); });
   }
+  bool operator()(const std::vector<std::string>*) const {
+    return value.kind == Value::Kind::kList && value.items.size() <= kMaxListItems &&
+           std::all_of(value.items.begin(), value.items.end(),
+                       [&](const Value& item) { return text_fits(limits, item); });
+  }
   bool operator()(const WordRef& ref) const {
     return value.kind == Value::Kind::kText && contains(ref.words, value.text);
   }
@@ -218,6 +253,11 @@ struct ValueOf {
   Value operator()(const std::vector<std::int64_t>* at) const {
     Value list = Value::of(Value::Kind::kList);
     for (const std::int64_t item : *at) list.items.push_back(Value::of(item));
+    return list;
+  }
+  Value operator()(const std::vector<std::string>* at) const {
+    Value list = Value::of(Value::Kind::kList);
+    for (const std::string& item : *at) list.items.push_back(Value::of(item));
     return list;
   }
   Value operator()(const WordRef& ref) const {
@@ -245,6 +285,10 @@ struct Store {
   void operator()(std::vector<std::int64_t>* at) const {
     at->clear();
     for (const Value& item : value.items) at->push_back(item.integer);
+  }
+  void operator()(std::vector<std::string>* at) const {
+    at->clear();
+    for (const Value& item : value.items) at->push_back(item.text);
   }
   void operator()(const WordRef& ref) const {
     const auto word = std::find(ref.words.begin(), ref.words.end(), value.text);

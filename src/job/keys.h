@@ -29,17 +29,19 @@ struct WordRef {
 };
 
 // A field of a job; the alternative is the key's type.
-using Ref = std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::optional<double>*,
-                         std::string*, std::vector<std::int64_t>*, WordRef>;
+using Ref =
+    std::variant<bool*, std::int64_t*, std::uint64_t*, double*, std::optional<double>*,
+                 std::string*, std::vector<std::int64_t>*, std::vector<std::string>*, WordRef>;
 
 // Only what fits the key's type is looked at.
 struct Limits {
   std::int64_t least = 0, most = 0;            // integers, and each integer of a list
   double low = 0, high = 0;                    // numbers
   bool above_low = false, below_high = false;  // numbers: the bound itself is not allowed
-  Words words{};                               // texts: one of these only, or empty
+  Words words{};                               // texts, and each of a list: one of these only
   enum class Text { kFree, kName, kPath } text = Text::kFree;
-  bool or_integer = false;  // texts: an integer is taken as its digits
+  bool or_integer = false;  // texts: an integer is taken as its digits; lists: as its one item
+  bool or_text = false;     // lists: a text is taken as its one item
 };
 
 struct Key {

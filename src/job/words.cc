@@ -8,15 +8,18 @@ namespace {
 
 using Word = std::string_view;
 
-constexpr std::array<Word, 3> kLoss = {"cross-entropy", "mse", "bce"};
+constexpr std::array<Word, 4> kLoss = {"cross-entropy", "mse", "bce", "huber"};
 constexpr std::array<Word, 4> kActivation = {"relu", "tanh", "sigmoid", "gelu"};
-constexpr std::array<Word, 4> kDataFormat = {"none", "idx", "csv", "synthetic"};
+constexpr std::array<Word, 7> kDataFormat = {"none", "idx",   "csv", "synthetic",
+                                             "npy",  "cifar", "text"};
 constexpr std::array<Word, 4> kPartitionKind = {"contiguous", "round-robin", "random",
                                                 "stratified"};
 constexpr std::array<Word, 3> kOptimizerKind = {"sgd", "adam", "adamw"};
-constexpr std::array<Word, 3> kScheduleKind = {"constant", "step", "cosine"};
+constexpr std::array<Word, 4> kScheduleKind = {"constant", "step", "cosine", "plateau"};
 constexpr std::array<Word, 3> kPolicyKind = {"all-reduce", "sharded", "parameter-server"};
 constexpr std::array<Word, 2> kOnNonfinite = {"stop", "skip"};
+constexpr std::array<Word, 2> kPrecision = {"fp32", "bf16"};
+constexpr std::array<Word, 2> kDecay = {"weights", "all"};
 
 template <class Enum>
 std::string_view word(Enum value) {
@@ -36,6 +39,8 @@ Words words_of(OptimizerKind) { return kOptimizerKind; }
 Words words_of(ScheduleKind) { return kScheduleKind; }
 Words words_of(PolicyKind) { return kPolicyKind; }
 Words words_of(OnNonfinite) { return kOnNonfinite; }
+Words words_of(Precision) { return kPrecision; }
+Words words_of(Decay) { return kDecay; }
 
 std::string_view to_text(Loss value) { return word(value); }
 std::string_view to_text(Activation value) { return word(value); }
@@ -45,5 +50,7 @@ std::string_view to_text(OptimizerKind value) { return word(value); }
 std::string_view to_text(ScheduleKind value) { return word(value); }
 std::string_view to_text(PolicyKind value) { return word(value); }
 std::string_view to_text(OnNonfinite value) { return word(value); }
+std::string_view to_text(Precision value) { return word(value); }
+std::string_view to_text(Decay value) { return word(value); }
 
 }  // namespace instep::job

@@ -12,6 +12,7 @@ double schedule_factor(const job::Schedule& schedule, std::uint64_t round,
   if (round < warmup) return static_cast<double>(round + 1) / static_cast<double>(warmup + 1);
   switch (schedule.kind) {
     case job::ScheduleKind::kConstant:
+    case job::ScheduleKind::kPlateau:  // follows what is measured, see train/progress.h
       return 1;
     case job::ScheduleKind::kStep: {
       const std::uint64_t epoch = round / std::max<std::uint64_t>(rounds_per_epoch, 1);

@@ -15,6 +15,15 @@ at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> 
 Batch make_batch(const data::Table& table, std::span<const std::uint64_t> samples) {
   Batch batch;
   batch.samples = samples;
+  if (table.kind == data::Kind::kTokens) {
+    const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size()),
+                                             table.shape.front()};
+    batch.data = at::empty(shape, at::kLong);
+    batch.target = at::empty(shape, at::kLong);
+    data::gather_tokens(table, samples, batch.data.mutable_data_ptr<std::int64_t>(),
+                        batch.target.mutable_data_ptr<std::int64_t>());
+    return batch;
+  }
   batch.data = make_inputs(table, samples);
   std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
   if (table.classes != nullptr) {

@@ -3,18 +3,19 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/softmax.h>
 #include <torch/nn/module.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/adamw.h>
-#include <torch/optim/sgd.h>
+#include <torch/optim/optimizer.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "model/mlp.h"
+#include "model/loss.h"
+#include "model/network.h"
 #include "store/safetensors.h"
 #include "train/batches.h"
+#include "train/fit.h"
+#include "train/job_optimizer.h"
 #include "train/report.h"
 #include "train/run_impl.h"
 #include "train/tensors.h"
@@ -23,86 +24,6 @@ namespace instep::train {
 namespace {
 
 using nlohmann::json;
-using torch::optim::OptimizerParamGroup;
-
-// A group's options from the job's, with what [[optimizer.group]] says otherwise.
-std::unique_ptr<torch::optim::OptimizerOptions> make_options(const job::Optimizer& spec,
-                                                             const job::OptimizerGroup* group) {
-  const double lr = group != nullptr && group->lr ? *group->lr : spec.lr;
-  const double decay =
-      group != nullptr && group->weight_decay ? *group->weight_decay : spec.weight_decay;
-  const double momentum = group != nullptr && group->momentum ? *group->momentum : spec.momentum;
-  const auto betas = std::make_tuple(spec.beta1, spec.beta2);
-  switch (spec.kind) {
-    case job::OptimizerKind::kSgd:
-      return std::make_unique<torch::optim::SGDOptions>(torch::optim::SGDOptions(lr)
-                                                            .momentum(momentum)
-                                                            .dampening(spec.dampening)
-                                                            .weight_decay(decay)
-                                                            .nesterov(spec.nesterov));
-    case job::OptimizerKind::kAdam:
-      return std::make_unique<torch::optim::AdamOptions>(
-          torch::optim::AdamOptions(lr).betas(betas).eps(spec.eps).weight_decay(decay));
-    case job::OptimizerKind::kAdamW:
-      return std::make_unique<torch::optim::AdamWOptions>(
-          torch::optim::AdamWOptions(lr).betas(betas).eps(spec.eps).weight_decay(decay));
-  }
-  return nullptr;
-}
-
-// The first group whose pattern matches a parameter's name has it; the rest is one group of its
-// own.
-std::vector<OptimizerParamGroup> make_groups(torch::nn::Module& module,
-                                             const job::Optimizer& spec) {
-  std::vector<std::vector<at::Tensor>> members(spec.groups.size() + 1);
-  for (const auto& item : module.named_parameters()) {
-    std::size_t group = 0;
-    while (group < spec.groups.size() && !matches(spec.groups[group].match, item.key())) ++group;
-    members[group].push_back(item.value());
-  }
-  std::vector<OptimizerParamGroup> groups;
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    if (members[i].empty()) continue;
-    const job::OptimizerGroup* group = i < spec.groups.size() ? &spec.groups[i] : nullptr;
-    groups.emplace_back(members[i], make_options(spec, group));
-  }
-  return groups;
-}
-
-std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module& module,
-                                                        const job::Optimizer& spec) {
-  std::vector<OptimizerParamGroup> groups = make_groups(module, spec);
-  switch (spec.kind) {
-    case job::OptimizerKind::kSgd:
-      return std::make_unique<torch::optim::SGD>(std::move(groups),
-                                                 torch::optim::SGDOptions(spec.lr));
-    case job::OptimizerKind::kAdam:
-      return std::make_unique<torch::optim::Adam>(std::move(groups));
-    case job::OptimizerKind::kAdamW:
-      return std::make_unique<torch::optim::AdamW>(std::move(groups));
-  }
-  return nullptr;
-}
-
-// Model and data must fit each other; the launcher cannot know, since it may not know the data's
-// shape.
-Status check_fit(const job::Job& job, const data::Table& table) {
-  const std::int64_t inputs = job.model.layers.front();
-  const std::int64_t outputs = job.model.layers.back();
-  if (static_cast<std::int64_t>(table.elements()) != inputs) {
-    return invalid(cat("model.layers begins with ", inputs, " inputs and a sample of the data has ",
-                       table.elements(), " values; make them equal"));
-  }
-  if (table.classes != nullptr && table.class_count > outputs) {
-    return invalid(cat("model.layers ends with ", outputs, " outputs and the data has ",
-                       table.class_count, " classes; make it at least that many"));
-  }
-  if (table.classes == nullptr && table.target_width != outputs) {
-    return invalid(cat("model.layers ends with ", outputs, " outputs and a target of the data has ",
-                       table.target_width, " values; make them equal"));
-  }
-  return {};
-}
 
 class JobProgram {
  public:
@@ -113,7 +34,9 @@ class JobProgram {
     if (job_.model.kind.empty()) {
       impl_.session->fail(invalid("the job names no model; set model.kind = \"mlp\""));
     }
-    network_ = model::make_mlp(job_.model.layers, job_.model.activation);
+    Result<model::Network> network = model::make_network(job_.model);
+    if (!network.ok()) impl_.session->fail(network.error());
+    network_ = network.take();
     if (mode == "predict") {
       predict();
       return;
@@ -155,7 +78,7 @@ class JobProgram {
     const Dataset dataset(train_);
     for (Round& round : run_.rounds(dataset, parts_.train)) {
       round.step([this](const Batch& batch) {
-        return model::loss(job_.loss, network_.forward(batch.data), batch.target);
+        return model::loss(job_, network_.forward(batch.data), batch.target);
       });
     }
     // Stopped within an epoch of data, or between two evaluations; the checkpoint is saved by now.
@@ -173,7 +96,7 @@ class JobProgram {
       if (samples.empty()) return;
       const Evaluation result = run_.evaluate(Dataset(table), samples, [this](const Batch& batch) {
         const at::Tensor output = network_.forward(batch.data);
-        return Score{model::loss(job_.loss, output, batch.target).item<double>(),
+        return Score{model::loss(job_, output, batch.target).item<double>(),
                      model::correct(job_.loss, output, batch.target)};
       });
       out[set + "_loss"] = result.loss;

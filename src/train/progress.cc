@@ -68,7 +68,7 @@ std::string judged_name(const job::Stop& stop, const std::vector<EpochRecord>& e
 }
 
 std::string stop_after_epoch(const job::Stop& stop, const std::vector<EpochRecord>& epochs) {
-  const double sign = stop.metric == "loss" ? -1 : 1;  // as if larger were better
+  const double sign = job::falls(stop.metric) ? -1 : 1;  // as if larger were better
   const double* newest = epochs.empty() ? nullptr : judged_metric(stop, epochs.back());
   if (newest == nullptr) return "";
   if (stop.target && sign * *newest >= sign * *stop.target) {

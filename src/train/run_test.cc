@@ -50,13 +50,21 @@ at::Tensor flat_gradient(const std::vector<at::Tensor>& parameters) {
 }
 
 // The last round of an epoch is short (203 samples, batch 50): weights differ between shards.
+// A tested network of these widths.
+model::Network mlp(std::vector<std::int64_t> layers, job::Activation activation) {
+  job::Model spec;
+  spec.layers = std::move(layers);
+  spec.activation = activation;
+  return model::make_mlp(spec);
+}
+
 TEST(RunTest, CombinedGradientIsPlainLibtorchsOnTheWholeBatch) {
   Arguments arguments;
   instep::Run run(arguments.argc(), arguments.argv(),
                   {.epochs = 3, .batch = 50, .shards = 8, .seed = 5});
   const Samples data(203);
-  const model::Network network = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
-  const model::Network plain = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
+  const model::Network network = mlp({20, 16, 5}, job::Activation::kTanh);
+  const model::Network plain = mlp({20, 16, 5}, job::Activation::kTanh);
   Recorder optimizer(network.module->parameters());
   std::vector<std::vector<at::Tensor>> batches(1);
   run.share(*network.module, optimizer);
@@ -88,8 +96,8 @@ TEST(RunTest, LossCurveAgreesWithAPlainLibtorchLoop) {
   instep::Run run(arguments.argc(), arguments.argv(),
                   {.epochs = 8, .batch = 50, .shards = 4, .seed = 5});
   const Samples data(203);
-  const model::Network network = model::make_mlp({20, 32, 5}, job::Activation::kRelu);
-  const model::Network plain = model::make_mlp({20, 32, 5}, job::Activation::kRelu);
+  const model::Network network = mlp({20, 32, 5}, job::Activation::kRelu);
+  const model::Network plain = mlp({20, 32, 5}, job::Activation::kRelu);
   copy_parameters(*network.module, *plain.module);
   torch::optim::Adam optimizer(network.module->parameters(), torch::optim::AdamOptions(1e-2));
   torch::optim::Adam plain_optimizer(plain.module->parameters(), torch::optim::AdamOptions(1e-2));
@@ -145,8 +153,8 @@ TEST(RunTest, AParameterUnusedInSomeShardsIsAbsentThere) {
 }
 
 struct Pair {
-  model::Network shared = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
-  model::Network plain = model::make_mlp({20, 16, 5}, job::Activation::kTanh);
+  model::Network shared = mlp({20, 16, 5}, job::Activation::kTanh);
+  model::Network plain = mlp({20, 16, 5}, job::Activation::kTanh);
   Pair() { copy_parameters(*shared.module, *plain.module); }
 };
 

@@ -236,7 +236,7 @@ Status Saver::finish(Work& work) {
                                                    work.round, work.updates, job_.seed);
   INSTEP_RETURN_IF_ERROR(store::commit(work.folder, work.manifest, kFiles));
   return store::prune(run_dir_, job_.checkpoint.keep_last, job_.checkpoint.keep_best, work.best_by,
-                      job_.stop.metric == "loss");
+                      job::falls(job_.stop.metric));
 }
 
 }  // namespace instep::train
