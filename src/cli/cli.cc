@@ -78,6 +78,12 @@ void define(CLI::App& app, Options& options) {
   predict->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
   predict->add_option("INPUT", options.input, "file of samples")->required();
 
+  CLI::App* out = app.add_subcommand("export", "write a checkpoint's model for Python");
+  out->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
+  out->add_option("-o,--output", options.output, "folder to write to")->required();
+  out->add_flag("--ema", options.ema, "the averaged weights (ema.decay)");
+  out->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
+
   CLI::App* inspect = app.add_subcommand("inspect", "show what a checkpoint holds");
   inspect->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
   inspect->add_flag("--json", options.json, "as JSON");
@@ -133,6 +139,7 @@ int dispatch(const std::string& name, const Options& options) {
   if (name == "resume") return resume_command(options);
   if (name == "eval") return evaluate_command(options);
   if (name == "predict") return predict_command(options);
+  if (name == "export") return export_command(options);
   if (name == "inspect") return inspect_command(options);
   if (name == "check") return check_command(options);
   if (name == "ls") return list_command();

@@ -15,10 +15,11 @@ namespace instep::cli {
 struct Options {
   std::string target;  // the job file, RUN or CHECKPOINT
   std::string input;   // predict
+  std::string output;  // export
   std::vector<std::string> sets;
   std::optional<std::uint32_t> agents;
   std::string run_dir, report;
-  bool quiet = false, json = false, no_pin = false;
+  bool quiet = false, json = false, no_pin = false, ema = false;
   std::vector<std::string> program;  // after --
   std::vector<std::string> command;  // the whole command line
   std::int64_t start_ns = 0;
@@ -28,6 +29,7 @@ int run_command(const Options& options);
 int resume_command(const Options& options);
 int evaluate_command(const Options& options);
 int predict_command(const Options& options);
+int export_command(const Options& options);
 int inspect_command(const Options& options);
 int check_command(const Options& options);
 int list_command();

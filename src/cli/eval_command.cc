@@ -1,67 +1,19 @@
 // `instep eval` and `instep predict`: agents that only read a checkpoint, and leave nothing behind.
-#include <stdlib.h>
-
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "base/text.h"
-#include "cli/commands.h"
-#include "coord/launcher.h"
+#include "cli/reading.h"
 #include "coord/report.h"
-#include "store/checkpoint.h"
 
 namespace instep::cli {
 namespace fs = std::filesystem;
 namespace {
 
-// A folder for logs, gone with the object.
-class Scratch {
- public:
-  Scratch() {
-    std::error_code error;
-    std::string pattern = (fs::temp_directory_path(error) / "instep-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) return;
-    path_ = pattern;
-    fs::create_directory(path_ / "logs", error);
-  }
-  ~Scratch() {
-    std::error_code error;
-    if (!path_.empty()) fs::remove_all(path_, error);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 Result<coord::LaunchPlan> plan_from(const Options& options, const Scratch& scratch) {
-  if (scratch.path().empty()) {
-    return Error{ErrorKind::kInternal, "no temporary folder can be made; set TMPDIR"};
-  }
-  INSTEP_ASSIGN_OR_RETURN(const fs::path folder, find_checkpoint(options.target));
-  INSTEP_ASSIGN_OR_RETURN(const store::Found found, store::open_checkpoint(folder));
-  if (!options.quiet) {
-    for (const std::string& warning : found.warnings) log(LogLevel::kWarning, warning);
-  }
-  coord::LaunchPlan plan;
-  INSTEP_ASSIGN_OR_RETURN(plan.job, job::from_json(found.manifest.job_json));
-  if (plan.job->model.kind.empty()) {
-    return Error{ErrorKind::kInvalid, cat(found.folder.string(),
-                                          " was written by a program of its own; only that "
-                                          "program knows the model and can evaluate it")};
-  }
-  INSTEP_ASSIGN_OR_RETURN(plan.program, agent_program());
-  plan.checkpoint = found.folder.string();
-  plan.run_dir = scratch.path();
-  plan.records = false;
-  plan.quiet = true;
-  plan.pin = !options.no_pin;
-  plan.start_ns = options.start_ns;
-  INSTEP_RETURN_IF_ERROR(check_report(options.report));
-  return plan;
+  INSTEP_ASSIGN_OR_RETURN(const store::Found found, open_target(options));
+  return plan_reading(options, found, scratch);
 }
 
 }  // namespace

@@ -94,6 +94,11 @@ class Recorded {
     dir_.enlist();
     log(LogLevel::kInfo, cat("instep ", kVersion, ": ", join(options_.command, " ")));
     for (const std::string& warning : warnings) log(LogLevel::kWarning, warning);
+    if (plan_.job && !plan_.job->model.file.empty()) {
+      log(LogLevel::kWarning, cat("TorchScript carries code, which ", plan_.job->model.file,
+                                  " runs in every agent with your rights; it is loaded from this "
+                                  "machine alone: use files that you trust"));
+    }
     return {};
   }
 

@@ -61,7 +61,7 @@ class Launcher {
 Status Launcher::begin() {
   member::Rules rules;
   rules.agents = plan_.agents;
-  rules.needs_view = plan_.mode != Mode::kPredict;
+  rules.needs_view = !reads_alone(plan_.mode);
   if (plan_.own_program) rules.linger.reset();
   state_ = member::begin(rules);
   INSTEP_RETURN_IF_ERROR(narrator_.begin());
@@ -71,8 +71,7 @@ Status Launcher::begin() {
   }
   INSTEP_ASSIGN_OR_RETURN(Crew crew, Crew::start(plan_));
   crew_.emplace(std::move(crew));
-  if (plan_.job && plan_.job->data.format != job::DataFormat::kNone &&
-      plan_.mode != Mode::kPredict) {
+  if (plan_.job && plan_.job->data.format != job::DataFormat::kNone && !reads_alone(plan_.mode)) {
     INSTEP_ASSIGN_OR_RETURN(loading_, Loading::begin(*plan_.job));
   } else {
     feed(member::Prepared{});
@@ -155,7 +154,7 @@ void Launcher::act(const member::Action& action) {
 }
 
 void Launcher::welcome(member::AgentId agent) {
-  static constexpr const char* kModes[] = {"train", "evaluate", "predict"};
+  static constexpr const char* kModes[] = {"train", "evaluate", "predict", "export"};
   wire::Welcome message;
   message.mode = kModes[static_cast<int>(plan_.mode)];
   message.job_json = job_json_;

@@ -17,7 +17,9 @@
 
 namespace instep::coord {
 
-enum class Mode { kTrain, kEvaluate, kPredict };
+enum class Mode { kTrain, kEvaluate, kPredict, kExport };
+// Whether one agent works by itself: without data of the job's and without a view.
+inline bool reads_alone(Mode mode) { return mode == Mode::kPredict || mode == Mode::kExport; }
 
 struct LaunchPlan {
   Mode mode = Mode::kTrain;
@@ -34,7 +36,7 @@ struct LaunchPlan {
   int lock = -1;           // descriptor of the run's lock, which agents hold as long as they live
   bool records = true;     // keeps metrics.jsonl and events.jsonl there
   std::string checkpoint;  // folder to begin with
-  std::string predict_input;
+  std::string predict_input;  // or the folder of an export
   bool quiet = false;
   bool pin = true;
   std::int64_t start_ns = 0;  // CLOCK_MONOTONIC when the command began

@@ -55,8 +55,26 @@ Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
 Result<Table> load_idx(const std::filesystem::path& samples, const std::filesystem::path& targets);
 Result<Table> load_csv(const std::filesystem::path& file, const job::Data& spec, job::Loss loss);
 
-// Samples without targets, to predict: an IDX file of samples where the job's data is IDX, else a
-// CSV file whose columns are features only. A sample must have `elements` values.
+// NPY: two files, or the arrays of these names in an NPZ file. Samples are bytes (u1, bool; then
+// scale is 1/255) or f4, f8; targets whole numbers of any width, or f4, f8. Little-endian and in C
+// order; objects are never unpickled.
+Result<Table> load_npy(const std::filesystem::path& samples, const std::filesystem::path& targets);
+Result<Table> load_npz(const std::filesystem::path& file, const std::string& samples_key,
+                       const std::string& targets_key);
+
+// CIFAR-10 or CIFAR-100 in the binary version: samples of [3, 32, 32] bytes, scale 1/255, fine
+// labels. A file, or a folder with data_batch_*.bin [and test_batch.bin] or train.bin [and
+// test.bin], whose test file is read where `test` says so.
+Result<Table> load_cifar(const std::filesystem::path& path, bool test);
+
+// A file's bytes as tokens, `context` a sample. One that is too short for a sample and the target
+// of its last byte is an error.
+Result<Table> load_text(const std::filesystem::path& file, std::int64_t context);
+
+// Samples without targets, to predict, as the job's data has them: an IDX file of samples; an NPY
+// file or the samples_key of an NPZ; a CIFAR file, or images in an NPY or NPZ file; a text, in
+// samples of data.context bytes or all of a shorter one; else a CSV file whose columns are features
+// only. A sample must have `elements` values (0: any number; text is not judged).
 Result<Table> load_inputs(const std::filesystem::path& file, const job::Data& spec,
                           std::uint64_t elements);
 

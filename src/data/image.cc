@@ -39,7 +39,16 @@ struct Header {
 };
 static_assert(std::is_trivially_copyable_v<Header>);
 
-std::uint64_t value_bytes(Kind kind) { return kind == Kind::kU8 ? 1 : 4; }
+std::uint64_t value_bytes(Kind kind) { return kind == Kind::kF32 ? 4 : 1; }
+
+// Of tokens there is one more: the target of the last.
+std::uint64_t value_count(const Table& table) {
+  return table.size * table.elements() + (table.kind == Kind::kTokens ? 1 : 0);
+}
+
+std::uint64_t all_value_bytes(const Table& table) {
+  return value_count(table) * value_bytes(table.kind);
+}
 
 // Reserves `bytes` at the image's end.
 std::uint64_t reserve(std::uint64_t& total, std::uint64_t bytes) {
@@ -60,7 +69,7 @@ TableHeader lay_out(const Table& table, std::uint64_t& total) {
   out.class_count = table.class_count;
   out.scale = table.scale;
   out.shift = table.shift;
-  out.values_at = reserve(total, table.size * table.elements() * value_bytes(table.kind));
+  out.values_at = reserve(total, all_value_bytes(table));
   if (table.classes != nullptr) out.classes_at = reserve(total, table.size * 4);
   if (table.targets != nullptr) {
     out.targets_at =
@@ -75,8 +84,7 @@ Status write_array(const Fd& fd, std::uint64_t at, const void* from, std::uint64
 }
 
 Status write_table(const Fd& fd, const TableHeader& header, const Table& table) {
-  INSTEP_RETURN_IF_ERROR(write_array(fd, header.values_at, table.values,
-                                     table.size * table.elements() * value_bytes(table.kind)));
+  INSTEP_RETURN_IF_ERROR(write_array(fd, header.values_at, table.values, all_value_bytes(table)));
   INSTEP_RETURN_IF_ERROR(write_array(fd, header.classes_at, table.classes, table.size * 4));
   return write_array(fd, header.targets_at, table.targets,
                      table.size * static_cast<std::uint64_t>(table.target_width) * 4);
@@ -86,15 +94,15 @@ Error bad_image(std::string_view what) {
   return {ErrorKind::kCorrupt, cat(kName, " is damaged: ", what)};
 }
 
-// An array of count * width items within the image, or null where `at` is 0.
+// An array of count * width items and `more` bytes within the image, or null where `at` is 0.
 Result<const std::byte*> locate(const std::byte* image, const Header& header, std::uint64_t at,
-                                std::uint64_t count, std::uint64_t width,
-                                std::uint64_t item_bytes) {
+                                std::uint64_t count, std::uint64_t width, std::uint64_t item_bytes,
+                                std::uint64_t more = 0) {
   if (at == 0) return nullptr;
   std::uint64_t end = 0;
   if (__builtin_mul_overflow(count, width, &end) || __builtin_mul_overflow(end, item_bytes, &end) ||
-      __builtin_add_overflow(end, at, &end) || at < header.header_bytes || at % kAlign != 0 ||
-      end > header.total_bytes) {
+      __builtin_add_overflow(end, at, &end) || __builtin_add_overflow(end, more, &end) ||
+      at < header.header_bytes || at % kAlign != 0 || end > header.total_bytes) {
     return bad_image(cat("an array of ", count, " x ", width, " at byte ", at,
                          " is not within its ", header.total_bytes, " bytes"));
   }
@@ -104,10 +112,14 @@ Result<const std::byte*> locate(const std::byte* image, const Header& header, st
 Result<Table> read_table(const std::byte* image, const Header& header, const TableHeader& from) {
   Table table;
   if (from.size == 0) return table;
-  if (from.kind > static_cast<std::uint32_t>(Kind::kF32) || from.rank > kMaxRank ||
-      from.values_at == 0 || (from.classes_at == 0) == (from.targets_at == 0) ||
-      from.target_width < (from.targets_at == 0 ? 0 : 1) || !std::isfinite(from.scale) ||
-      !std::isfinite(from.shift)) {
+  constexpr std::int64_t kByteValues = 256;
+  const bool tokens = from.kind == static_cast<std::uint32_t>(Kind::kTokens);
+  const bool has_targets = from.classes_at != 0 || from.targets_at != 0;
+  if (from.kind > static_cast<std::uint32_t>(Kind::kTokens) || from.rank > kMaxRank ||
+      from.values_at == 0 || (from.classes_at != 0 && from.targets_at != 0) ||
+      has_targets == tokens || from.target_width < (from.targets_at == 0 ? 0 : 1) ||
+      (tokens && (from.rank != 1 || from.class_count != kByteValues)) ||
+      !std::isfinite(from.scale) || !std::isfinite(from.shift)) {
     return bad_image("a table's header is out of range");
   }
   std::uint64_t elements = 1;
@@ -125,7 +137,7 @@ Result<Table> read_table(const std::byte* image, const Header& header, const Tab
   table.scale = from.scale;
   table.shift = from.shift;
   INSTEP_ASSIGN_OR_RETURN(table.values, locate(image, header, from.values_at, from.size, elements,
-                                               value_bytes(table.kind)));
+                                               value_bytes(table.kind), tokens ? 1 : 0));
   INSTEP_ASSIGN_OR_RETURN(const std::byte* classes,
                           locate(image, header, from.classes_at, from.size, 1, 4));
   INSTEP_ASSIGN_OR_RETURN(const std::byte* targets,

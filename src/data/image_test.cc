@@ -27,6 +27,12 @@ std::vector<float> all(const Table& table) {
   std::vector<std::uint64_t> samples(table.size);
   std::iota(samples.begin(), samples.end(), std::uint64_t{0});
   std::vector<float> out(table.size * table.elements());
+  if (table.kind == Kind::kTokens) {
+    std::vector<std::int64_t> x(out.size()), y(out.size());
+    gather_tokens(table, samples, x.data(), y.data());
+    x.insert(x.end(), y.begin(), y.end());
+    return {x.begin(), x.end()};
+  }
   gather(table, samples, out.data());
   std::vector<float> y(table.size);
   if (table.targets != nullptr) {
@@ -37,6 +43,14 @@ std::vector<float> all(const Table& table) {
     std::copy(classes.begin(), classes.end(), y.begin());
   }
   out.insert(out.end(), y.begin(), y.end());
+  return out;
+}
+
+Dataset make_tokens() {
+  const TestFolder folder;
+  Dataset out;
+  out.train = load_text(folder.write("train", counting_bytes(301)), 6).take();
+  out.test = load_text(folder.write("test", counting_bytes(77)), 6).take();
   return out;
 }
 
@@ -95,19 +109,22 @@ TEST(Image, IsSealed) {
 }
 
 TEST(Image, EachTruncationIsAnError) {
-  const auto image = make_image(make_set(job::Loss::kCrossEntropy, 3));
-  const std::string whole = content(*image);
-  ASSERT_TRUE(map_bytes(whole).ok());
-  for (std::size_t size = 0; size < whole.size(); ++size) {
-    ASSERT_FALSE(map_bytes(whole.substr(0, size)).ok()) << size;
+  for (const Dataset& set : {make_set(job::Loss::kCrossEntropy, 3), make_tokens()}) {
+    const auto image = make_image(set);
+    const std::string whole = content(*image);
+    ASSERT_TRUE(map_bytes(whole).ok());
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      ASSERT_FALSE(map_bytes(whole.substr(0, size)).ok()) << size;
+    }
+    EXPECT_FALSE(map_bytes(whole + "x").ok());
   }
-  EXPECT_FALSE(map_bytes(whole + "x").ok());
 }
 
 // Whatever the header says, map_image() refuses it or gives tables whose every sample can be read.
 TEST(Image, DamagedHeadersReadNothingOutside) {
-  for (const job::Loss loss : {job::Loss::kCrossEntropy, job::Loss::kMse}) {
-    const auto image = make_image(make_set(loss, 3));
+  for (const Dataset& set :
+       {make_set(job::Loss::kCrossEntropy, 3), make_set(job::Loss::kMse, 3), make_tokens()}) {
+    const auto image = make_image(set);
     const std::string whole = content(*image);
     Random random(4711);
     int refused = 0;

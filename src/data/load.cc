@@ -28,7 +28,7 @@ Status classes_to_targets(Table& table, const std::string& name) {
   return {};
 }
 
-// Brings an IDX table's targets to what the loss needs, and judges them.
+// Brings a table's targets to what the loss needs, and judges them.
 Status fit_to_loss(Table& table, const std::string& name, std::int64_t classes, job::Loss loss) {
   if (loss == job::Loss::kCrossEntropy) {
     if (table.classes == nullptr) {
@@ -58,19 +58,14 @@ Status fit_to_loss(Table& table, const std::string& name, std::int64_t classes, 
   return {};
 }
 
-std::string shape_text(const Table& table) {
-  std::vector<std::string> parts;
-  for (const std::int64_t extent : table.shape) parts.push_back(std::to_string(extent));
-  return join(parts, " x ");
-}
-
 Status check_alike(const Dataset& dataset, const job::Data& spec) {
   if (dataset.test.size == 0) return {};
   const Table& train = dataset.train;
   const Table& test = dataset.test;
   if (train.shape != test.shape) {
-    return invalid(cat(spec.test_samples, " holds samples of ", shape_text(test), " and ",
-                       spec.train_samples, " of ", shape_text(train), "; they must be alike"));
+    return invalid(cat(spec.test_samples, " holds samples of ", shape_text(test.shape), " and ",
+                       spec.train_samples, " of ", shape_text(train.shape),
+                       "; they must be alike"));
   }
   if (train.target_width != test.target_width) {
     return invalid(cat(spec.test_targets, " holds targets of ", test.target_width, " values and ",
@@ -88,12 +83,10 @@ void unify_classes(Dataset& dataset, std::int64_t classes) {
   if (dataset.test.size > 0) dataset.test.class_count = count;
 }
 
-Result<Table> load_idx_part(const std::string& samples, const std::string& targets,
-                            const job::Data& spec, std::int64_t limit, job::Loss loss) {
-  if (samples.empty() || targets.empty()) {
-    return invalid("IDX data needs a file of samples and one of targets; set both");
-  }
-  INSTEP_ASSIGN_OR_RETURN(Table table, load_idx(samples, targets));
+// What a table of labels or values needs once it is read, whatever the file was. `targets` is what
+// errors call the place of the targets.
+Result<Table> finish(Table table, const std::string& targets, const job::Data& spec,
+                     std::int64_t limit, job::Loss loss) {
   shorten(table, limit);
   table.scale = static_cast<float>(spec.scale);
   table.shift = static_cast<float>(spec.shift);
@@ -101,13 +94,74 @@ Result<Table> load_idx_part(const std::string& samples, const std::string& targe
   return table;
 }
 
-Result<Dataset> load_idx_set(const job::Data& spec, job::Loss loss) {
+Result<Table> load_idx_part(const std::string& samples, const std::string& targets,
+                            const job::Data& spec, std::int64_t limit, job::Loss loss) {
+  if (samples.empty() || targets.empty()) {
+    return invalid("IDX data needs a file of samples and one of targets; set both");
+  }
+  INSTEP_ASSIGN_OR_RETURN(Table table, load_idx(samples, targets));
+  return finish(std::move(table), targets, spec, limit, loss);
+}
+
+// `part` is "train" or "test".
+Result<Table> load_npy_part(const char* part, const std::string& samples,
+                            const std::string& targets, const job::Data& spec, std::int64_t limit,
+                            job::Loss loss) {
+  if (samples.empty()) {
+    return invalid(cat("data.", part, "_targets is set without data.", part,
+                       "_samples; set both, or neither"));
+  }
+  INSTEP_ASSIGN_OR_RETURN(const bool archive, is_npz(samples));
+  if (archive != targets.empty()) {
+    return invalid(archive ? cat(samples, " is an NPZ archive, whose targets are its array ",
+                                 spec.targets_key, " (data.targets_key); leave data.", part,
+                                 "_targets empty")
+                           : cat(samples, " holds one array, the samples; name the file of their ",
+                                 "targets in data.", part, "_targets (or use an NPZ archive)"));
+  }
+  if (archive) {
+    INSTEP_ASSIGN_OR_RETURN(Table table, load_npz(samples, spec.samples_key, spec.targets_key));
+    return finish(std::move(table), cat(samples, ", array ", spec.targets_key, ","), spec, limit,
+                  loss);
+  }
+  INSTEP_ASSIGN_OR_RETURN(Table table, load_npy(samples, targets));
+  return finish(std::move(table), targets, spec, limit, loss);
+}
+
+Result<Table> load_part(bool test, const job::Data& spec, job::Loss loss) {
+  const std::string& samples = test ? spec.test_samples : spec.train_samples;
+  const std::string& targets = test ? spec.test_targets : spec.train_targets;
+  const std::int64_t limit = test ? spec.test_limit : spec.limit;
+  if (spec.format == job::DataFormat::kIdx) {
+    return load_idx_part(samples, targets, spec, limit, loss);
+  }
+  if (spec.format == job::DataFormat::kNpy) {
+    return load_npy_part(test ? "test" : "train", samples, targets, spec, limit, loss);
+  }
+  if (spec.format == job::DataFormat::kText) {
+    if (loss != job::Loss::kCrossEntropy) return invalid("text is learnt with loss cross-entropy");
+    INSTEP_ASSIGN_OR_RETURN(Table table, load_text(samples, spec.context));
+    shorten(table, limit);
+    return table;
+  }
+  const std::string& place = samples.empty() ? spec.train_samples : samples;
+  INSTEP_ASSIGN_OR_RETURN(Table table, load_cifar(place, test));
+  return finish(std::move(table), place, spec, limit, loss);
+}
+
+// Training and test files of one kind.
+Result<Dataset> load_files(const job::Data& spec, job::Loss loss) {
+  if (spec.train_samples.empty()) {
+    return invalid(cat(to_text(spec.format), " data needs data.train_samples"));
+  }
   Dataset out;
-  INSTEP_ASSIGN_OR_RETURN(
-      out.train, load_idx_part(spec.train_samples, spec.train_targets, spec, spec.limit, loss));
-  if (!spec.test_samples.empty() || !spec.test_targets.empty()) {
-    INSTEP_ASSIGN_OR_RETURN(
-        out.test, load_idx_part(spec.test_samples, spec.test_targets, spec, spec.test_limit, loss));
+  INSTEP_ASSIGN_OR_RETURN(out.train, load_part(false, spec, loss));
+  bool test = !spec.test_samples.empty() || !spec.test_targets.empty();
+  if (!test && spec.format == job::DataFormat::kCifar) {
+    INSTEP_ASSIGN_OR_RETURN(test, cifar_has_test(spec.train_samples));
+  }
+  if (test) {
+    INSTEP_ASSIGN_OR_RETURN(out.test, load_part(true, spec, loss));
   }
   return out;
 }
@@ -144,18 +198,18 @@ Result<Dataset> load_synthetic_set(const job::Data& spec, job::Loss loss, std::u
 Result<Dataset> load_any(const job::Data& spec, job::Loss loss, std::uint64_t seed) {
   switch (spec.format) {
     case job::DataFormat::kIdx:
-      return load_idx_set(spec, loss);
+    case job::DataFormat::kNpy:
+    case job::DataFormat::kCifar:
+    case job::DataFormat::kText:
+      return load_files(spec, loss);
     case job::DataFormat::kCsv:
       return load_csv_set(spec, loss);
     case job::DataFormat::kSynthetic:
       return load_synthetic_set(spec, loss, seed);
-    case job::DataFormat::kNpy:
-    case job::DataFormat::kCifar:
-    case job::DataFormat::kText:
     case job::DataFormat::kNone:
       break;
   }
-  return invalid("the job names no data; set data.format to idx, csv or synthetic");
+  return invalid("the job names no data; set data.format");
 }
 
 }  // namespace
@@ -165,24 +219,6 @@ Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed) 
   INSTEP_RETURN_IF_ERROR(check_alike(out, spec));
   unify_classes(out, spec.classes);
   return out;
-}
-
-Result<Table> load_inputs(const std::filesystem::path& file, const job::Data& spec,
-                          std::uint64_t elements) {
-  Table table;
-  if (spec.format == job::DataFormat::kIdx) {
-    INSTEP_ASSIGN_OR_RETURN(table, load_idx_samples(file));
-    table.scale = static_cast<float>(spec.scale);
-    table.shift = static_cast<float>(spec.shift);
-  } else {
-    INSTEP_ASSIGN_OR_RETURN(CsvFile read, read_csv_features(file, spec));
-    table = std::move(read.table);
-  }
-  if (table.elements() != elements) {
-    return invalid(cat(file.string(), " holds samples of ", table.elements(),
-                       " values and the model takes ", elements));
-  }
-  return table;
 }
 
 }  // namespace instep::data

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "data/readers.h"
-#include "data/test_files.h"
+#include "data/test_arrays.h"
 
 namespace instep::data {
 namespace {
@@ -93,6 +93,67 @@ TEST(LoadCsv, TestFileNeedsTheSameColumns) {
   EXPECT_FALSE(load(spec, job::Loss::kCrossEntropy, 1).ok());
 }
 
+class LoadNpy : public ::testing::Test {
+ protected:
+  LoadNpy() {
+    spec_.format = job::DataFormat::kNpy;
+    x_ = folder_.write("x.npy", npy("|u1", "(4, 2)", counting_bytes(8)));
+    y_ = folder_.write("y.npy", npy("|u1", "(4,)", counting_bytes(4)));
+    both_ = npz((folder_.path() / "both").string(),
+                {{"x.npy", npy("<f4", "(3, 2)", std::string(24, '\0'))},
+                 {"labels.npy", npy("<i8", "(3,)", raw<std::int64_t>({0, 5, 1}))}},
+                true);
+  }
+  Result<Dataset> get() { return load(spec_, job::Loss::kCrossEntropy, 1); }
+  TestFolder folder_;
+  job::Data spec_;
+  std::string x_, y_, both_;
+};
+
+TEST_F(LoadNpy, FilesAndArchivesByTheirBeginning) {
+  spec_.train_samples = x_;
+  spec_.train_targets = y_;
+  spec_.test_samples = both_;
+  spec_.targets_key = "labels";
+  const auto set = get();
+  ASSERT_TRUE(set.ok()) << message(set);
+  EXPECT_EQ(set->train.scale, 1.0f) << "the job's scale counts";
+  EXPECT_EQ(set->train.class_count, 6);
+  EXPECT_EQ(set->test.size, 3u);
+  spec_.classes = 4;
+  EXPECT_ERROR(get(), "both, array labels,: sample 1", "label 5", "0 to 3");
+}
+
+TEST_F(LoadNpy, TargetsBelongWhereTheyAreDue) {
+  EXPECT_ERROR(get(), "data.train_samples");
+  spec_.train_samples = x_;
+  EXPECT_ERROR(get(), "x.npy holds one array", "data.train_targets", "NPZ");
+  spec_.train_samples = both_;
+  spec_.train_targets = y_;
+  EXPECT_ERROR(get(), "both is an NPZ archive", "data.targets_key",
+               "leave data.train_targets empty");
+  spec_.train_samples = x_;
+  spec_.test_targets = y_;
+  EXPECT_ERROR(get(), "data.test_targets is set without data.test_samples");
+}
+
+TEST_F(LoadNpy, InputsToPredict) {
+  EXPECT_EQ(load_inputs(x_, spec_, 2)->size, 4u);
+  EXPECT_EQ(load_inputs(both_, spec_, 2)->size, 3u);
+  EXPECT_ERROR(load_inputs(x_, spec_, 5), "x.npy holds samples of 2 values", "takes 5");
+  spec_.format = job::DataFormat::kCifar;
+  EXPECT_ERROR(load_inputs(x_, spec_, 0), "samples of 2", "3 x 32 x 32");
+  const std::string record = '\4' + std::string(3072, '\7');
+  EXPECT_EQ(load_inputs(folder_.write("some.bin", record + record), spec_, 3072)->size, 2u);
+  const std::string flat = npy("|u1", "(1, 3072)", std::string(3072, '\7'));
+  const auto image = load_inputs(folder_.write("flat.npy", flat), spec_, 3072);
+  ASSERT_TRUE(image.ok()) << message(image);
+  EXPECT_EQ(image->shape, (std::vector<std::int64_t>{3, 32, 32}));
+  const std::string planes = npy("|u1", "(1, 32, 32, 3)", std::string(3072, '\7'));
+  EXPECT_ERROR(load_inputs(folder_.write("last.npy", planes), spec_, 3072), "32 x 32 x 3",
+               "plane after plane");
+}
+
 TEST(Load, NoFormatIsAnError) { EXPECT_ERROR(load({}, job::Loss::kMse, 1), "data.format"); }
 
 class Synthetic : public ::testing::Test {
@@ -171,6 +232,57 @@ TEST_F(Synthetic, BceTargetsAreZeroAndOne) {
     sum += set.train.targets[i];
   }
   EXPECT_NEAR(sum, 500, 100);
+}
+
+// What says an image's class is not where things are: no pixel's mean tells, but how a pixel goes
+// with its neighbours does.
+TEST_F(Synthetic, ImagesAreKnownByTextureNotByPlace) {
+  spec_.shape = {3, 12, 10};
+  spec_.noise = 0.1;
+  spec_.samples = 600;
+  const Dataset set = make(job::Loss::kCrossEntropy, 7);
+  EXPECT_EQ(set.train.shape, spec_.shape);
+  const std::vector<float> x = values(set.train);
+  const std::size_t elements = 360;
+  std::vector<double> mean(3 * elements), count(3), square(3), neighbours(3 * elements);
+  const auto neighbour = [](std::size_t j) { return j % 10 == 9 ? j - 9 : j + 1; };
+  for (std::size_t i = 0; i < set.train.size; ++i) {
+    const auto c = static_cast<std::size_t>(set.train.classes[i]);
+    ++count[c];
+    const float* sample = &x[i * elements];
+    for (std::size_t j = 0; j < elements; ++j) {
+      mean[c * elements + j] += sample[j];
+      square[c] += sample[j] * sample[j] / elements;
+      neighbours[c * elements + j / 120] += sample[j] * sample[neighbour(j)] / 120;
+    }
+  }
+  for (std::size_t c = 0; c < 3; ++c) {
+    EXPECT_NEAR(square[c] / count[c], 1.01, 0.35) << "values have about variance 1";
+    for (std::size_t j = 0; j < elements; ++j) {
+      EXPECT_LT(std::abs(mean[c * elements + j]) / count[c], 0.4) << "no place tells the class";
+    }
+  }
+  double apart = 0;
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    for (std::size_t c = 1; c < 3; ++c) {
+      apart = std::max(apart, std::abs(neighbours[c * elements + channel] / count[c] -
+                                       neighbours[channel] / count[0]));
+    }
+  }
+  EXPECT_GT(apart, 0.2) << "textures differ";
+}
+
+TEST_F(Synthetic, ShapesOfOtherKindsKeepTheValues) {
+  const std::vector<float> flat = values(make(job::Loss::kCrossEntropy, 3).train);
+  spec_.shape = {4, 5};
+  const Dataset set = make(job::Loss::kCrossEntropy, 3);
+  EXPECT_EQ(set.train.shape, spec_.shape);
+  EXPECT_EQ(values(set.train), flat);
+  const Dataset map = make(job::Loss::kHuber, 3);
+  EXPECT_EQ(map.train.target_width, 1);
+  EXPECT_EQ(map.train.shape, spec_.shape);
+  spec_.shape = std::vector<std::int64_t>(9, 1);
+  EXPECT_ERROR(load(spec_, job::Loss::kMse, 1), "data.shape", "9 dimensions", "at most 8");
 }
 
 TEST_F(Synthetic, TooLargeIsAnErrorAndNoCrash) {

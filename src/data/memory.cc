@@ -18,29 +18,48 @@ namespace instep::data {
 namespace {
 
 // Deflate's best case is 258 bytes from 2 bits.
-constexpr std::uint64_t kMaxGzipRatio = 1032;
+constexpr std::uint64_t kMaxDeflateRatio = 1032;
 constexpr std::uint64_t kGzipMinBytes = 18;         // header and trailer of an empty member
 constexpr std::uint64_t kUncheckedBytes = 1 << 24;  // not worth asking how much memory there is
 
-Result<Bytes> read_plain(const std::filesystem::path& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd.valid()) return os_error("open", path, errno);
+// Opened for reading, and its size. A pipe without a writer does not block.
+struct OpenFile {
+  Fd fd;
+  std::uint64_t size = 0;
+};
+
+Result<OpenFile> open_regular(const std::filesystem::path& path) {
+  OpenFile out;
+  out.fd = Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!out.fd.valid()) return os_error("open", path, errno);
   struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return os_error("read", path, errno);
+  if (::fstat(out.fd.get(), &info) != 0) return os_error("read", path, errno);
   if (!S_ISREG(info.st_mode)) {
     return invalid(cat(path.string(), " is not a regular file; a dataset file is due here"));
   }
-  Bytes out;
   out.size = static_cast<std::uint64_t>(info.st_size);
-  if (out.size == 0) return invalid(cat(path.string(), " is empty"));
-  INSTEP_ASSIGN_OR_RETURN(out.memory, allocate(out.size, path.string()));
-  for (std::uint64_t filled = 0; filled < out.size;) {
-    const ssize_t got = ::read(fd.get(), out.memory.get() + filled, out.size - filled);
+  return out;
+}
+
+// Fills `to` from the file's beginning.
+Status fill(const Fd& fd, const std::filesystem::path& path, std::byte* to, std::uint64_t bytes) {
+  for (std::uint64_t filled = 0; filled < bytes;) {
+    const ssize_t got = ::read(fd.get(), to + filled, bytes - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return os_error("read", path, errno);
     if (got == 0) return invalid(cat(path.string(), " was cut short while it was being read"));
     filled += static_cast<std::uint64_t>(got);
   }
+  return {};
+}
+
+Result<Bytes> read_plain(const std::filesystem::path& path) {
+  INSTEP_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  if (file.size == 0) return invalid(cat(path.string(), " is empty"));
+  Bytes out;
+  out.size = file.size;
+  INSTEP_ASSIGN_OR_RETURN(out.memory, allocate(out.size, path.string()));
+  INSTEP_RETURN_IF_ERROR(fill(file.fd, path, out.memory.get(), out.size));
   return out;
 }
 
@@ -57,7 +76,7 @@ Result<Bytes> unpack(const std::filesystem::path& path, const Bytes& packed) {
   // The trailer holds the size modulo 2^32; the first candidate above it that fits is the size.
   std::uint32_t claimed = 0;
   std::memcpy(&claimed, packed.memory.get() + packed.size - sizeof(claimed), sizeof(claimed));
-  const std::uint64_t plausible = packed.size * kMaxGzipRatio;
+  const std::uint64_t plausible = deflated_at_most(packed.size);
   if (claimed > plausible) {
     return invalid(cat(path.string(), " is no whole gzip file: its end claims ", claimed,
                        " bytes unpacked, but ", packed.size, " packed bytes can hold at most ",
@@ -114,6 +133,18 @@ Result<Memory> allocate_array(std::uint64_t count, std::uint64_t width, std::uin
                                            width, " values of ", item_bytes, " bytes")};
   }
   return allocate(std::max<std::uint64_t>(bytes, 1), what);
+}
+
+Result<std::string> read_beginning(const std::filesystem::path& path, std::size_t most) {
+  INSTEP_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  std::string out(std::min<std::uint64_t>(most, file.size), '\0');
+  INSTEP_RETURN_IF_ERROR(fill(file.fd, path, reinterpret_cast<std::byte*>(out.data()), out.size()));
+  return out;
+}
+
+std::uint64_t deflated_at_most(std::uint64_t packed_bytes) {
+  std::uint64_t out = 0;
+  return __builtin_mul_overflow(packed_bytes, kMaxDeflateRatio, &out) ? ~std::uint64_t{0} : out;
 }
 
 Result<Bytes> read_bytes(const std::filesystem::path& path) {

@@ -25,6 +25,12 @@ struct Bytes {
   std::uint64_t size = 0;
 };
 
+// The first bytes of a regular file, at most `most`.
+Result<std::string> read_beginning(const std::filesystem::path& path, std::size_t most);
+
+// The most that so many bytes of deflated data can hold.
+std::uint64_t deflated_at_most(std::uint64_t packed_bytes);
+
 // The whole of a regular file; one that starts with gzip's magic comes unpacked (one member, of any
 // size that its packed size makes plausible).
 Result<Bytes> read_bytes(const std::filesystem::path& path);

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numbers>
 
 #include "base/random.h"
 #include "base/text.h"
@@ -9,7 +10,7 @@ namespace {
 
 // What a random stream is for; each sample has a stream of its own, so a set's first samples are
 // the same whatever its size.
-enum class Stream : std::uint64_t { kCenters = 0x5e71, kMap, kSample };
+enum class Stream : std::uint64_t { kCenters = 0x5e71, kMap, kSample, kWave };
 
 constexpr std::int64_t kDefaultClasses = 2;
 constexpr double kCenterDistance = 4.0;
@@ -22,19 +23,62 @@ struct Source {
   job::Loss loss = job::Loss::kCrossEntropy;
   std::uint64_t seed = 0, features = 0, classes = 1;
   double noise = 0;
+  bool map = false;                     // targets are a map of the features: no classes
+  std::uint64_t height = 0, width = 0;  // of an image; 0: samples are no images
   Memory memory;
-  double* rows = nullptr;  // [classes, features]: the centers; for mse the map, one row
+  double* rows = nullptr;  // [classes, features]: the centers or images; of a map its one row
 };
+
+std::vector<std::int64_t> shape_of(const job::Data& spec) {
+  return spec.shape.empty() ? std::vector<std::int64_t>{spec.features} : spec.shape;
+}
+
+// A class's image: in each channel a few waves of random direction, length and phase that fit the
+// image's edges, so that a shifted image is of the same class; its values have variance 1. It is
+// known by its texture and by nothing at any one place, which is what a convolution learns.
+void fill_image(const Source& source, std::uint64_t of_class, double* row) {
+  constexpr std::uint64_t kWaves = 3;
+  constexpr std::uint64_t kMostPeriods = 4;  // along an edge
+  constexpr double kTurn = 2 * std::numbers::pi;
+  const std::uint64_t plane = source.height * source.width;
+  for (std::uint64_t channel = 0; channel * plane < source.features; ++channel) {
+    for (std::uint64_t wave = 0; wave < kWaves; ++wave) {
+      Random random(mix(source.seed, static_cast<std::uint64_t>(Stream::kWave), of_class,
+                        channel * kWaves + wave));
+      const auto periods = [&random](bool signs) {
+        const auto count = static_cast<double>(1 + random.below(kMostPeriods));
+        return signs && random.below(2) == 1 ? -count : count;
+      };
+      const double down = kTurn * periods(false) / static_cast<double>(source.height);
+      const double across = kTurn * periods(true) / static_cast<double>(source.width);
+      const double phase = kTurn * random.uniform();
+      const double strength = std::sqrt(2.0 / static_cast<double>(kWaves));
+      double* out = row + channel * plane;
+      for (std::uint64_t y = 0; y < source.height; ++y) {
+        for (std::uint64_t x = 0; x < source.width; ++x) {
+          *out++ += strength * std::cos(down * static_cast<double>(y) +
+                                        across * static_cast<double>(x) + phase);
+        }
+      }
+    }
+  }
+}
 
 Result<Source> make_source(const job::Data& spec, job::Loss loss, std::uint64_t seed) {
   Source source;
   source.loss = loss;
   source.seed = seed;
-  source.features = static_cast<std::uint64_t>(spec.features);
+  source.features = 1;
+  const std::vector<std::int64_t> shape = shape_of(spec);
+  for (const std::int64_t extent : shape) source.features *= static_cast<std::uint64_t>(extent);
   source.noise = spec.noise;
-  const bool map = loss == job::Loss::kMse;
-  if (!map) {
+  source.map = loss == job::Loss::kMse || loss == job::Loss::kHuber;
+  if (!source.map) {
     source.classes = static_cast<std::uint64_t>(spec.classes > 0 ? spec.classes : kDefaultClasses);
+  }
+  if (!source.map && shape.size() == 3) {
+    source.height = static_cast<std::uint64_t>(shape[1]);
+    source.width = static_cast<std::uint64_t>(shape[2]);
   }
   INSTEP_ASSIGN_OR_RETURN(source.memory, allocate_array(source.classes, source.features,
                                                         sizeof(double), "the synthetic set"));
@@ -43,12 +87,15 @@ Result<Source> make_source(const job::Data& spec, job::Loss loss, std::uint64_t 
   // value has variance 1.
   const auto features = static_cast<double>(source.features);
   const double spread =
-      map ? 1.0 / std::sqrt(features) : kCenterDistance / std::sqrt(2.0 * features);
+      source.map ? 1.0 / std::sqrt(features) : kCenterDistance / std::sqrt(2.0 * features);
   for (std::uint64_t c = 0; c < source.classes; ++c) {
-    Random random = stream(seed, map ? Stream::kMap : Stream::kCenters, c);
-    for (std::uint64_t i = 0; i < source.features; ++i) {
-      source.rows[c * source.features + i] = random.normal() * spread;
+    double* row = source.rows + c * source.features;
+    if (source.height > 0) {
+      fill_image(source, c, row);
+      continue;
     }
+    Random random = stream(seed, source.map ? Stream::kMap : Stream::kCenters, c);
+    for (std::uint64_t i = 0; i < source.features; ++i) row[i] = random.normal() * spread;
   }
   return source;
 }
@@ -59,10 +106,25 @@ struct Target {
   double value = 0;
 };
 
+// The class's image, moved around its edges by a distance of the sample's own.
+void fill_shifted(const Source& source, const double* image, Random& random, float* x) {
+  const std::uint64_t down = random.below(source.height);
+  const std::uint64_t across = random.below(source.width);
+  const std::uint64_t rows = source.features / source.width;  // of all channels
+  for (std::uint64_t row = 0; row < rows; ++row) {
+    const std::uint64_t channel = row / source.height;
+    const std::uint64_t y = (row + down) % source.height;
+    const double* from = image + (channel * source.height + y) * source.width;
+    for (std::uint64_t i = 0; i < source.width; ++i) {
+      *x++ = static_cast<float>(from[(i + across) % source.width] + source.noise * random.normal());
+    }
+  }
+}
+
 Target fill_sample(const Source& source, std::uint64_t number, float* x) {
   Random random = stream(source.seed, Stream::kSample, number);
   Target target;
-  if (source.loss == job::Loss::kMse) {
+  if (source.map) {
     for (std::uint64_t i = 0; i < source.features; ++i) {
       x[i] = static_cast<float>(random.normal());
       target.value += source.rows[i] * static_cast<double>(x[i]);
@@ -73,6 +135,10 @@ Target fill_sample(const Source& source, std::uint64_t number, float* x) {
   target.label = static_cast<std::int32_t>(random.below(source.classes));
   target.value = target.label;
   const double* center = source.rows + static_cast<std::uint64_t>(target.label) * source.features;
+  if (source.height > 0) {
+    fill_shifted(source, center, random, x);
+    return target;
+  }
   for (std::uint64_t i = 0; i < source.features; ++i) {
     x[i] = static_cast<float>(center[i] + source.noise * random.normal());
   }
@@ -83,7 +149,7 @@ Result<Table> make_table(const Source& source, const job::Data& spec, std::uint6
                          std::uint64_t size) {
   Table table;
   table.size = size;
-  table.shape = {spec.features};
+  table.shape = shape_of(spec);
   table.scale = static_cast<float>(spec.scale);
   table.shift = static_cast<float>(spec.shift);
   INSTEP_ASSIGN_OR_RETURN(
@@ -120,6 +186,15 @@ Status check(const job::Data& spec, job::Loss loss) {
     return out_of_range("test_samples_count", spec.test_samples_count, "0 or more");
   }
   if (spec.features < 1) return out_of_range("features", spec.features, "1 or more");
+  std::int64_t values = 1;
+  for (const std::int64_t extent : shape_of(spec)) {
+    if (extent < 1 || __builtin_mul_overflow(values, extent, &values)) {
+      return invalid("data.shape holds an extent below 1, or more values than can be counted");
+    }
+  }
+  if (spec.shape.size() > kMaxRank) {
+    return out_of_range("shape", cat(spec.shape.size(), " dimensions"), "at most 8");
+  }
   if (!(spec.noise >= 0) || !std::isfinite(spec.noise)) {
     return out_of_range("noise", spec.noise, "a finite number from 0");
   }

@@ -81,6 +81,15 @@ Maybe model_fault(const Job& job) {
                      : "only model.kind = \"torchscript\" loads a file of this kind; "
                        "model.init takes weights"};
   }
+  const std::string& digest = model.file_sha256;
+  if (!digest.empty() && (model.kind != "torchscript" || digest.size() != 64 ||
+                          digest.find_first_not_of("0123456789abcdef") != std::string::npos)) {
+    return Fault{{"model.file_sha256", "model.kind"},
+                 model.kind != "torchscript"
+                     ? "only model.kind = \"torchscript\" has a file to compare it with"
+                     : cat("found ", digest,
+                           "; allowed: 64 hexadecimal digits in lower case, as sha256sum prints")};
+  }
   if (model.kind == "mlp" && model.layers.size() < 2) {
     return Fault{{"model.layers", "model.kind"},
                  cat("found ", model.layers.size(),

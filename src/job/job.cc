@@ -1,12 +1,15 @@
 #include "job/job.h"
 
 #include <algorithm>
+#include <array>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "job/apply.h"
 #include "job/toml_reader.h"
@@ -90,6 +93,31 @@ Result<std::filesystem::path> job_file_in(const std::filesystem::path& folder) {
       cat(folder.string(), ": a folder with several job files; name one: ", join(found, ", ")));
 }
 
+// TorchScript carries code, which nothing else of a job tells apart.
+Status read_digest(Model& model) {
+  std::ifstream file(model.file, std::ios::binary);
+  Sha256 digest;
+  std::array<char, 1 << 16> buffer{};
+  while (file) {
+    file.read(buffer.data(), buffer.size());
+    digest.update(std::string_view(buffer.data(), static_cast<std::size_t>(file.gcount())));
+  }
+  std::error_code error;
+  if (!file.eof() || !std::filesystem::is_regular_file(model.file, error)) {
+    return Error{ErrorKind::kNotFound,
+                 cat("model.file: ", model.file, " is not there, or no file that can be read")};
+  }
+  const std::string found = digest.hex();
+  if (!model.file_sha256.empty() && model.file_sha256 != found) {
+    return Error{ErrorKind::kMismatch,
+                 cat("model.file: ", model.file, " has the SHA-256 ", found,
+                     ", and model.file_sha256 names another file; use that file, or change the "
+                     "key if you trust this one")};
+  }
+  model.file_sha256 = found;
+  return {};
+}
+
 }  // namespace
 
 Result<Resolved> parse(std::string_view text, const std::string& name,
@@ -117,7 +145,12 @@ Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::
   }
   INSTEP_ASSIGN_OR_RETURN(const std::string text, read_file(file, kMaxJobBytes));
   const std::filesystem::path folder = std::filesystem::absolute(file, error).parent_path();
-  return parse(text, file.string(), folder, sets, environment_sets);
+  INSTEP_ASSIGN_OR_RETURN(Resolved resolved,
+                          parse(text, file.string(), folder, sets, environment_sets));
+  if (!resolved.job.model.file.empty()) {
+    INSTEP_RETURN_IF_ERROR(read_digest(resolved.job.model));
+  }
+  return resolved;
 }
 
 std::vector<std::string> split_sets(std::string_view text) {

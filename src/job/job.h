@@ -41,6 +41,7 @@ struct Model {
   std::int64_t outputs = 10;            // resnet20, lstm on values
   double dropout = 0.0;                 // gpt, lstm (between its layers)
   std::string file;                     // torchscript
+  std::string file_sha256;              // of it; load() fills it in
   std::string init;                     // a safetensors file to start from; empty: by the seed
 };
 
@@ -165,6 +166,7 @@ Result<Resolved> parse(std::string_view text, const std::string& name,
                        const std::filesystem::path& folder, const std::vector<std::string>& sets,
                        const std::vector<std::string>& environment_sets, const Job& defaults = {});
 // PATH may be a folder with one job file in it (examples/mnist means examples/mnist/mnist.toml).
+// Reads model.file's SHA-256, or holds the file to the one that is given.
 Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
                       const std::vector<std::string>& environment_sets = {});
 // The sets of INSTEP_SET's text: separated by ';', where it stands outside quotes and brackets.

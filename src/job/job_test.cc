@@ -269,6 +269,9 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
       {"[model]\nkind='gpt'\nwidth=30", {"a.toml:3: model.width: found 30, which 4 heads"}},
       {"[model]\nkind='torchscript'", {"a.toml:2: model.file: ", "torch.jit.save"}},
       {"[model]\nkind='mlp'\nlayers=[2, 2]\nfile='a'", {"a.toml:4: model.file: ", "torchscript"}},
+      {"[model]\nfile_sha256='00'", {"a.toml:2: model.file_sha256: ", "torchscript"}},
+      {"[model]\nkind='torchscript'\nfile='a'\nfile_sha256='00'",
+       {"a.toml:4: model.file_sha256: found 00; allowed: 64"}},
       {"[model]\nkind='gpt'\n[data]\nformat='csv'\ntrain_samples='a'",
        {"a.toml:4: data.format: gpt reads text"}},
       {"[model]\nkind='resnet20'\n[data]\nformat='text'\ntrain_samples='a'",
@@ -325,6 +328,29 @@ TEST(Load, AFolderMeansItsJobFile) {
   write("mine.toml", "epochs = 9\nbad = 1\n");
   EXPECT_TRUE(says(load(folder / "", {}).error().message, {"mine.toml:2: unknown key bad"}));
   fs::remove_all(pattern);
+}
+
+TEST(Load, AScriptIsTheOneWhoseDigestTheJobHas) {
+  const std::string pattern = (fs::temp_directory_path() / "instep-job-XXXXXX").string();
+  std::string made = pattern;
+  ASSERT_NE(::mkdtemp(made.data()), nullptr);
+  const fs::path folder = made;
+  std::ofstream(folder / "job.toml") << "[model]\nkind = 'torchscript'\nfile = 'm.pt'\n";
+  EXPECT_TRUE(says(load(folder, {}).error().message, {"model.file: ", "m.pt is not there"}));
+  std::ofstream(folder / "m.pt") << "abc";
+  const auto resolved = load(folder, {});
+  ASSERT_TRUE(resolved.ok()) << resolved.error().message;
+  const std::string digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  EXPECT_EQ(resolved->job.model.file_sha256, digest);
+  EXPECT_TRUE(load(folder, {"model.file_sha256=" + digest}).ok());
+  const std::string other(64, '0');
+  const auto refused = load(folder, {"model.file_sha256=\"" + other + "\""});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_TRUE(says(refused.error().message, {"model.file: ", "ba7816bf", "another file"}));
+  Job twin = resolved->job;
+  twin.model.file_sha256 = other;
+  EXPECT_NE(hash(twin), hash(resolved->job));
+  fs::remove_all(folder);
 }
 
 TEST(Validate, AProgramsJobIsHeldToTheSameRanges) {

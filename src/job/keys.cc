@@ -88,6 +88,7 @@ const std::array kKeys = std::to_array<Key>({
     {"model.outputs", AT(model.outputs), integers(1, 1 << 24), "resnet20, lstm with model.inputs: outputs, or classes."},
     {"model.dropout", AT(model.dropout), below(0, 1), "gpt, lstm between its layers: probability that a value is dropped in training."},
     {"model.file", AT(model.file), kPath, "torchscript: the file that torch.jit.save wrote. It carries code: load only what you trust."},
+    {"model.file_sha256", AT(model.file_sha256), kFree, "torchscript: the file's SHA-256; another file is refused. Empty: that of the file as the run begins."},
     {"model.init", AT(model.init), kPath, "Safetensors file with the initial parameters; empty: drawn from the seed."},
 
     {"data.format", AT(data.format), kWord, "Where samples come from; none: from a program."},

@@ -49,6 +49,7 @@ std::vector<OptimizerParamGroup> make_groups(torch::nn::Module& module,
   };
   std::vector<Members> members(spec.groups.size() + 1);
   for (const auto& item : module.named_parameters()) {
+    if (!item.value().requires_grad()) continue;  // frozen, as a TorchScript module may bring it
     std::size_t group = 0;
     while (group < spec.groups.size() && !matches(spec.groups[group].match, item.key())) ++group;
     const bool own_decay = group < spec.groups.size() && spec.groups[group].weight_decay;

@@ -1,24 +1,21 @@
 #include "train/job_program.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/softmax.h>
 #include <torch/nn/module.h>
 #include <torch/optim/optimizer.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 #include "model/loss.h"
 #include "model/network.h"
-#include "store/safetensors.h"
+#include "model/torchscript.h"
 #include "train/batches.h"
 #include "train/fit.h"
 #include "train/job_optimizer.h"
+#include "train/reading.h"
 #include "train/report.h"
 #include "train/run_impl.h"
-#include "train/tensors.h"
 
 namespace instep::train {
 namespace {
@@ -32,13 +29,14 @@ class JobProgram {
   void go() {
     const std::string& mode = impl_.session->welcome().mode;
     if (job_.model.kind.empty()) {
-      impl_.session->fail(invalid("the job names no model; set model.kind = \"mlp\""));
+      impl_.session->fail(
+          invalid("the job names no model; set model.kind (docs/models.md lists them)"));
     }
     Result<model::Network> network = model::make_network(job_.model);
     if (!network.ok()) impl_.session->fail(network.error());
     network_ = network.take();
-    if (mode == "predict") {
-      predict();
+    if (mode == "predict" || mode == "export") {
+      read(mode);
       return;
     }
     load_data();
@@ -55,7 +53,9 @@ class JobProgram {
     if (!loaded.ok()) impl_.session->fail(loaded.error());
     train_ = std::make_shared<data::Table>(loaded->train);
     test_ = std::make_shared<data::Table>(loaded->test);
-    if (const Status fit = check_fit(job_, *train_); !fit.ok()) impl_.session->fail(fit.error());
+    Status fit = check_fit(job_, *train_);
+    if (fit.ok() && job_.model.kind == "torchscript") fit = try_network(job_, *train_, network_);
+    if (!fit.ok()) impl_.session->fail(fit.error());
     job::Split split = job_.split;
     if (test_->size > 0) split.test = 0;
     const auto classes = train_->classes == nullptr ? std::span<const std::int32_t>()
@@ -121,55 +121,18 @@ class JobProgram {
     impl_.session->done(report.dump());
   }
 
-  // `instep predict`: one line a sample on stdout.
-  void predict() {
-    auto weights = store::SafetensorsFile::open(impl_.resumed->folder / "model.safetensors");
-    if (!weights.ok()) impl_.session->fail(weights.error());
-    const std::filesystem::path where = impl_.resumed->folder / "model.safetensors";
-    std::vector<model::NamedTensor> tensors;
-    for (const auto& item : network_.module->named_parameters()) {
-      tensors.push_back({item.key(), item.value()});
+  // `instep predict`, and TorchScript's part of `instep export`, whose weights lie in its folder.
+  void read(const std::string& mode) {
+    const std::filesystem::path argument = impl_.session->welcome().predict_input;
+    const std::filesystem::path folder = mode == "export" ? argument : impl_.resumed->folder;
+    Status status = load_weights(network_, folder / "model.safetensors");
+    if (status.ok()) {
+      status = mode == "export" ? model::save_torchscript(*network_.module, folder / "model.pt")
+                                : train::predict(job_, network_, argument);
     }
-    if (const Status loaded = load_into(tensors, *weights, where); !loaded.ok()) {
-      impl_.session->fail(loaded.error());
-    }
-    const std::string& input = impl_.session->welcome().predict_input;
-    auto table =
-        data::load_inputs(input, job_.data, static_cast<std::uint64_t>(job_.model.layers.front()));
-    if (!table.ok()) impl_.session->fail(table.error());
-    network_.module->eval();
-    const at::NoGradGuard guard;
-    const auto step = static_cast<std::uint64_t>(job_.eval_batch);
-    for (std::uint64_t begin = 0; begin < table->size; begin += step) {
-      std::vector<std::uint64_t> samples;
-      for (std::uint64_t i = begin; i < std::min(begin + step, table->size); ++i) {
-        samples.push_back(i);
-      }
-      print(network_.forward(make_inputs(*table, samples)));
-    }
-    std::fflush(stdout);
+    if (!status.ok()) impl_.session->fail(status.error());
     impl_.reported = true;
     impl_.session->done("{}");
-  }
-
-  // Cross-entropy: the class and its probability; else the outputs (bce: as probabilities).
-  void print(const at::Tensor& output) const {
-    at::Tensor values = output;
-    if (job_.loss == job::Loss::kCrossEntropy) values = at::softmax(output, 1);
-    if (job_.loss == job::Loss::kBce) values = output.sigmoid();
-    values = values.contiguous();
-    const auto* at = values.const_data_ptr<float>();
-    for (std::int64_t row = 0; row < values.size(0); ++row, at += values.size(1)) {
-      if (job_.loss == job::Loss::kCrossEntropy) {
-        const auto best = std::max_element(at, at + values.size(1)) - at;
-        std::printf("%td %.6f\n", best, static_cast<double>(at[best]));
-        continue;
-      }
-      for (std::int64_t column = 0; column < values.size(1); ++column) {
-        std::printf(column == 0 ? "%.9g" : " %.9g", static_cast<double>(at[column]));
-      }
-      std::printf("\n");
-    }
   }
 
   Run run_;

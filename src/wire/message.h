@@ -42,14 +42,14 @@ struct Welcome {
   std::uint32_t slots = 0;       // agent slots that the host's memory has
   std::uint32_t processors = 1;  // that all agents of the host share
   bool has_dataset = false;
-  std::string mode;      // "train", "evaluate" or "predict"
+  std::string mode;      // "train", "evaluate", "predict" or "export"
   std::string job_json;  // the resolved job; empty for a program without a job file
   std::string job_toml, job_name,
       job_folder;  // for a program: file text to resolve over its defaults
   std::vector<std::string> sets;
   std::string run_dir;
   std::string checkpoint;     // folder to start from; empty: from the seed
-  std::string predict_input;  // mode "predict"
+  std::string predict_input;  // mode "predict"; "export": the folder
 };
 
 // Agent to coordinator, when the model is shared and the job known.
