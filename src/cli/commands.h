@@ -13,9 +13,12 @@
 namespace instep::cli {
 
 struct Options {
-  std::string target;  // the job file, RUN or CHECKPOINT
-  std::string input;   // predict
-  std::string output;  // export
+  std::string target;                // the job file, RUN or CHECKPOINT
+  std::string input;                 // predict
+  std::vector<std::string> targets;  // plot: RUNs
+  std::string output;                // -o of export and plot
+  std::string by = "round";          // plot
+  bool log_loss = false;             // plot
   std::vector<std::string> sets;
   std::optional<std::uint32_t> agents;
   std::string run_dir, report;
@@ -34,6 +37,7 @@ int inspect_command(const Options& options);
 int check_command(const Options& options);
 int list_command();
 int stop_command(const Options& options);
+int plot_command(const Options& options);
 
 // What several commands need.
 
