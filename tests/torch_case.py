@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import unittest
+import warnings
 
 import numpy as np
 
@@ -24,6 +25,7 @@ try:
 except (ImportError, OSError) as error:
     raise unittest.SkipTest(f"torch cannot be imported: {error}")
 
+warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)  # as docs/models.md says
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
