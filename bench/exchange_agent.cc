@@ -60,6 +60,7 @@ class Direct : public round::Update {
     copy_streamed(private_result + range.begin, result_ + range.begin, range.count);
   }
   void carry(std::size_t /*unit*/) override {}
+  const float* standing(std::size_t unit) override { return result_ + units_[unit].begin; }
 
   float* private_result = nullptr;
 

@@ -112,7 +112,7 @@ int with_instep(const Settings& settings) {
   shard_work.samples = [&](std::uint32_t) {
     return static_cast<std::uint32_t>(samples.data.size(0));
   };
-  shard_work.loss = [&](std::uint32_t) { return work.loss(samples.data, samples.target); };
+  shard_work.loss = [&](std::uint32_t, std::uint32_t, std::uint32_t) { return work.loss(samples.data, samples.target); };
   const std::int64_t mine =
       static_cast<std::int64_t>((*engine)->my_shards().size()) * samples.data.size(0);
 

@@ -56,15 +56,20 @@ Result<Binding> bind(torch::nn::Module& module, torch::optim::Optimizer& optimiz
       binding.space.add(static_cast<std::uint64_t>(tensor.numel()));
     }
   }
+  for (const auto& item : module.named_buffers(true)) {
+    binding.buffers.push_back({item.key(), item.value()});
+  }
+  binding.carried = Carried(binding.buffers);
+  if (!binding.carried.empty()) {
+    binding.space.begin_group();
+    binding.space.add(binding.carried.elements());
+  }
   binding.space.finish();
   if (binding.parameters.empty()) return invalid("the optimizer trains no parameter of the module");
   for (const auto& item : module.named_parameters(true)) {
     if (trained.count(item.value().unsafeGetTensorImpl()) == 0) {
       binding.frozen.push_back({item.key(), item.value()});
     }
-  }
-  for (const auto& item : module.named_buffers(true)) {
-    binding.buffers.push_back({item.key(), item.value()});
   }
   return binding;
 }

@@ -13,7 +13,7 @@ class Gradients::Hook : public torch::autograd::PostAccumulateGradHook {
  public:
   Hook(Gradients* owner, std::size_t parameter) : owner_(owner), parameter_(parameter) {}
   void operator()(const torch::autograd::Variable& /*tensor*/) override {
-    owner_->take(parameter_);
+    if (owner_->last_part_) owner_->take(parameter_);
   }
 
  private:
@@ -21,10 +21,10 @@ class Gradients::Hook : public torch::autograd::PostAccumulateGradHook {
   std::size_t parameter_;
 };
 
-Gradients::Gradients(std::vector<at::Tensor> parameters, const fabric::Arena& arena)
+Gradients::Gradients(std::vector<at::Tensor> parameters, bool carried, const fabric::Arena& arena)
     : arena_(arena), parameters_(std::move(parameters)) {
-  stacks_.resize(parameters_.size());
-  seen_.resize(parameters_.size());
+  stacks_.resize(parameters_.size() + (carried ? 1 : 0));
+  seen_.resize(stacks_.size());
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i], std::make_unique<Hook>(this, i));
   }
@@ -60,6 +60,7 @@ void Gradients::begin_round() {
 void Gradients::begin_shard(float weight) {
   ++shard_;
   weight_ = weight;
+  last_part_ = true;
   for (const at::Tensor& parameter : parameters_) parameter.mutable_grad().reset();
 }
 
@@ -68,6 +69,10 @@ void Gradients::take(std::size_t parameter) {
   parameters_[parameter].mutable_grad().reset();
   TORCH_CHECK(gradient.scalar_type() == at::kFloat && gradient.layout() == at::kStrided,
               "a gradient is ", gradient.toString(), "; instep combines dense float32 gradients");
+  take_values(parameter, std::move(gradient));
+}
+
+void Gradients::take_values(std::size_t tensor, at::Tensor gradient) {
   // A gradient that autograd took over from elsewhere may be a view, or lie outside the arena.
   if (!gradient.is_contiguous() || !arena_.contains(gradient.const_data_ptr())) {
     at::Tensor copy = at::empty(gradient.sizes(), gradient.options());
@@ -78,13 +83,13 @@ void Gradients::take(std::size_t parameter) {
     reduce::scale(gradient.mutable_data_ptr<float>(), weight_,
                   static_cast<std::size_t>(gradient.numel()));
   }
-  seen_[parameter] = shard_;
-  push(parameter, std::move(gradient));
+  seen_[tensor] = shard_;
+  push(tensor, std::move(gradient));
 }
 
-void Gradients::push(std::size_t parameter, at::Tensor gradient) {
-  auto& stack = stacks_[parameter];
-  stack.push_back(std::move(gradient));
+void Gradients::push(std::size_t tensor, at::Tensor values) {
+  auto& stack = stacks_[tensor];
+  stack.push_back(std::move(values));
   for (std::uint32_t merge = 0; merge < merges_[shard_ - 1]; ++merge) {
     const at::Tensor right = std::move(stack.back());
     stack.pop_back();
@@ -99,8 +104,14 @@ void Gradients::push(std::size_t parameter, at::Tensor gradient) {
 }
 
 void Gradients::end_shard() {
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (seen_[i] != shard_) push(i, at::Tensor());
+  for (std::size_t i = 0; i < stacks_.size(); ++i) {
+    if (seen_[i] == shard_) continue;
+    // Only an earlier part of the shard's samples may have used it.
+    if (i < parameters_.size() && parameters_[i].grad().defined()) {
+      take(i);
+    } else {
+      push(i, at::Tensor());
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 // An agent's gradients of one round: those of its shards, added up to the canonical tree's nodes
 // the moment autograd has made them, while they are in cache. At most log2(shards) + 1 sets are
-// alive.
+// alive. What shards carry is added up beside them.
 //
 // Threads: backward() runs in the caller's thread on the CPU, and so do the hooks.
 #pragma once
@@ -18,8 +18,9 @@ namespace instep::model {
 
 class Gradients {
  public:
-  // Registers a hook on each parameter; the object must outlive their last backward().
-  Gradients(std::vector<at::Tensor> parameters, const fabric::Arena& arena);
+  // Registers a hook on each parameter; the object must outlive their last backward(). `carried`:
+  // one tensor more comes by add_carried().
+  Gradients(std::vector<at::Tensor> parameters, bool carried, const fabric::Arena& arena);
   ~Gradients();
   Gradients(const Gradients&) = delete;
   Gradients& operator=(const Gradients&) = delete;
@@ -30,26 +31,33 @@ class Gradients {
   void begin_round();
   // The next shard, ascending. `weight` is its samples by those of a full shard.
   void begin_shard(float weight);
+  // Before each backward() of the shard: gradients of several parts are summed by autograd, in
+  // their order, and taken with the last.
+  void begin_part(bool last) { last_part_ = last; }
+  void add_carried(at::Tensor values) { take_values(parameters_.size(), std::move(values)); }
   void end_shard();  // after its backward(), or without one for a shard that has no samples
 
   const std::vector<reduce::Node>& nodes() const { return nodes_; }
-  // After the last shard: [nodes][parameters] arena offsets, round::kAbsent's value for none.
+  // After the last shard: [nodes][parameters and carried] arena offsets, round::kAbsent's value for
+  // none.
   const std::vector<std::uint64_t>& offsets();
 
  private:
   class Hook;
   void take(std::size_t parameter);
-  void push(std::size_t parameter, at::Tensor gradient);
+  void take_values(std::size_t tensor, at::Tensor values);
+  void push(std::size_t tensor, at::Tensor values);
 
   const fabric::Arena& arena_;
   std::vector<at::Tensor> parameters_;
-  std::vector<std::vector<at::Tensor>> stacks_;  // [parameter]
-  std::vector<std::uint32_t> seen_;              // [parameter] shard index + 1 that came last
+  std::vector<std::vector<at::Tensor>> stacks_;  // [parameters and carried]
+  std::vector<std::uint32_t> seen_;              // the same: shard index + 1 that came last
   std::vector<std::uint32_t> merges_;  // [shard index] siblings that are complete after it
   std::vector<reduce::Node> nodes_;
   std::vector<std::uint64_t> offsets_;
   std::uint32_t shard_ = 0;  // index + 1 of the shard under way
   float weight_ = 1;
+  bool last_part_ = true;
 };
 
 }  // namespace instep::model

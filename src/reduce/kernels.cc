@@ -89,6 +89,10 @@ void scale(float* to, float factor, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) to[i] *= factor;
 }
 
+void blend(float* to, const float* from, float weight, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) to[i] += weight * (from[i] - to[i]);
+}
+
 double sum_of_squares(const float* values, std::size_t count) {
   return squares(count, [values](std::size_t i) { return static_cast<double>(values[i]); });
 }

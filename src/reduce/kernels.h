@@ -16,6 +16,8 @@ namespace instep::reduce {
 void add(float* to, const float* a, const float* b, std::size_t count);
 // to[i] *= factor
 void scale(float* to, float factor, std::size_t count);
+// to[i] += weight * (from[i] - to[i])
+void blend(float* to, const float* from, float weight, std::size_t count);
 // The sum of squares in double precision: 8 lanes, added pairwise at the end.
 double sum_of_squares(const float* values, std::size_t count);
 // The same of a[i] - b[i].

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "base/random.h"
@@ -66,6 +67,7 @@ Exchange::Exchange(Setup setup)
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   sources_.resize(nodes_.size() * setup_.tensors.size());
   row_.resize(nodes_.size());
+  if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
 }
 
@@ -278,6 +280,35 @@ void Exchange::weigh() {
   outcome_.loss = outcome_.samples == 0 ? 0.0 : reduce::tree_sum(losses) / total;
   factor_ = outcome_.samples == 0 ? 0.0F : static_cast<float>(setup_.full_samples / total);
   if (outcome_.bad_shard || outcome_.samples == 0) void_ = true;
+  if (setup_.carried && !void_) combine_flags();
+}
+
+void Exchange::combine_flags() {
+  const std::size_t tensors = setup_.tensors.size();
+  for (std::size_t node = 0; node < nodes_.size(); ++node) {
+    const float* source = sources_[node * tensors + tensors - 1];
+    row_[node] = source == nullptr ? nullptr : source + setup_.carried->flags.begin;
+  }
+  combiner_.run(row_.data(), flags_.data(), flags_.size(), 1.0F, false);
+}
+
+bool Exchange::is_carried(std::size_t unit) const {
+  return setup_.carried && setup_.units[unit].begin >= setup_.tensors.back().begin;
+}
+
+void Exchange::keep_unchanged(std::size_t index, float* to) {
+  const Range& unit = setup_.units[index];
+  const float* standing = update_->standing(index);
+  for (std::size_t i = 0; i < flags_.size(); ++i) {
+    if (flags_[i] != 0) continue;
+    const Range& part = setup_.carried->parts[i];
+    const std::uint64_t first = setup_.tensors.back().begin + part.begin;
+    const std::uint64_t begin = std::max(first, unit.begin);
+    const std::uint64_t end = std::min(first + part.count, unit.end());
+    if (begin >= end) continue;
+    std::memcpy(to + (begin - unit.begin), standing + (begin - unit.begin),
+                (end - begin) * sizeof(float));
+  }
 }
 
 void Exchange::combine(const Range& unit, float* to) {
@@ -311,10 +342,13 @@ void Exchange::do_unit(std::size_t index) {
   float* to = update_->target(index);
   combine(unit, to);
   outcome_.bytes_read += unit.count * sizeof(float) * (setup_.view.members.size() - 1);
+  const bool carried = is_carried(index);
+  if (carried) keep_unchanged(index, to);
   if (judging_.sums_wanted) {
     for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
+      const std::uint64_t count = std::min<std::uint64_t>(kBlockElements, unit.count - at);
       judging_.block_sums[(unit.begin + at) / kBlockElements] =
-          reduce::sum_of_squares(to + at, std::min<std::uint64_t>(kBlockElements, unit.count - at));
+          carried ? 0 : reduce::sum_of_squares(to + at, count);
     }
   }
   if (!judging_.before_apply) update_->apply(index, 1.0F);

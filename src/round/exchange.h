@@ -34,6 +34,16 @@ class Update {
   virtual void apply(std::size_t unit, float factor) = 0;
   // The round is void (a loss or norm that is not finite): the next state is this one.
   virtual void carry(std::size_t unit) = 0;
+  // What the state holds of a unit of carried values: unit.count floats.
+  virtual const float* standing(std::size_t unit) = 0;
+};
+
+// State that shards carry from round to round beside the parameters, as running statistics: the
+// last of the setup's tensors. What comes out is the mean of what the shards leave, and no
+// gradient: it counts for no norm. A part that no shard has changed stays bit by bit.
+struct Carried {
+  std::vector<reduce::Range> parts;  // in the tensor, ascending
+  reduce::Range flags;               // in it, behind them: a float a part, not 0 if it was changed
 };
 
 // Scalars of the round that depend on every slice, in block order.
@@ -51,7 +61,8 @@ struct Setup {
   std::uint32_t shards = 0;
   std::uint32_t full_samples = 0;  // of a shard's full batch: the weight that counts as 1
   std::vector<reduce::Range> tensors;
-  std::vector<reduce::Range> units;  // of my slices
+  std::optional<Carried> carried;
+  std::vector<reduce::Range> units;  // of my slices; none crosses into the carried tensor
   fabric::ControlPage* control = nullptr;
   std::vector<std::span<const std::byte>> arenas;  // [agent id]
   std::uint64_t shuffle = 0;  // not 0: units in this seeded order instead of ascending
@@ -118,7 +129,10 @@ class Exchange {
   Step take_parts();
   Status take_part(member::AgentId agent, const Part& part);
   void weigh();
+  void combine_flags();
   void combine(const reduce::Range& unit, float* to);
+  bool is_carried(std::size_t unit) const;
+  void keep_unchanged(std::size_t unit, float* to);
   void do_unit(std::size_t index);
   void judge();
   void say(std::atomic<std::uint32_t>& word);
@@ -132,6 +146,7 @@ class Exchange {
   reduce::Combiner combiner_;
   std::vector<const float*> sources_;  // [nodes][tensors]
   std::vector<const float*> row_;      // [nodes], scratch of combine()
+  std::vector<float> flags_;           // [carried parts] combined
 
   Posted posted_;
   Judging judging_;

@@ -4,11 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "base/random.h"
 
@@ -22,12 +24,20 @@ using reduce::Range;
 // Applies "next = old + factor * combined" into a space that all members share.
 class AddUpdate : public Update {
  public:
-  AddUpdate(const std::vector<Range>& units, float* combined, const float* old, float* next,
-            bool streams)
-      : units_(units), combined_(combined), old_(old), next_(next), streams_(streams) {}
-  float* target(std::size_t unit) override { return combined_ + units_[unit].begin; }
+  AddUpdate(const std::vector<Range>& units, std::uint64_t carried, float* combined,
+            const float* old, float* next, bool streams)
+      : units_(units),
+        carried_(carried),
+        combined_(combined),
+        old_(old),
+        next_(next),
+        streams_(streams) {}
+  float* target(std::size_t unit) override {
+    return (units_[unit].begin < carried_ ? combined_ : next_) + units_[unit].begin;
+  }
   bool streams() const override { return streams_; }
   void apply(std::size_t unit, float factor) override {
+    if (units_[unit].begin >= carried_) return;
     for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) {
       next_[i] = old_[i] + factor * combined_[i];
     }
@@ -35,9 +45,11 @@ class AddUpdate : public Update {
   void carry(std::size_t unit) override {
     for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) next_[i] = old_[i];
   }
+  const float* standing(std::size_t unit) override { return old_ + units_[unit].begin; }
 
  private:
   std::vector<Range> units_;
+  std::uint64_t carried_;
   float* combined_;
   const float* old_;
   float* next_;
@@ -62,6 +74,7 @@ struct Case {
   double clip = 0;
   std::vector<std::vector<std::vector<float>>> gradient;  // [shard][tensor], empty: absent
   std::vector<ShardRow> rows;
+  std::optional<Carried> carried;  // the last of lengths
 };
 
 float odd_value(Random& random) {
@@ -89,6 +102,17 @@ Case make_case(Random& random) {
   c.clip = c.judged && random.below(2) == 0 ? 0.5 : 0;
   c.streams = random.below(2) == 0;
   c.servers = random.below(3) == 0;
+  const bool carries = random.below(3) == 0;
+  if (carries) {
+    c.carried.emplace();
+    std::uint64_t top = 0;
+    for (std::uint64_t part = 0; part < 1 + random.below(4); ++part) {
+      c.carried->parts.push_back({top, 1 + random.below(1500)});
+      top = (c.carried->parts.back().end() + 15) / 16 * 16;
+    }
+    c.carried->flags = {top, c.carried->parts.size()};
+    c.lengths.push_back(c.carried->flags.end());
+  }
   for (std::uint32_t shard = 0; shard < c.shards; ++shard) {
     const std::uint32_t samples =
         random.below(6) == 0 ? 1 + static_cast<std::uint32_t>(random.below(8)) : 8;
@@ -100,6 +124,12 @@ Case make_case(Random& random) {
       for (std::uint64_t i = 0; i < length; ++i) {
         values.push_back(special ? odd_value(random) : static_cast<float>(random.uniform() - 0.5));
       }
+    }
+    if (!carries) continue;
+    auto& values = tensors_of.back();
+    values.resize(c.lengths.back(), 0.25F);
+    for (std::uint64_t i = c.carried->flags.begin; i < c.carried->flags.end(); ++i) {
+      values[i] = random.below(3) == 0 ? 1.0F : 0.0F;
     }
   }
   return c;
@@ -146,7 +176,10 @@ class World {
   World(const Case& c, std::uint64_t shuffle)
       : case_(c), control_(std::make_unique<fabric::ControlPage>()) {
     if (!c.lengths.empty()) space_.begin_group();
-    for (const std::uint64_t length : c.lengths) space_.add(length);
+    for (std::size_t t = 0; t < c.lengths.size(); ++t) {
+      if (c.carried && t + 1 == c.lengths.size()) space_.begin_group();
+      space_.add(c.lengths[t]);
+    }
     space_.finish();
     std::vector<AgentId> agents;
     for (std::uint32_t a = 0; a < c.agents; ++a) agents.push_back(static_cast<AgentId>(a));
@@ -176,6 +209,10 @@ class World {
   }
 
   const reduce::FlatSpace& space() const { return space_; }
+  // Where the carried tensor begins; behind everything if there is none.
+  std::uint64_t carried() const {
+    return case_.carried ? space_.tensors().back().begin : space_.elements();
+  }
   const float* next() const { return next_.get(); }
   const float* old() const { return old_.get(); }
   const Outcome& outcome(std::size_t machine) const { return machines_[machine]->outcome(); }
@@ -230,6 +267,7 @@ class World {
     setup.shards = case_.shards;
     setup.full_samples = 8;
     setup.tensors = space_.tensors();
+    setup.carried = case_.carried;
     for (const member::Slice& slice : view_.slices) {
       if (slice.owner != agent) continue;
       for (const Range& unit : reduce::cut_units(space_, slice.first_block, slice.blocks, 2048)) {
@@ -239,8 +277,8 @@ class World {
     setup.control = control_.get();
     for (const auto& arena : arenas_) setup.arenas.emplace_back(arena);
     setup.shuffle = shuffle;
-    updates_.push_back(std::make_unique<AddUpdate>(setup.units, combined_.get(), old_.get(),
-                                                   next_.get(), case_.streams));
+    updates_.push_back(std::make_unique<AddUpdate>(setup.units, carried(), combined_.get(),
+                                                   old_.get(), next_.get(), case_.streams));
     machines_.push_back(std::make_unique<Exchange>(std::move(setup)));
     Judging judging{case_.judged, case_.judged, case_.clip, sums_.data()};
     machines_.back()->begin(posted_[static_cast<std::size_t>(agent)], judging,
@@ -259,6 +297,19 @@ class World {
   std::vector<std::unique_ptr<Exchange>> machines_;
 };
 
+// What becomes of the carried tensor: the mean, but of the parts that no shard has changed.
+std::vector<float> carried_oracle(const Case& c, const float* combined, const float* old) {
+  std::vector<float> out(combined, combined + c.lengths.back());
+  for (std::size_t part = 0; part < c.carried->parts.size(); ++part) {
+    const bool changed = std::any_of(c.gradient.begin(), c.gradient.end(), [&](const auto& of) {
+      return of.back()[c.carried->flags.begin + part] != 0;
+    });
+    const Range& place = c.carried->parts[part];
+    if (!changed) std::copy_n(old + place.begin, place.count, out.data() + place.begin);
+  }
+  return out;
+}
+
 void check_case(std::uint64_t seed) {
   Random random(seed);
   const Case c = make_case(random);
@@ -270,15 +321,24 @@ void check_case(std::uint64_t seed) {
   if (c.judged) {
     std::vector<double> sums;
     for (std::size_t b = 0; b < combined.size(); b += reduce::kBlockElements) {
-      sums.push_back(reduce::sum_of_squares(combined.data() + b, reduce::kBlockElements));
+      sums.push_back(b >= world.carried()
+                         ? 0
+                         : reduce::sum_of_squares(combined.data() + b, reduce::kBlockElements));
     }
     const double norm = std::sqrt(reduce::tree_sum(sums));
     is_void = !std::isfinite(norm);
     if (c.clip > 0 && !is_void) factor = static_cast<float>(std::min(1.0, c.clip / (norm + 1e-6)));
   }
+  std::vector<float> carried;
+  if (c.carried) {
+    carried = carried_oracle(c, combined.data() + world.carried(), world.old() + world.carried());
+    carried.resize(combined.size() - world.carried(), 0.0F);
+  }
   for (std::size_t i = 0; i < combined.size(); ++i) {
     const float old = world.old()[i];
-    const float expected = is_void ? old : old + factor * combined[i];
+    const float expected = is_void                ? old
+                           : i >= world.carried() ? carried[i - world.carried()]
+                                                  : old + factor * combined[i];
     ASSERT_EQ(std::bit_cast<std::uint32_t>(expected), std::bit_cast<std::uint32_t>(world.next()[i]))
         << "seed " << seed << " element " << i;
   }

@@ -30,11 +30,31 @@ struct FusedUpdate::Tensors {
   std::vector<at::Tensor> step;
 };
 
+float* StateUpdate::target(std::size_t unit) {
+  if (!is_carried(unit)) return gradient(unit);
+  return memory_.parameters(round_ + 1) + units_[unit].begin;
+}
+
+const float* StateUpdate::standing(std::size_t unit) {
+  return memory_.parameters(round_) + units_[unit].begin;
+}
+
+void StateUpdate::apply(std::size_t unit, float factor) {
+  if (!is_carried(unit)) step(unit, factor);
+}
+
+void StateUpdate::carry(std::size_t unit) {
+  const Range& range = units_[unit];
+  std::memcpy(memory_.parameters(round_ + 1) + range.begin, standing(unit),
+              range.count * sizeof(float));
+}
+
 FusedUpdate::FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space,
-                         std::vector<Range> units, Rule rule)
-    : memory_(memory),
-      units_(std::move(units)),
+                         std::uint64_t carried, std::vector<Range> units, Rule rule,
+                         double average_decay)
+    : StateUpdate(memory, std::move(units), carried),
       rule_(rule),
+      average_weight_(average_decay > 0 ? static_cast<float>(1 - average_decay) : 0),
       tensors_(std::make_unique<Tensors>()) {
   const c10::InferenceMode guard;
   std::uint64_t most = 0;
@@ -44,18 +64,21 @@ FusedUpdate::FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& spa
   const auto view = [](float* at, const Range& unit) {
     return at::from_blob(at + unit.begin, {static_cast<std::int64_t>(unit.count)}, at::kFloat);
   };
-  for (const Range& unit : units_) {
+  for (std::size_t index = 0; index < units_.size(); ++index) {
+    const Range& unit = units_[index];
     Tensors::Unit& made = tensors_->units.emplace_back();
     made.parameters[0] = view(memory_.parameters(0), unit);
     made.parameters[1] = view(memory_.parameters(1), unit);
     made.combined = view(memory_.combined(), unit);
     made.scratch = tensors_->scratch.narrow(0, 0, static_cast<std::int64_t>(unit.count));
-    for (int index = 0; index < memory_.moments(); ++index) {
-      made.moment[index] = {view(memory_.moment(index), unit)};
+    for (int moment = 0; moment < memory_.moments(); ++moment) {
+      made.moment[moment] = {view(memory_.moment(moment), unit)};
     }
     std::size_t group = 0;
     while (space.groups()[group].end() <= unit.begin) ++group;
     group_.push_back(group);
+    // No optimizer's group is over carried values.
+    if (is_carried(index)) group_.back() = 0;
   }
 }
 
@@ -64,7 +87,9 @@ FusedUpdate::~FusedUpdate() = default;
 void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
                           const std::vector<GroupSettings>& settings, bool keep_combined,
                           bool want_change) {
-  INSTEP_CHECK(group_.empty() || group_.back() < settings.size(), "every group has settings");
+  for (const std::size_t group : group_) {
+    INSTEP_CHECK(group < settings.size(), "every group has settings");
+  }
   round_ = round;
   steps_ = steps;
   settings_ = settings;
@@ -73,44 +98,47 @@ void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
   *tensors_->step[0].mutable_data_ptr<float>() = static_cast<float>(steps + 1);
 }
 
-float* FusedUpdate::target(std::size_t unit) {
+float* FusedUpdate::gradient(std::size_t unit) {
   return keep_combined_ ? memory_.combined() + units_[unit].begin
                         : tensors_->scratch.mutable_data_ptr<float>();
 }
 
-void FusedUpdate::apply(std::size_t index, float factor) {
+void FusedUpdate::step(std::size_t index, float factor) {
   const c10::InferenceMode guard;
   const Range& unit = units_[index];
   const GroupSettings& group = settings_[group_[index]];
   Tensors::Unit& tensors = tensors_->units[index];
-  float* gradient_at = target(index);
+  float* gradient_at = gradient(index);
   if (factor != 1.0F) reduce::scale(gradient_at, factor, unit.count);
 
   const float* current = memory_.parameters(round_) + unit.begin;
   float* next = memory_.parameters(round_ + 1) + unit.begin;
   std::memcpy(next, current, unit.count * sizeof(float));
   const at::TensorList parameters(&tensors.parameters[(round_ + 1) & 1], 1);
-  const at::TensorList gradient(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);
+  const at::TensorList gradients(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);
   switch (rule_) {
     case Rule::kSgd: {
       const at::TensorList momentum =
           group.momentum != 0 ? at::TensorList(tensors.moment[0]) : at::TensorList();
-      at::_fused_sgd_(parameters, gradient, momentum, group.weight_decay, group.momentum, group.lr,
+      at::_fused_sgd_(parameters, gradients, momentum, group.weight_decay, group.momentum, group.lr,
                       group.dampening, group.nesterov, false, steps_ == 0);
       break;
     }
     case Rule::kAdam:
-      at::_fused_adam_(parameters, gradient, tensors.moment[0], tensors.moment[1], {},
+      at::_fused_adam_(parameters, gradients, tensors.moment[0], tensors.moment[1], {},
                        tensors_->step, group.lr, group.beta1, group.beta2, group.weight_decay,
                        group.eps, false, false);
       break;
     case Rule::kAdamW:
-      at::_fused_adamw_(parameters, gradient, tensors.moment[0], tensors.moment[1], {},
+      at::_fused_adamw_(parameters, gradients, tensors.moment[0], tensors.moment[1], {},
                         tensors_->step, group.lr, group.beta1, group.beta2, group.weight_decay,
                         group.eps, false, false);
       break;
     case Rule::kReplica:
       INSTEP_CHECK(false, "owners know the rule that they apply");
+  }
+  if (average_weight_ > 0) {
+    reduce::blend(memory_.average() + unit.begin, next, average_weight_, unit.count);
   }
   if (!want_change_) return;
   for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
@@ -119,14 +147,8 @@ void FusedUpdate::apply(std::size_t index, float factor) {
   }
 }
 
-void FusedUpdate::carry(std::size_t index) {
-  const Range& unit = units_[index];
-  std::memcpy(memory_.parameters(round_ + 1) + unit.begin, memory_.parameters(round_) + unit.begin,
-              unit.count * sizeof(float));
-}
-
-void GradientUpdate::apply(std::size_t index, float factor) {
-  if (factor != 1.0F) reduce::scale(target(index), factor, units_[index].count);
+void GradientUpdate::step(std::size_t index, float factor) {
+  if (factor != 1.0F) reduce::scale(gradient(index), factor, units_[index].count);
 }
 
 }  // namespace instep::sync

@@ -16,12 +16,35 @@ namespace instep::sync {
 // block, and where units are cut changes no bit (FusedUpdateTest.CutsChangeNoBit).
 inline constexpr std::uint64_t kUnitElements = 32 * reduce::kBlockElements;
 
+// What both do with the units of carried values, which begin at element `carried`: their mean goes
+// straight into the next state.
+class StateUpdate : public round::Update {
+ public:
+  float* target(std::size_t unit) final;
+  void apply(std::size_t unit, float factor) final;
+  void carry(std::size_t unit) final;
+  const float* standing(std::size_t unit) final;
+
+ protected:
+  StateUpdate(const StateMemory& memory, std::vector<reduce::Range> units, std::uint64_t carried)
+      : memory_(memory), units_(std::move(units)), carried_(carried) {}
+  bool is_carried(std::size_t unit) const { return units_[unit].begin >= carried_; }
+  virtual float* gradient(std::size_t unit) = 0;  // where the combined one goes
+  virtual void step(std::size_t unit, float factor) = 0;
+
+  const StateMemory& memory_;
+  const std::vector<reduce::Range> units_;
+  const std::uint64_t carried_;
+  std::uint64_t round_ = 0;
+};
+
 // next = rule(current, combined gradient, moments), by libtorch's fused kernels (at::_fused_sgd_,
 // …).
-class FusedUpdate : public round::Update {
+class FusedUpdate : public StateUpdate {
  public:
-  FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space,
-              std::vector<reduce::Range> units, Rule rule);
+  // `average_decay` > 0: StateMemory::average() follows the parameters by it.
+  FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space, std::uint64_t carried,
+              std::vector<reduce::Range> units, Rule rule, double average_decay);
   ~FusedUpdate() override;
 
   // Before each round. `steps`: updates applied so far (0: the first is to come). `keep_combined`:
@@ -30,34 +53,30 @@ class FusedUpdate : public round::Update {
   void prepare(std::uint64_t round, std::uint64_t steps, const std::vector<GroupSettings>& settings,
                bool keep_combined, bool want_change);
 
-  float* target(std::size_t unit) override;
-  void apply(std::size_t index, float factor) override;
-  void carry(std::size_t index) override;
-
  private:
   struct Tensors;
-  const StateMemory& memory_;
-  std::vector<reduce::Range> units_;
+  float* gradient(std::size_t unit) override;
+  void step(std::size_t index, float factor) override;
+
   std::vector<std::size_t> group_;  // [unit]
   Rule rule_;
+  float average_weight_;  // of the new parameters in their average; 0: none is kept
   std::unique_ptr<Tensors> tensors_;
-  std::uint64_t round_ = 0, steps_ = 0;
+  std::uint64_t steps_ = 0;
   std::vector<GroupSettings> settings_;
   bool keep_combined_ = false, want_change_ = false;
 };
 
 // The combined gradient stays in StateMemory::combined(), clipped if the job clips.
-class GradientUpdate : public round::Update {
+class GradientUpdate : public StateUpdate {
  public:
-  GradientUpdate(const StateMemory& memory, std::vector<reduce::Range> units)
-      : memory_(memory), units_(std::move(units)) {}
-  float* target(std::size_t unit) override { return memory_.combined() + units_[unit].begin; }
-  void apply(std::size_t index, float factor) override;
-  void carry(std::size_t /*unit*/) override {}
+  GradientUpdate(const StateMemory& memory, std::uint64_t carried, std::vector<reduce::Range> units)
+      : StateUpdate(memory, std::move(units), carried) {}
+  void prepare(std::uint64_t round) { round_ = round; }
 
  private:
-  const StateMemory& memory_;
-  std::vector<reduce::Range> units_;
+  float* gradient(std::size_t unit) override { return memory_.combined() + units_[unit].begin; }
+  void step(std::size_t index, float factor) override;
 };
 
 }  // namespace instep::sync

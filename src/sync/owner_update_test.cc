@@ -41,7 +41,8 @@ class OwnerUpdateTest : public testing::Test {
     EXPECT_TRUE(memory.ok());
     EXPECT_TRUE(memory->own({{0, kBlocks, 0}}, 0).ok());
     fill(memory->parameters(0), 1);
-    FusedUpdate update(*memory, space_, reduce::cut_units(space_, 0, kBlocks, most), rule);
+    FusedUpdate update(*memory, space_, kElements, reduce::cut_units(space_, 0, kBlocks, most),
+                       rule, 0);
     const std::size_t units = reduce::cut_units(space_, 0, kBlocks, most).size();
     for (std::uint64_t round = 0; round < 5; ++round) {
       update.prepare(round, round, read_settings(optimizer, rule), factor != 1, false);

@@ -17,16 +17,17 @@ static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
 
 }  // namespace
 
-Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int moments) {
+Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int moments,
+                                     bool average) {
   StateMemory memory;
   memory.blocks_ = blocks;
   memory.moments_ = moments;
+  memory.average_ = average;
   INSTEP_ASSIGN_OR_RETURN(memory.mapping_, fabric::Mapping::map(file, true));
-  const auto regions = static_cast<std::uint64_t>(3 + moments);
-  const std::uint64_t bytes = 2 * memory.sums_bytes() + regions * blocks * kBlockBytes;
+  const std::uint64_t bytes = 2 * memory.sums_bytes() + memory.regions() * blocks * kBlockBytes;
   // Parameters twice, moments, and a gradient for this agent at least; the rest depends on the
   // batch.
-  const std::uint64_t needed = (2 + static_cast<std::uint64_t>(moments) + 1) * blocks * kBlockBytes;
+  const std::uint64_t needed = memory.regions() * blocks * kBlockBytes;
   const std::uint64_t free = available_memory();
   if (bytes > memory.mapping_.size() || needed > free) {
     return Error{
@@ -59,11 +60,10 @@ Status StateMemory::own(const std::vector<member::Slice>& slices, member::AgentI
     }
     return {};
   };
-  INSTEP_RETURN_IF_ERROR(
-      protect(region(0), static_cast<std::uint64_t>(3 + moments_) * blocks_, PROT_READ));
+  INSTEP_RETURN_IF_ERROR(protect(region(0), regions() * blocks_, PROT_READ));
   for (const member::Slice& slice : slices) {
     if (slice.owner != me) continue;
-    for (std::uint64_t index = 0; index < static_cast<std::uint64_t>(3 + moments_); ++index) {
+    for (std::uint64_t index = 0; index < regions(); ++index) {
       INSTEP_RETURN_IF_ERROR(protect(region(index) + slice.first_block * reduce::kBlockElements,
                                      slice.blocks, PROT_READ | PROT_WRITE));
     }

@@ -1,5 +1,6 @@
 // The state of a job in the host's shared file: parameters in two buffers (a round reads one and
-// writes the other), the combined gradient where somebody needs it, and the optimizer's moments. It
+// writes the other), the combined gradient where somebody needs it, the optimizer's moments, and
+// where the job wants it the parameters' moving average. It
 // outlives any process, since the launcher keeps the descriptor. Only a slice's owner can write it:
 // the rest is mapped read-only (design, section 3 rules 1 and 2).
 #pragma once
@@ -15,14 +16,19 @@ namespace instep::sync {
 
 class StateMemory {
  public:
-  // `blocks` of the flat space, `moments` regions of its size. Refuses what the machine cannot
-  // hold, saying how much is needed.
-  static Result<StateMemory> map(const Fd& file, std::uint64_t blocks, int moments);
+  // `blocks` of the flat space, `moments` regions of its size, and one for an average. Refuses what
+  // the machine cannot hold, saying how much is needed.
+  static Result<StateMemory> map(const Fd& file, std::uint64_t blocks, int moments,
+                                 bool average = false);
 
   float* parameters(std::uint64_t round) const { return region(round & 1); }
   float* combined() const { return region(2); }
   float* moment(int index) const { return region(3 + static_cast<std::uint64_t>(index)); }
   int moments() const { return moments_; }
+  // Null without one.
+  float* average() const {
+    return average_ ? region(3 + static_cast<std::uint64_t>(moments_)) : nullptr;
+  }
   std::uint64_t blocks() const { return blocks_; }
   // Scalars by block, [blocks] doubles each, one writer a word: squared gradient, squared change.
   double* gradient_sums() const { return sums(0); }
@@ -38,7 +44,10 @@ class StateMemory {
 
   fabric::Mapping mapping_;
   std::uint64_t blocks_ = 0;
+  std::uint64_t regions() const { return 3 + static_cast<std::uint64_t>(moments_) + average_; }
+
   int moments_ = 0;
+  bool average_ = false;
 };
 
 }  // namespace instep::sync

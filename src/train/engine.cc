@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "train/autocast.h"
 #include "train/tensors.h"
 
 namespace instep::train {
@@ -38,6 +39,11 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
     return invalid(
         "policy.kind = \"sharded\" shards the state of SGD, Adam and AdamW, and the program shares "
         "another optimizer; use policy.kind = \"all-reduce\"");
+  }
+  if (rule == sync::Rule::kReplica && job.ema.decay > 0) {
+    return invalid(
+        "ema.decay is kept where owners step SGD, Adam or AdamW, and the program shares another "
+        "optimizer; set ema.decay = 0");
   }
   if (rule == sync::Rule::kReplica && job.stop.parameter_change > 0) {
     return invalid(
@@ -78,8 +84,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   }
   const int moments = sync::moments(engine->rule_, sync::read_settings(optimizer, engine->rule_));
   const std::uint64_t blocks = engine->binding_.space.blocks();
-  INSTEP_ASSIGN_OR_RETURN(engine->memory_,
-                          sync::StateMemory::map(session.state_file(), blocks, moments));
+  INSTEP_ASSIGN_OR_RETURN(engine->memory_, sync::StateMemory::map(session.state_file(), blocks,
+                                                                  moments, job.ema.decay > 0));
 
   wire::Ready ready;
   ready.job_json = job::to_json(job);
@@ -100,9 +106,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   INSTEP_RETURN_IF_ERROR(engine->take_up(view));
   if (engine->spare()) return engine;
 
-  if (!engine->replicas_step()) {
-    INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
-  }
+  INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
   INSTEP_ASSIGN_OR_RETURN(const auto all_ready, engine->gather({}));
   (void)all_ready;
   engine->point_at_parameters();
@@ -120,6 +124,9 @@ Status Engine::take_up(const member::View& view) {
   setup.shards = static_cast<std::uint32_t>(job_.shards);
   setup.full_samples = static_cast<std::uint32_t>((job_.batch + job_.shards - 1) / job_.shards);
   setup.tensors = binding_.space.tensors();
+  if (!binding_.carried.empty()) {
+    setup.carried = round::Carried{binding_.carried.parts(), binding_.carried.flags()};
+  }
   setup.control = session_.control();
   setup.arenas = session_.arenas();
   setup.shuffle = job_.shuffle_exchange;
@@ -136,20 +143,20 @@ Status Engine::take_up(const member::View& view) {
   }
   session_.words().status.shards.store(static_cast<std::uint32_t>(my_shards_.size()));
   if (replicas_step()) {
-    update_ = std::make_unique<sync::GradientUpdate>(*memory_, setup.units);
+    update_ =
+        std::make_unique<sync::GradientUpdate>(*memory_, binding_.carried_begin(), setup.units);
   } else {
-    update_ = std::make_unique<sync::FusedUpdate>(*memory_, binding_.space, setup.units, rule_);
+    update_ = std::make_unique<sync::FusedUpdate>(
+        *memory_, binding_.space, binding_.carried_begin(), setup.units, rule_, job_.ema.decay);
   }
   std::vector<at::Tensor> parameters;
   for (const model::NamedTensor& item : binding_.parameters) parameters.push_back(item.tensor);
-  gradients_ = std::make_unique<model::Gradients>(std::move(parameters), session_.arena());
+  gradients_ = std::make_unique<model::Gradients>(std::move(parameters), !binding_.carried.empty(),
+                                                  session_.arena());
   gradients_->assign(setup.shards, my_shards_.empty() ? 0 : my_shards_.front(),
                      static_cast<std::uint32_t>(my_shards_.size()));
   const bool crowded =
       view.members.size() * static_cast<std::size_t>(job_.threads) > session_.welcome().processors;
-  for (const model::NamedTensor& buffer : binding_.buffers) {
-    buffer_versions_.push_back(buffer.tensor._version());
-  }
   runner_.spins = crowded ? 100 : 20000;
   // Survivors of a dead coordinator finish their round, so that alone ends no wait.
   runner_.alive = [] { return Status(); };
@@ -170,6 +177,38 @@ std::uint64_t Engine::post(const round::Part& part) {
   return bytes;
 }
 
+// Forward and backward passes of one shard; the mean loss over its samples.
+Result<double> Engine::compute_shard(const ShardWork& work, std::uint32_t shard,
+                                     std::uint32_t samples) {
+  const auto parts = std::min(samples, static_cast<std::uint32_t>(job_.accumulate));
+  double mean = 0;
+  std::uint32_t first = 0;
+  for (std::uint32_t part = 0; part < parts; ++part) {
+    const std::uint32_t count = samples / parts + (part < samples % parts ? 1 : 0);
+    at::Tensor loss;
+    {
+      const Autocast precision(job_.precision);
+      loss = work.loss(shard, first, count);
+    }
+    if (!loss.defined() || loss.numel() != 1 || !loss.requires_grad()) {
+      return invalid(
+          "the loss that the program returned is not a single number that depends on the "
+          "model's parameters; return e.g. torch::mse_loss(model->forward(batch.data), …)");
+    }
+    gradients_->begin_part(part + 1 == parts);
+    if (parts == 1) {
+      loss.backward();
+      return loss.item<double>();
+    }
+    // A part weighs what it has of the shard's samples.
+    const double weight = static_cast<double>(count) / samples;
+    loss.mul(weight).backward();
+    mean += loss.item<double>() * weight;
+    first += count;
+  }
+  return mean;
+}
+
 Result<std::vector<round::ShardRow>> Engine::compute(const ShardWork& work) {
   std::vector<round::ShardRow> rows;
   const float full = static_cast<float>(exchange_->setup().full_samples);
@@ -180,26 +219,19 @@ Result<std::vector<round::ShardRow>> Engine::compute(const ShardWork& work) {
     gradients_->begin_shard(static_cast<float>(samples) / full);
     if (samples > 0) {
       at::manual_seed(mix(job_.seed, shard, round_));
-      const at::Tensor loss = work.loss(shard);
-      if (!loss.defined() || loss.numel() != 1 || !loss.requires_grad()) {
-        return invalid(
-            "the loss that the program returned is not a single number that depends on the "
-            "model's parameters; return e.g. torch::mse_loss(model->forward(batch.data), …)");
+      INSTEP_ASSIGN_OR_RETURN(row.loss, compute_shard(work, shard, samples));
+      if (!binding_.carried.empty()) {
+        gradients_->add_carried(binding_.carried.contribution(carried_state()));
+        restore_carried();
       }
-      loss.backward();
-      row.loss = loss.item<double>();
     }
     gradients_->end_shard();
     rows.push_back(row);
   }
-  for (std::size_t i = 0; i < binding_.buffers.size(); ++i) {
-    const model::NamedTensor& buffer = binding_.buffers[i];
-    if (buffer.tensor._version() != buffer_versions_[i]) {
-      return invalid(
-          cat("buffer ", buffer.name,
-              " changes in training (running statistics, as of BatchNorm); this version "
-              "trains modules whose buffers stay as they are: use LayerNorm or GroupNorm"));
-    }
+  if (const std::string name = binding_.carried.changed_elsewhere(); !name.empty()) {
+    return invalid(cat("buffer ", name,
+                       " changes in training, and only dense float32, int64 and int32 buffers on "
+                       "the CPU can: convert it, or keep it as it is"));
   }
   return rows;
 }
@@ -227,6 +259,8 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
   if (auto* fused = dynamic_cast<sync::FusedUpdate*>(update_.get())) {
     fused->prepare(round_, updates_, sync::read_settings(*optimizer_, rule_), judging.before_apply,
                    want_change);
+  } else if (auto* gradient = dynamic_cast<sync::GradientUpdate*>(update_.get())) {
+    gradient->prepare(round_);
   }
   const Mail& mail = mail_[ticket_ & 1];
   exchange_->begin({ticket_, round_, session_.arena().offset(mail.at), bytes}, judging,
@@ -245,6 +279,7 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
     ++updates_;
   }
   ++round_;
+  if (outcome.applied) binding_.carried.advance(carried_state());
   point_at_parameters();
   // Of my gradients the others read their slices, and I read mine of theirs; then parameters
   // likewise.
@@ -260,6 +295,18 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
 
 void Engine::point_at_parameters() {
   if (!replicas_step()) binding_.point_at(memory_->parameters(round_));
+  restore_carried();
+}
+
+const float* Engine::carried_state() const {
+  return memory_->parameters(round_) + binding_.carried_begin();
+}
+
+void Engine::restore_carried() { binding_.carried.restore(carried_state()); }
+
+void Engine::use_average(bool use) {
+  if (memory_->average() == nullptr) return;
+  binding_.point_at(use ? memory_->average() : memory_->parameters(round_));
 }
 
 void Engine::step_replica() {

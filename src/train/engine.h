@@ -25,7 +25,8 @@ namespace instep::train {
 // What a shard's computation is given, and asked for.
 struct ShardWork {
   std::function<std::uint32_t(std::uint32_t shard)> samples;  // in this round; may be 0
-  std::function<at::Tensor(std::uint32_t shard)> loss;        // a scalar, the mean over its samples
+  // A scalar, the mean over the shard's samples [first, first + count): all of them, or a part.
+  std::function<at::Tensor(std::uint32_t shard, std::uint32_t first, std::uint32_t count)> loss;
 };
 
 class Engine {
@@ -60,11 +61,14 @@ class Engine {
 
   // The state as named tensors over the live memory; valid until the next round.
   std::vector<store::TensorBytes> parameters() const;       // trained, frozen and buffers
-  std::vector<store::TensorBytes> optimizer_state() const;  // "NAME.exp_avg", …
+  std::vector<store::TensorBytes> optimizer_state() const;  // "NAME.exp_avg", …, "NAME.ema"
   // Which elements of trained parameter i (and its moments) this agent owns, as flat ranges.
   const std::vector<reduce::Range>& my_ranges() const { return my_ranges_; }
   const model::Binding& binding() const { return binding_; }
   bool parameters_finite() const;
+  // While true the module's parameters are their moving average, if the job keeps one; nothing may
+  // be trained then.
+  void use_average(bool use);
 
   std::uint64_t bytes_sent() const { return bytes_sent_; }
   std::uint64_t bytes_received() const { return bytes_received_; }
@@ -74,10 +78,15 @@ class Engine {
   Engine(Session& session, const job::Job& job) : session_(session), job_(job) {}
   Status restore(const store::Found& found);
   Status fill_my_slices(const std::optional<store::Found>& resumed);
+  // What owners keep of each parameter beside it, and its suffix in files.
+  std::vector<std::pair<std::string, float*>> state_regions() const;
   Status take_up(const member::View& view);
   std::uint64_t post(const round::Part& part);
   Result<std::vector<round::ShardRow>> compute(const ShardWork& work);
+  Result<double> compute_shard(const ShardWork& work, std::uint32_t shard, std::uint32_t samples);
   void point_at_parameters();
+  const float* carried_state() const;
+  void restore_carried();
   void step_replica();
 
   Session& session_;
@@ -93,7 +102,6 @@ class Engine {
   round::Runner runner_;
   member::View view_;
   std::vector<std::uint32_t> my_shards_;
-  std::vector<std::int64_t> buffer_versions_;  // as they were before the first round
   std::vector<reduce::Range> my_ranges_;
 
   struct Mail {

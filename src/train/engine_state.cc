@@ -38,25 +38,42 @@ Status Engine::restore(const store::Found& found) {
 Status Engine::fill_my_slices(const std::optional<store::Found>& resumed) {
   const std::vector<reduce::Piece> mine = reduce::pieces_of(binding_.space, my_ranges_);
   float* const parameters = memory_->parameters(round_);
+  binding_.carried.begin();
   for (const reduce::Piece& piece : mine) {
+    if (piece.tensor == binding_.parameters.size()) {
+      binding_.carried.write(parameters + piece.at, piece.within, piece.count);
+      continue;
+    }
+    if (replicas_step()) continue;
     const at::Tensor values = binding_.parameters[piece.tensor].tensor.detach().contiguous();
     std::memcpy(parameters + piece.at, values.const_data_ptr<float>() + piece.within,
                 piece.count * sizeof(float));
+    if (memory_->average() == nullptr) continue;
+    std::memcpy(memory_->average() + piece.at, parameters + piece.at, piece.count * sizeof(float));
   }
-  if (!resumed) return {};
+  if (!resumed || replicas_step()) return {};
   const auto path = resumed->folder / "state.safetensors";
   INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));
-  for (int index = 0; index < memory_->moments(); ++index) {
+  for (const auto& [suffix, region] : state_regions()) {
     for (const reduce::Piece& piece : mine) {
+      if (piece.tensor == binding_.parameters.size()) continue;
       const model::NamedTensor& parameter = binding_.parameters[piece.tensor];
-      INSTEP_ASSIGN_OR_RETURN(const auto bytes,
-                              find_like(file, cat(parameter.name, ".", moment_name(rule_, index)),
-                                        parameter.tensor, path));
-      std::memcpy(memory_->moment(index) + piece.at, bytes.data() + piece.within * sizeof(float),
+      INSTEP_ASSIGN_OR_RETURN(const auto bytes, find_like(file, cat(parameter.name, ".", suffix),
+                                                          parameter.tensor, path));
+      std::memcpy(region + piece.at, bytes.data() + piece.within * sizeof(float),
                   piece.count * sizeof(float));
     }
   }
   return {};
+}
+
+std::vector<std::pair<std::string, float*>> Engine::state_regions() const {
+  std::vector<std::pair<std::string, float*>> out;
+  for (int index = 0; index < memory_->moments(); ++index) {
+    out.emplace_back(moment_name(rule_, index), memory_->moment(index));
+  }
+  if (memory_->average() != nullptr) out.emplace_back(kAverageName, memory_->average());
+  return out;
 }
 
 std::vector<store::TensorBytes> Engine::parameters() const {
@@ -70,13 +87,13 @@ std::vector<store::TensorBytes> Engine::parameters() const {
 std::vector<store::TensorBytes> Engine::optimizer_state() const {
   std::vector<store::TensorBytes> out;
   if (replicas_step()) return out;
-  for (int index = 0; index < memory_->moments(); ++index) {
+  for (const auto& [suffix, region] : state_regions()) {
     for (std::size_t i = 0; i < binding_.parameters.size(); ++i) {
       const Range& place = binding_.space.tensors()[i];
       store::TensorBytes tensor =
           as_bytes(binding_.parameters[i].name, binding_.parameters[i].tensor);
-      tensor.name += cat(".", moment_name(rule_, index));
-      tensor.bytes = std::as_bytes(std::span(memory_->moment(index) + place.begin, place.count));
+      tensor.name += cat(".", suffix);
+      tensor.bytes = std::as_bytes(std::span(region + place.begin, place.count));
       out.push_back(std::move(tensor));
     }
   }

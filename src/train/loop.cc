@@ -111,10 +111,11 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
   work.samples = [this, in_epoch](std::uint32_t shard) {
     return static_cast<std::uint32_t>(sampler_.batch_size(shard, in_epoch));
   };
-  work.loss = [this, epoch, in_epoch, &loss, &shards](std::uint32_t shard) {
+  work.loss = [this, epoch, in_epoch, &loss, &shards](std::uint32_t shard, std::uint32_t first,
+                                                      std::uint32_t count) {
     auto& samples = batch_samples_[shard - shards.front()];
-    sampler_.batch(shard, epoch, in_epoch, samples);
-    Batch batch = make_batch(*table_, samples);
+    if (first == 0) sampler_.batch(shard, epoch, in_epoch, samples);
+    Batch batch = make_batch(*table_, std::span(samples).subspan(first, count));
     batch.shard = shard;
     batch.round = engine_.round();
     return loss(batch);

@@ -49,8 +49,6 @@ at::Tensor flat_gradient(const std::vector<at::Tensor>& parameters) {
   return at::cat(flat);
 }
 
-// The last round of an epoch is short (203 samples, batch 50): weights differ between shards.
-// A tested network of these widths.
 model::Network mlp(std::vector<std::int64_t> layers, job::Activation activation) {
   job::Model spec;
   spec.layers = std::move(layers);
@@ -58,6 +56,7 @@ model::Network mlp(std::vector<std::int64_t> layers, job::Activation activation)
   return model::make_mlp(spec);
 }
 
+// The last round of an epoch is short (203 samples, batch 50): weights differ between shards.
 TEST(RunTest, CombinedGradientIsPlainLibtorchsOnTheWholeBatch) {
   Arguments arguments;
   instep::Run run(arguments.argc(), arguments.argv(),

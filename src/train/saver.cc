@@ -155,8 +155,10 @@ void Saver::copy_slices(const std::vector<store::TensorBytes>& tensors, std::siz
                         std::size_t file, Work& work) const {
   const reduce::FlatSpace& space = engine_.binding().space;
   const std::vector<reduce::Piece> mine = reduce::pieces_of(space, engine_.my_ranges());
-  for (std::size_t first = 0; first < count; first += space.tensors().size()) {
+  const std::size_t parameters = engine_.binding().parameters.size();
+  for (std::size_t first = 0; first < count; first += parameters) {
     for (const reduce::Piece& piece : mine) {
+      if (piece.tensor == parameters) continue;  // carried buffers are the lead's to save
       const std::size_t i = first + piece.tensor;
       const std::uint64_t at = piece.within * sizeof(float);
       work.pieces.push_back({file, work.files[file].tensors()[i].offset + at,

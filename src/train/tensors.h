@@ -29,5 +29,7 @@ Status load_into(const std::vector<model::NamedTensor>& tensors, const store::Sa
 
 // The moments' names in files, as torch calls them: "exp_avg", "exp_avg_sq", "momentum_buffer".
 std::string moment_name(sync::Rule rule, int index);
+// The same of the moving average: "NAME.ema".
+inline constexpr const char* kAverageName = "ema";
 
 }  // namespace instep::train
