@@ -1,5 +1,6 @@
 """instep export: what Python loads gives the same outputs as instep predict."""
 
+# ctest: SKIP_RETURN_CODE 77
 import hashlib
 import importlib.util
 import json
@@ -142,9 +143,15 @@ class Export(TorchCase):
                     for name, value in load_file(checkpoint / "state.safetensors").items()
                     if name.endswith(".ema")}
         self.assertEqual(set(averages), set(load_file(checkpoint / "model.safetensors")))
-        exported = load(self.export(report["run_dir"], "--ema")).state_dict()
+        model = load(self.export(report["run_dir"], "--ema"))
         for name, value in averages.items():
-            np.testing.assert_array_equal(exported[name].numpy(), value)
+            np.testing.assert_array_equal(model.state_dict()[name].numpy(), value)
+        # And they are what predict uses.
+        x = self.normal(9, 6)
+        printed = self.predict(report["run_dir"], self.csv(x)).astype(np.float32)
+        np.testing.assert_array_equal(printed, self.outputs(model, x))
+        trained = load(self.export(report["run_dir"]))
+        self.assertFalse(np.array_equal(printed, self.outputs(trained, x)))
 
 
 class Folders(TorchCase):

@@ -1,11 +1,11 @@
 """For tests that need PyTorch in Python: from this Python's packages, or from the wheel that instep is built
-with (INSTEP_LIBTORCH names its torch folder). Where neither can be imported these tests are skipped, and it
-is said why: the CUDA wheel, say, cannot be without NVIDIA's libraries, which instep does not need."""
+with (INSTEP_LIBTORCH names its torch folder). Where neither can be imported the script ends as skipped (exit code
+77), and says why: the CUDA wheel, say, cannot be without NVIDIA's libraries, which instep does not need."""
 
 import os
 import pathlib
 import sys
-import unittest
+import warnings
 
 import numpy as np
 
@@ -22,13 +22,19 @@ try:
         sys.path.append(str(folder))
         import torch
 except (ImportError, OSError) as error:
-    raise unittest.SkipTest(f"torch cannot be imported: {error}")
+    print(f"skipped: torch cannot be imported: {error}")
+    raise SystemExit(77) from None
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 
 
 class TorchCase(instep_test.Case):
+    def setUp(self):
+        super().setUp()
+        self.enterContext(warnings.catch_warnings())
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit, as docs/models.md says
+
     def script(self, module, name="model.pt"):
         """The module as a file of TorchScript."""
         path = self.new_path(name)

@@ -50,11 +50,12 @@ class Attention : public torch::nn::Module {
 
   at::Tensor forward(const at::Tensor& x) {
     const std::int64_t width = x.size(2);
-    const at::Tensor mixed =
-        c_attn_->forward(x).view({x.size(0), x.size(1), 3, heads_, width / heads_});
-    const auto part = [&mixed](std::int64_t i) { return mixed.select(2, i).transpose(1, 2); };
+    // Unbound, not selected: the gradient is then put together by one copy.
+    const std::vector<at::Tensor> parts =
+        c_attn_->forward(x).view({x.size(0), x.size(1), 3, heads_, width / heads_}).unbind(2);
     const at::Tensor y =
-        at::scaled_dot_product_attention(part(0), part(1), part(2), {},
+        at::scaled_dot_product_attention(parts[0].transpose(1, 2), parts[1].transpose(1, 2),
+                                         parts[2].transpose(1, 2), {},
                                          is_training() ? dropout_ : 0.0, /*is_causal=*/true)
             .transpose(1, 2)
             .reshape(x.sizes());

@@ -45,18 +45,20 @@ class TorchscriptTest : public testing::Test {
   int count_ = 0;
 };
 
-// y = norm(x @ weight of a child), where the child counts its calls in a buffer.
+at::Tensor trained(const at::Tensor& values) { return values.set_requires_grad(true); }
+
+// y = scale * dropout(x @ weight), where a child has the weight and counts its calls in a buffer.
 Script counting(const char* count = "self.calls += 1") {
   at::manual_seed(3);
   Script child("Child");
-  child.register_parameter("weight", at::randn({4, 3}), false);
+  child.register_parameter("weight", trained(at::randn({4, 3})), false);
   child.register_buffer("calls", at::zeros({1}));
   child.register_attribute("training", c10::BoolType::get(), true);
   child.define(cat("def forward(self, x):\n  if self.training:\n    ", count,
                    "\n  return torch.dropout(torch.matmul(x, self.weight), 0.5, self.training)\n"));
   Script root("Root");
   root.register_module("child", child);
-  root.register_parameter("scale", at::ones({3}), false);
+  root.register_parameter("scale", trained(at::ones({3})), false);
   root.register_attribute("training", c10::BoolType::get(), true);
   root.define("def forward(self, x):\n  return self.child.forward(x) * self.scale\n");
   return root;
@@ -64,7 +66,7 @@ Script counting(const char* count = "self.calls += 1") {
 
 Script one_line(const std::string& forward, bool parameter = true) {
   Script script("One");
-  if (parameter) script.register_parameter("weight", at::ones({3, 3}), false);
+  if (parameter) script.register_parameter("weight", trained(at::ones({3, 3})), false);
   script.register_attribute("training", c10::BoolType::get(), true);
   script.define(forward);
   return script;
@@ -119,7 +121,7 @@ TEST_F(TorchscriptTest, TrainsWithTheSameBitsAndIsSavedAgain) {
 
 TEST_F(TorchscriptTest, AParameterInTwoPlacesIsOne) {
   Script inner("Inner");
-  const at::Tensor weight = at::ones({3, 3});
+  const at::Tensor weight = trained(at::ones({3, 3}));
   inner.register_parameter("weight", weight, false);
   inner.register_attribute("training", c10::BoolType::get(), true);
   inner.define("def forward(self, x):\n  return torch.matmul(x, self.weight)\n");

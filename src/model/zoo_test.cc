@@ -100,10 +100,11 @@ TEST(Zoo, EveryParameterGetsAGradient) {
 
 TEST(Zoo, AFewStepsLowerTheLossWithTheSameBits) {
   for (const job::Model& model : all()) {
-    const auto losses = train(make(model), sample(model), 8, 0.1);
+    const double lr = model.kind == "lstm" ? 2.0 : 0.1;
+    const auto losses = train(make(model), sample(model), 8, lr);
     EXPECT_LT(losses.back(), 0.95 * losses.front()) << model.kind;
-    EXPECT_EQ(losses, train(make(model), sample(model), 8, 0.1)) << model.kind;
-    EXPECT_NE(losses.front(), train(make(model, 2), sample(model), 1, 0.1).front()) << model.kind;
+    EXPECT_EQ(losses, train(make(model), sample(model), 8, lr)) << model.kind;
+    EXPECT_NE(losses.front(), train(make(model, 2), sample(model), 1, lr).front()) << model.kind;
   }
 }
 

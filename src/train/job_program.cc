@@ -126,6 +126,9 @@ class JobProgram {
     const std::filesystem::path argument = impl_.session->welcome().predict_input;
     const std::filesystem::path folder = mode == "export" ? argument : impl_.resumed->folder;
     Status status = load_weights(network_, folder / "model.safetensors");
+    if (status.ok() && mode == "predict" && job_.ema.decay > 0) {
+      status = load_averages(network_, folder / "state.safetensors");
+    }
     if (status.ok()) {
       status = mode == "export" ? model::save_torchscript(*network_.module, folder / "model.pt")
                                 : train::predict(job_, network_, argument);

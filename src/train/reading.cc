@@ -71,18 +71,32 @@ Status print_all(const job::Job& job, const model::Network& network, const data:
   return {};
 }
 
+std::vector<model::NamedTensor> tensors_of(const model::Network& network) {
+  std::vector<model::NamedTensor> out;
+  for (const auto& item : network.module->named_parameters()) {
+    out.push_back({item.key(), item.value()});
+  }
+  for (const auto& item : network.module->named_buffers()) {
+    out.push_back({item.key(), item.value()});
+  }
+  return out;
+}
+
 }  // namespace
 
 Status load_weights(const model::Network& network, const std::filesystem::path& file) {
   INSTEP_ASSIGN_OR_RETURN(const auto weights, store::SafetensorsFile::open(file));
-  std::vector<model::NamedTensor> tensors;
-  for (const auto& item : network.module->named_parameters()) {
-    tensors.push_back({item.key(), item.value()});
+  return load_into(tensors_of(network), weights, file);
+}
+
+Status load_averages(const model::Network& network, const std::filesystem::path& file) {
+  INSTEP_ASSIGN_OR_RETURN(const auto state, store::SafetensorsFile::open(file));
+  std::vector<model::NamedTensor> averaged;
+  for (model::NamedTensor& item : tensors_of(network)) {
+    item.name = cat(item.name, ".", kAverageName);
+    if (state.find(item.name) != nullptr) averaged.push_back(std::move(item));
   }
-  for (const auto& item : network.module->named_buffers()) {
-    tensors.push_back({item.key(), item.value()});
-  }
-  return load_into(tensors, weights, file);
+  return load_into(averaged, state, file);
 }
 
 Status predict(const job::Job& job, const model::Network& network,
