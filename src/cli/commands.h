@@ -55,6 +55,8 @@ Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
 // Whether the report can be written, found out before a run is spent on it; and the writing.
 Status check_report(const std::string& path);
 Status write_report(const std::string& path, const std::string& report);
+// What is said before a job is run, and lets it go on.
+std::vector<std::string> job_warnings(const job::Job& job);
 // A RUN or CHECKPOINT as a folder.
 Result<std::filesystem::path> find_checkpoint(const std::string& target);
 
