@@ -1,19 +1,14 @@
-// The peer of training_bench: one process of libtorch as its tutorials use it, without a line of
-// instep in it. run.py starts two at once; they never talk, so their sum is what an all-reduce that
-// costs nothing would give to an unchanged program.
+// The peer of training_bench: one process of libtorch as its tutorials use it, with the same
+// network and nothing of instep's engine. run.py starts two at once; they never talk, so their sum
+// is what an all-reduce that costs nothing would give to an unchanged program.
 //
 //   plain_bench --model NAME --batch B --out FILE [--number K] [--cpu C] [--warm W] [--seconds S]
 //
-// Models: mnist (784-64-10, Adam) and wide (1024-4096-4096-1000, SGD). Writes one JSON object to
-// FILE.K; the samples are those of the seconds after the warm-up.
+// Models: those of workload.h. Writes one JSON object to FILE.K; the samples are those of the
+// seconds after the warm-up.
 #include <ATen/Parallel.h>
 #include <sched.h>
-#include <torch/nn/functional/loss.h>
-#include <torch/nn/modules/activation.h>
-#include <torch/nn/modules/container/sequential.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/sgd.h>
+#include <torch/optim/optimizer.h>
 
 #include <chrono>
 #include <cstdio>
@@ -21,6 +16,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+
+#include "workload.h"
 
 namespace {
 
@@ -34,29 +31,16 @@ struct Settings {
 };
 
 void measure(const Settings& settings) {
-  namespace nn = torch::nn;
-  const bool wide = settings.model == "wide";
-  nn::Sequential model =
-      wide ? nn::Sequential(nn::Linear(1024, 4096), nn::ReLU(), nn::Linear(4096, 4096), nn::ReLU(),
-                            nn::Linear(4096, 1000))
-           : nn::Sequential(nn::Linear(784, 64), nn::ReLU(), nn::Linear(64, 10));
-  std::unique_ptr<torch::optim::Optimizer> optimizer;
-  if (wide) {
-    optimizer = std::make_unique<torch::optim::SGD>(model->parameters(), 0.01);
-  } else {
-    optimizer = std::make_unique<torch::optim::Adam>(model->parameters(), 1e-3);
-  }
-  const at::Tensor data = at::randn({settings.batch, wide ? 1024 : 784});
-  const at::Tensor target = at::randint(0, wide ? 1000 : 10, {settings.batch}, at::kLong);
+  const instep::bench::Workload work = instep::bench::make_workload(settings.model, settings.batch);
 
   // Counts the steps that end within `seconds`, and the time that they took.
   const auto run = [&](double seconds, std::int64_t& steps) {
     const auto start = Clock::now();
     double spent = 0;
     for (steps = 0; spent < seconds; ++steps) {
-      optimizer->zero_grad();
-      nn::functional::cross_entropy(model->forward(data), target).backward();
-      optimizer->step();
+      work.optimizer->zero_grad();
+      work.loss().backward();
+      work.optimizer->step();
       spent = std::chrono::duration<double>(Clock::now() - start).count();
     }
     return spent;
@@ -107,10 +91,11 @@ int main(int argc, char** argv) {
     }
   }
   if (!good || settings.out.empty() || settings.batch < 1 ||
-      (settings.model != "mnist" && settings.model != "wide")) {
-    std::fprintf(stderr,
-                 "usage: plain_bench --model mnist|wide --batch B --out FILE [--number K] "
-                 "[--cpu C] [--warm SECONDS] [--seconds SECONDS]\n");
+      !instep::bench::known(settings.model)) {
+    std::fprintf(
+        stderr,
+        "usage: plain_bench --model mnist|wide|resnet20|gpt --batch B --out FILE [--number K] "
+        "[--cpu C] [--warm SECONDS] [--seconds SECONDS]\n");
     return 2;
   }
   pin(settings.cpu);

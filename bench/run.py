@@ -17,14 +17,18 @@ INSTEP = os.path.join(BUILD, "bin", "instep")
 EXCHANGE = os.path.join(BUILD, "bench", "exchange_bench")
 TRAINING = os.path.join(BUILD, "bench", "training_bench")
 PLAIN = os.path.join(BUILD, "bench", "plain_bench")
+LEARN = os.path.join(BUILD, "bench", "learn_bench")
 WORK = os.path.join(BUILD, "bench", "out")
 OUT = os.path.join(WORK, "figures")
 PYTHON = os.environ.get("INSTEP_BENCH_PYTHON", sys.executable)  # runs ddp.py
 CPUS = sorted(os.sched_getaffinity(0))
 
-# Model, an agent's batch, seconds of a measurement, least ratio to the plain processes.
+# Model, an agent's batch, seconds of a measurement, least ratio to the plain processes at S=2.
 MODELS = {"mnist": ("784-64-10, Adam", 64, 1.5, 1.25),
-          "wide": ("1024-4096-4096-1000, SGD", 8, 3.0, 1.4)}
+          "wide": ("1024-4096-4096-1000, SGD", 8, 3.0, 1.4),
+          "resnet20": ("resnet20, SGD", 64, 6.0, 0.98),
+          "gpt": ("gpt 4x256, 128 tokens, AdamW", 8, 6.0, 0.98)}
+SMALL = ("mnist", "wide")
 
 
 def run(command, env=None):
@@ -136,34 +140,57 @@ def has_torch():
     return subprocess.run(probe, capture_output=True).returncode == 0
 
 
+def paired(model, seconds, shards, pairs):
+    """Samples/s of two agents, of two plain processes, and the agents' command."""
+    ours, peer = [], []
+    for pair in range(pairs):
+        # Whoever comes first alternates, so that a slow drift of the machine cancels.
+        if pair % 2 == 0:
+            peer.append(plain(model, seconds))
+        figure, command = instep(model, seconds, shards=shards)
+        ours.append(figure)
+        if pair % 2 == 1:
+            peer.append(plain(model, seconds))
+    return ours, peer, command
+
+
 def training(bench):
-    for model, (title, batch, seconds, least) in MODELS.items():
-        ours, peer = [], []
-        for pair in range(9):
-            # Whoever comes first alternates, so that a slow drift of the machine cancels.
-            if pair % 2 == 0:
-                peer.append(plain(model, seconds))
-            figure, command = instep(model, seconds)
-            ours.append(figure)
-            if pair % 2 == 1:
-                peer.append(plain(model, seconds))
+    for model in SMALL:
+        title, batch, seconds, least = MODELS[model]
+        ours, peer, command = paired(model, seconds, 2, 9)
         bench.line(f"training {title}", command, "samples/s", ours, peer, "two plain libtorch",
                    at_least=least, n=2, S=2, batch=2 * batch)
         if not has_torch():
             print(f"    no DDP figure: {PYTHON} has no torch (INSTEP_BENCH_PYTHON names another)")
             continue
-        ours, peer = [], []
-        for _ in range(3):
-            peer.append(rate(ddp(model, seconds)))
-            ours.append(plain(model, seconds))
-        command = " ".join(ddp_worker(model, seconds, 0, "…")[0]).replace(
-            PYTHON, "python")
-        bench.line(f"PyTorch DDP {title}", command, "samples/s", peer, ours, "two plain libtorch",
-                   n=2, batch=2 * batch)
+        ddp_line(bench, model)
+
+
+def ddp_line(bench, model):
+    title, batch, seconds, _ = MODELS[model]
+    ours, peer = [], []
+    for _ in range(3):
+        peer.append(rate(ddp(model, seconds)))
+        ours.append(plain(model, seconds))
+    command = " ".join(ddp_worker(model, seconds, 0, "…")[0]).replace(PYTHON, "python")
+    bench.line(f"PyTorch DDP {title}", command, "samples/s", peer, ours, "two plain libtorch",
+               n=2, batch=2 * batch)
+
+
+def deep(bench):
+    for model in ("resnet20", "gpt"):
+        title, batch, seconds, least = MODELS[model]
+        for shards, due in ((2, least), (8, 0.95)):
+            ours, peer, command = paired(model, seconds, shards, 5)
+            bench.line(f"training {title}", command, "samples/s", ours, peer,
+                       "two plain libtorch", at_least=due, n=2, S=shards, batch=2 * batch)
+        if has_torch():
+            ddp_line(bench, model)
 
 
 def table(bench):
-    for model, (title, batch, seconds, _) in MODELS.items():
+    for model in SMALL:
+        title, batch, seconds, _ = MODELS[model]
         seconds = {"mnist": 1.0, "wide": 2.0}[model]
         for agents in (1, 2, 4):
             for shards in (2, 4, 8, 16):
@@ -201,6 +228,57 @@ def mnist(bench):
                batch=report["job"]["batch"])
 
 
+# --- learning
+
+
+def english():
+    """About 1 MB of English that a Debian machine has: licences, and Python's own manual. The last
+    twentieth is the test set."""
+    paths = sorted(path for path in glob.glob("/usr/share/common-licenses/*")
+                   if not os.path.islink(path))
+    paths += sorted(glob.glob("/usr/lib/python3*/pydoc_data/topics.py"))[-1:]
+    text = b""
+    for path in paths:
+        with open(path, "rb") as file:
+            text += file.read()
+    cut = len(text) * 19 // 20
+    sets = []
+    for name, part in (("train", text[:cut]), ("test", text[cut:])):
+        path = os.path.abspath(os.path.join(WORK, f"text.{name}"))
+        with open(path, "wb") as file:
+            file.write(part)
+        sets.append(f"data.{name}_samples={path}")
+    return sets
+
+
+def learn(bench):
+    for model, metric, due in (("resnet20", "accuracy", 0.9), ("gpt", "loss", 2.0)):
+        job = f"bench/jobs/{model}.toml"
+        sets = english() if model == "gpt" else []
+        directory = os.path.join(WORK, f"learn-{model}")
+        shutil.rmtree(directory, ignore_errors=True)
+        command = [INSTEP, "run", job, "-n", "2", "--quiet", "--run-dir", directory]
+        for each in sets:
+            command += ["--set", each]
+        run(command)
+        with open(os.path.join(directory, "report.json"), encoding="utf-8") as file:
+            report = json.load(file)
+        with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as file:
+            epochs = [line for line in map(json.loads, file) if line["record"] == "epoch"]
+        out = os.path.join(WORK, f"learn-{model}.json")
+        run([LEARN, job, out] + sets)
+        with open(out, encoding="utf-8") as file:
+            plain_loop = json.load(file)
+        words = {"at_least": due} if metric == "accuracy" else {"at_most": due}
+        bench.line(f"learning {model}, test {metric}", " ".join(command), metric,
+                   [report["test"][metric]], [plain_loop[f"test_{metric}"][-1]],
+                   "plain libtorch, the whole batch at once", of_figure=True, n=2,
+                   S=report["shards"], batch=report["job"]["batch"],
+                   seconds=report["train_seconds"], peer_seconds=plain_loop["seconds"],
+                   curve=[{"train_loss": e["train_loss"], **e["test"]} for e in epochs],
+                   peer_curve=plain_loop, **words)
+
+
 # --- start and memory
 
 
@@ -234,7 +312,8 @@ def children(pid):
 
 
 def memory(bench):
-    for model, (title, batch, _, _) in MODELS.items():
+    for model in SMALL:
+        title, batch, _, _ = MODELS[model]
         sizes = {"mnist": [784, 64, 10], "wide": [1024, 4096, 4096, 1000]}[model]
         model_mb = 4e-6 * sum((a + 1) * b for a, b in zip(sizes, sizes[1:]))
         ours, peer, launcher = [], [], []
@@ -266,8 +345,8 @@ def memory(bench):
                    batch=2 * batch, launcher=launcher)
 
 
-BENCHES = {"exchange": exchange, "training": training, "table": table, "mnist": mnist,
-           "start": start, "memory": memory}
+BENCHES = {"exchange": exchange, "training": training, "deep": deep, "table": table, "mnist": mnist,
+           "start": start, "memory": memory, "learn": learn}
 
 
 def main():

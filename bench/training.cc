@@ -4,14 +4,11 @@
 //   instep run -n N -- training_bench --model NAME --batch B --shards S --out FILE
 //                                     [--warm W] [--seconds S]
 //
-// Models: mnist (784-64-10, Adam) and wide (1024-4096-4096-1000, SGD; 25 million parameters).
-// `batch` is the global one. Agent K writes one JSON object to FILE.K; the samples are those of its
-// own shards in the seconds after the warm-up.
+// Models: those of workload.h. `batch` is the global one. Agent K writes one JSON object to FILE.K;
+// the samples are those of its own shards in the seconds after the warm-up.
 #include <ATen/Context.h>
-#include <torch/nn/functional/loss.h>
 #include <torch/nn/module.h>
-#include <torch/optim/adam.h>
-#include <torch/optim/sgd.h>
+#include <torch/optim/optimizer.h>
 
 #include <chrono>
 #include <cstdio>
@@ -22,10 +19,10 @@
 
 #include "base/text.h"
 #include "model/arena_allocator.h"
-#include "model/mlp.h"
 #include "train/engine.h"
 #include "train/environment.h"
 #include "train/report.h"
+#include "workload.h"
 
 namespace {
 
@@ -37,41 +34,6 @@ struct Settings {
   std::int64_t batch = 64, shards = 2;
   double warm = 0.5, seconds = 2;
 };
-
-struct Workload {
-  std::vector<std::int64_t> layers;
-  model::Network network;
-  std::unique_ptr<torch::optim::Optimizer> optimizer;
-
-  at::Tensor loss(const at::Tensor& data, const at::Tensor& target) const {
-    return torch::nn::functional::cross_entropy(network.forward(data), target);
-  }
-};
-
-Workload make_workload(const std::string& name) {
-  Workload work;
-  const bool wide = name == "wide";
-  work.layers = wide ? std::vector<std::int64_t>{1024, 4096, 4096, 1000}
-                     : std::vector<std::int64_t>{784, 64, 10};
-  job::Model spec;
-  spec.layers = work.layers;
-  work.network = model::make_mlp(spec);
-  auto parameters = work.network.module->parameters();
-  if (wide) {
-    work.optimizer = std::make_unique<torch::optim::SGD>(parameters, 0.01);
-  } else {
-    work.optimizer = std::make_unique<torch::optim::Adam>(parameters, 1e-3);
-  }
-  return work;
-}
-
-struct Samples {
-  at::Tensor data, target;
-};
-Samples make_samples(const Workload& work, std::int64_t count) {
-  return {at::randn({count, work.layers.front()}),
-          at::randint(0, work.layers.back(), {count}, at::kLong)};
-}
 
 struct Measured {
   std::int64_t samples = 0, steps = 0;
@@ -103,18 +65,15 @@ int with_instep(const Settings& settings) {
   job.shards = settings.shards;
   if (Status status = train::prepare_libtorch(job); !status.ok()) session.fail(status.error());
   model::install_arena(session.arena());
-  Workload work = make_workload(settings.model);
-  const Samples samples = make_samples(work, settings.batch / settings.shards);
+  const std::int64_t in_a_shard = settings.batch / settings.shards;
+  bench::Workload work = bench::make_workload(settings.model, in_a_shard);
   auto engine =
       train::Engine::start(session, job, *work.network.module, *work.optimizer, std::nullopt);
   if (!engine.ok()) session.fail(engine.error());
   train::ShardWork shard_work;
-  shard_work.samples = [&](std::uint32_t) {
-    return static_cast<std::uint32_t>(samples.data.size(0));
-  };
-  shard_work.loss = [&](std::uint32_t, std::uint32_t, std::uint32_t) { return work.loss(samples.data, samples.target); };
-  const std::int64_t mine =
-      static_cast<std::int64_t>((*engine)->my_shards().size()) * samples.data.size(0);
+  shard_work.samples = [&](std::uint32_t) { return static_cast<std::uint32_t>(in_a_shard); };
+  shard_work.loss = [&](std::uint32_t, std::uint32_t, std::uint32_t) { return work.loss(); };
+  const std::int64_t mine = static_cast<std::int64_t>((*engine)->my_shards().size()) * in_a_shard;
 
   const auto end = Clock::now() + std::chrono::duration<double>(settings.warm + settings.seconds);
   bool stopped = (*engine)->spare();
@@ -144,8 +103,8 @@ int with_instep(const Settings& settings) {
 
 [[noreturn]] void usage() {
   std::fprintf(stderr,
-               "usage: instep run -n N -- training_bench --model mnist|wide --batch B --out FILE "
-               "[--shards S] [--warm SECONDS] [--seconds SECONDS]\n");
+               "usage: instep run -n N -- training_bench --model mnist|wide|resnet20|gpt --batch B "
+               "--out FILE [--shards S] [--warm SECONDS] [--seconds SECONDS]\n");
   std::exit(2);
 }
 
@@ -173,7 +132,6 @@ int main(int argc, char** argv) {
   }
   const bool whole = settings.shards >= 1 && settings.batch >= settings.shards &&
                      settings.batch % settings.shards == 0;
-  const bool known = settings.model == "mnist" || settings.model == "wide";
-  if (argc % 2 == 0 || settings.out.empty() || !known || !whole) usage();
+  if (argc % 2 == 0 || settings.out.empty() || !bench::known(settings.model) || !whole) usage();
   return with_instep(settings);
 }

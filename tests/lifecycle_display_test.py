@@ -19,14 +19,14 @@ from run_case import ENDLESS, RunCase
 
 
 class Terminal(RunCase):
-    def start_on_terminal(self, *arguments):
+    def start_on_terminal(self, *arguments, rows=24, columns=80, term="xterm"):
         """A command whose terminal this is, as a shell starts it; what it shows gathers in self.shown."""
         self.screen, theirs = pty.openpty()
         self.addCleanup(os.close, self.screen)
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         process = subprocess.Popen(
             [str(instep_test.INSTEP), *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs,
-            cwd=self.folder, start_new_session=True, env=self.environment,
+            cwd=self.folder, start_new_session=True, env={**self.environment, "TERM": term},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
         self.addCleanup(self.kill_group, process)
@@ -54,8 +54,10 @@ class Terminal(RunCase):
     def test_a_block_with_a_bar_and_ctrl_c_from_the_keyboard(self):
         run = self.new_path("run")
         process = self.start_on_terminal("run", self.job, "-n", 2, "--no-pin", "--run-dir", run, *ENDLESS)
-        # Redrawn in its place: cursor up, the bar, what each agent does.
-        self.read_until(lambda: re.search(r"agents: 0-1 training", self.shown))
+        # Redrawn in its place: cursor up, the bar, a line for what each agent does.
+        self.read_until(lambda: all(
+            re.search(rf"agent {k}  training +2 shards  \[[#-]{{8}}\] +\d+% computing +[\d,]+ samples", self.shown)
+            for k in range(2)))
         self.assertRegex(self.shown, r"\x1b\[\d+A\r")
         self.assertRegex(self.shown, r"small  epoch [\d.]+/1000000  \[-{24}\] 0%  round \d+/10000000")
         self.assertIn("loss", self.shown)
@@ -67,6 +69,47 @@ class Terminal(RunCase):
         self.assertIn(f"instep resume {run.name}", self.shown)
         self.nothing_is_left()
         self.assertEqual(self.inspect(run)["round"], self.report(run)["rounds"])
+
+    def frames(self):
+        """What the block looked like each time it was drawn."""
+        return [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", frame).split("\r\n")
+                for frame in re.split(r"\x1b\[\d+A\r", self.shown)[1:]]
+
+    def test_the_time_left_is_said_when_it_is_known(self):
+        process = self.start_on_terminal("run", self.job, "-n", 2, "--no-pin", "--run-dir",
+                                         self.new_path("run"), *ENDLESS)
+        self.read_until(lambda: re.search(r"samples/s  ETA (about \d+ (min|h|days)|years)", self.shown))
+        self.assertNotIn("ETA", "".join(self.frames()[0]))  # at first nobody knows
+        os.write(self.screen, b"\x03\x03")
+        self.read_until(lambda: False)
+        process.wait(TIMEOUT_S)
+
+    def test_a_small_terminal_that_changes_its_size(self):
+        process = self.start_on_terminal("run", self.job, "-n", 4, "--no-pin", "--run-dir",
+                                         self.new_path("run"), *ENDLESS, rows=5, columns=40)
+        self.read_until(lambda: re.search(r"agents 1-3 training", self.shown))
+        frames = self.frames()
+        for frame in frames[:-1]:  # the last one may be half drawn
+            self.assertLessEqual(len(frame), 5, frame)  # with the empty line that the cursor is in
+            for line in frame:
+                self.assertLess(len(line), 40)
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        self.read_until(lambda: re.search(r"agent 3  training.* samples\x1b", self.shown))
+        # Ctrl-C twice ends it at once; no cursor was hidden that would have to be shown again.
+        os.write(self.screen, b"\x03\x03")
+        self.read_until(lambda: False)
+        self.assertEqual(process.wait(TIMEOUT_S), 130)
+        self.assertNotIn("\x1b[?25l", self.shown)
+        self.assertTrue(self.shown.rstrip("\r\n ").splitlines()[-1])
+        self.nothing_is_left()
+
+    def test_a_terminal_that_cannot_move_its_cursor_gets_lines(self):
+        process = self.start_on_terminal("run", self.job, "-n", 1, "--no-pin", "--run-dir",
+                                         self.new_path("run"), term="dumb")
+        self.read_until(lambda: False)
+        self.assertEqual(process.wait(TIMEOUT_S), 0)
+        self.assertNotIn("\x1b", self.shown)
+        self.assertEqual(len(re.findall(r"^epoch [12]/2 ", self.shown, re.M)), 2)
 
     def test_two_from_the_keyboard_at_once(self):
         run = self.new_path("run")
@@ -91,6 +134,21 @@ class Pipe(RunCase):
             self.assertIn("accuracy", line)
         self.assertIn(str(run), result.out)
         self.assertIn("20 rounds", result.out.replace(",", ""))
+
+    def test_the_line_of_an_epoch_says_how_long_it_will_take(self):
+        run = self.new_path("run")
+        process = self.start("run", self.job, "-n", 2, "--no-pin", "--run-dir", run, "--set", "epochs=1000000",
+                             "--set", "data.samples=6400", "--set", "checkpoint.every_epochs=0",
+                             "--set", "checkpoint.every_rounds=0")
+        log = run / "logs/launcher.log"
+        line = r"epoch \d+/1000000 .* samples/s .*  ETA (about \d+|years)"
+        self.wait_until("ETA", lambda: log.exists() and re.search(line, log.read_text()), process=process)
+        process.terminate()
+        result = self.finish(process)
+        self.assertEqual(result.code, 0, result)
+        self.assertRegex(result.out, line)
+        first = next(text for text in result.out.splitlines() if text.startswith("epoch 1/"))
+        self.assertNotIn("ETA", first)  # nobody knows yet
 
     def test_quiet_says_nothing(self):
         result = self.run_instep("run", self.job, "-n", 3, "--quiet", "--no-pin", "--run-dir",

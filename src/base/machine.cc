@@ -90,6 +90,17 @@ std::string cpu_model() {
   return "unknown processor";
 }
 
+bool has_bf16() {
+  std::ifstream in("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(in, line)) {
+    if (line.rfind("flags", 0) != 0) continue;
+    return line.find(" avx512_bf16") != std::string::npos ||
+           line.find(" amx_bf16") != std::string::npos;
+  }
+  return false;
+}
+
 std::string cpu_capability() {
   std::string out;
   const auto add = [&out](bool has, const char* name) {

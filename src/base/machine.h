@@ -19,6 +19,8 @@ std::uint64_t available_memory();
 std::uint64_t total_memory();
 
 std::string cpu_model();
+// Whether the processor has instructions for bfloat16; without them it is emulated, slowly.
+bool has_bf16();
 // "avx2 avx512f …": those that change what libtorch computes.
 std::string cpu_capability();
 

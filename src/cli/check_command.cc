@@ -136,9 +136,10 @@ int check_command(const Options& options) {
                 human_bytes(memory.per_agent), " an agent\n");
   }
   std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+  for (const std::string& warning : job_warnings(job)) log(LogLevel::kWarning, warning);
   constexpr std::int64_t kSmallShard = 8;
   if (least < kSmallShard) {
-    std::fflush(stdout);
     log(LogLevel::kWarning, cat("shards of ", least,
                                 " samples a round can cost more than 10%; a larger batch or "
                                 "fewer shards make it faster"));

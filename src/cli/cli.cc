@@ -94,6 +94,19 @@ void define(CLI::App& app, Options& options) {
   add_agents(check, options, "agents to reckon with");
   add_sets(check, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
 
+  CLI::App* plot = app.add_subcommand("plot", "draw loss, metrics and throughput of runs as SVG");
+  plot->add_option("RUN", options.targets, "directories or names of runs")->required();
+  plot->add_option("-o,--output", options.output, "file *.svg (default, of one run: RUN/plot.svg)");
+  plot->add_option("--by", options.by, "from left to right: round (default), epoch or time")
+      ->check(CLI::Validator(
+          [](const std::string& word) {
+            if (word == "round" || word == "epoch" || word == "time") return std::string();
+            return cat("found '", word, "'; allowed: round, epoch, time");
+          },
+          "WORD"));
+  plot->add_flag("--log", options.log_loss, "a logarithmic axis for the loss");
+  plot->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
+
   app.add_subcommand("ls", "list runs");
 
   CLI::App* stop = app.add_subcommand("stop", "ask a run to save a checkpoint and end");
@@ -142,6 +155,7 @@ int dispatch(const std::string& name, const Options& options) {
   if (name == "export") return export_command(options);
   if (name == "inspect") return inspect_command(options);
   if (name == "check") return check_command(options);
+  if (name == "plot") return plot_command(options);
   if (name == "ls") return list_command();
   return stop_command(options);
 }

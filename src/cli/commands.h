@@ -13,9 +13,12 @@
 namespace instep::cli {
 
 struct Options {
-  std::string target;  // the job file, RUN or CHECKPOINT
-  std::string input;   // predict
-  std::string output;  // export
+  std::string target;                // the job file, RUN or CHECKPOINT
+  std::string input;                 // predict
+  std::vector<std::string> targets;  // plot: RUNs
+  std::string output;                // -o of export and plot
+  std::string by = "round";          // plot
+  bool log_loss = false;             // plot
   std::vector<std::string> sets;
   std::optional<std::uint32_t> agents;
   std::string run_dir, report;
@@ -34,6 +37,7 @@ int inspect_command(const Options& options);
 int check_command(const Options& options);
 int list_command();
 int stop_command(const Options& options);
+int plot_command(const Options& options);
 
 // What several commands need.
 
@@ -51,6 +55,8 @@ Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
 // Whether the report can be written, found out before a run is spent on it; and the writing.
 Status check_report(const std::string& path);
 Status write_report(const std::string& path, const std::string& report);
+// What is said before a job is run, and lets it go on.
+std::vector<std::string> job_warnings(const job::Job& job);
 // A RUN or CHECKPOINT as a folder.
 Result<std::filesystem::path> find_checkpoint(const std::string& target);
 

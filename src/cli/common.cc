@@ -110,27 +110,4 @@ Status write_report(const std::string& path, const std::string& report) {
 
 Result<fs::path> find_checkpoint(const std::string& target) { return coord::find_run(target); }
 
-std::int64_t model_parameters(const job::Job& job) {
-  job::Job plain = job;
-  plain.optimizer = {};  // SGD without momentum has no state beside the parameters
-  return job::parameter_count(plain);
-}
-
-Memory memory_of(const job::Job& job) {
-  constexpr double kElement = sizeof(float);
-  const auto parameters = static_cast<double>(model_parameters(job));
-  const auto with_state = static_cast<double>(job::parameter_count(job));
-  double width = 0;
-  for (const std::int64_t units : job.model.layers) width += static_cast<double>(units);
-  Memory out;
-  // A second buffer of parameters and one of combined results stand beside the first.
-  out.state = kElement * (with_state + 2 * parameters);
-  const std::int64_t in_a_shard = (job.batch + job.shards - 1) / job.shards;
-  const auto samples = static_cast<double>(in_a_shard);
-  const double activations = std::max(3 * samples, static_cast<double>(job.eval_batch)) * width;
-  // The gradient that is computed and the sum that waits to be read.
-  out.per_agent = kElement * (2 * parameters + activations);
-  return out;
-}
-
 }  // namespace instep::cli

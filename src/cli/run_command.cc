@@ -93,11 +93,10 @@ class Recorded {
     }
     dir_.enlist();
     log(LogLevel::kInfo, cat("instep ", kVersion, ": ", join(options_.command, " ")));
+    const std::vector<std::string> none;
     for (const std::string& warning : warnings) log(LogLevel::kWarning, warning);
-    if (plan_.job && !plan_.job->model.file.empty()) {
-      log(LogLevel::kWarning, cat("TorchScript carries code, which ", plan_.job->model.file,
-                                  " runs in every agent with your rights; it is loaded from this "
-                                  "machine alone: use files that you trust"));
+    for (const std::string& warning : plan_.job ? job_warnings(*plan_.job) : none) {
+      log(LogLevel::kWarning, warning);
     }
     return {};
   }

@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 
 #include "base/text.h"
+#include "base/utf8.h"
 
 namespace instep::coord {
 namespace {
@@ -31,10 +34,10 @@ std::string state_words(const AgentSnapshot& agent) {
   return "";
 }
 
-// "0-3 training, 4 standing by": neighbours in one state together.
-std::string agents_line(const std::vector<AgentSnapshot>& agents) {
+// "agents 1-3 training, 4 standing by", from agent `first` on: neighbours in one state together.
+std::string summary_line(const std::vector<AgentSnapshot>& agents, std::size_t first) {
   std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin < agents.size();) {
+  for (std::size_t begin = first; begin < agents.size();) {
     const std::string words = state_words(agents[begin]);
     std::size_t end = begin + 1;
     while (end < agents.size() && state_words(agents[end]) == words) ++end;
@@ -42,7 +45,35 @@ std::string agents_line(const std::vector<AgentSnapshot>& agents) {
                                      : cat(begin, "-", end - 1, " ", words));
     begin = end;
   }
-  return cat("agents: ", join(parts, ", "));
+  return cat("  agents ", join(parts, ", "));
+}
+
+std::string bar(double share, int cells) {
+  const auto filled = static_cast<std::size_t>(std::clamp(share, 0.0, 1.0) * cells);
+  return cat("[", std::string(filled, '#'),
+             std::string(static_cast<std::size_t>(cells) - filled, '-'), "]");
+}
+
+std::string padded(const std::string& text, std::size_t width, bool right) {
+  const std::string space(text.size() < width ? width - text.size() : 0, ' ');
+  return right ? space + text : text + space;
+}
+
+// "  agent  3  training    2 shards  [######--]  83% computing    12,345 samples"
+std::string agent_line(std::size_t number_of_it, const AgentSnapshot& agent, bool two_digits) {
+  constexpr std::size_t kState = 11;
+  constexpr std::size_t kShards = 9;
+  constexpr std::size_t kSamples = 10;
+  constexpr int kCells = 8;
+  std::string out = cat("  agent ", padded(cat(number_of_it), two_digits ? 2 : 1, true), "  ",
+                        padded(state_words(agent), kState, false));
+  if (agent.shards == 0) return out.erase(out.find_last_not_of(' ') + 1);
+  out += padded(cat(agent.shards, agent.shards == 1 ? " shard " : " shards"), kShards, true);
+  out += agent.computing ? cat("  ", bar(*agent.computing, kCells), " ",
+                               padded(number(100 * *agent.computing, 0), 3, true), "% computing")
+                         : std::string(2 + kCells + 2 + 1 + 3 + 11, ' ');
+  const std::string samples = with_thousands(static_cast<double>(agent.samples));
+  return cat(out, "  ", padded(samples, kSamples, true), " samples");
 }
 
 struct Whole {
@@ -75,11 +106,34 @@ std::vector<std::string> figures(const Picture& picture, const Whole& all) {
   if (picture.samples_per_s > 0) {
     out.push_back(cat(with_thousands(picture.samples_per_s), " samples/s"));
   }
-  if (picture.rounds_per_s > 0 && all.rounds > all.round) {
-    const double left = static_cast<double>(all.rounds - all.round) / picture.rounds_per_s;
-    out.push_back(cat("ETA ", duration(left)));
-  }
+  if (!picture.left.empty()) out.push_back(cat("ETA ", picture.left));
   return out;
+}
+
+// A terminal, and one that knows how to move its cursor.
+bool can_redraw(std::FILE* out) {
+  const char* term = std::getenv("TERM");
+  return term != nullptr && *term != '\0' && std::strcmp(term, "dumb") != 0 &&
+         ::isatty(::fileno(out)) != 0;
+}
+
+struct Size {
+  int width = 80, height = 24;
+};
+
+Size size_of(std::FILE* out) {
+  winsize found{};
+  Size size;
+  if (::ioctl(::fileno(out), TIOCGWINSZ, &found) != 0) return size;
+  if (found.ws_col > 0) size.width = found.ws_col;
+  if (found.ws_row > 0) size.height = found.ws_row;
+  return size;
+}
+
+// Moves the cursor from below a block to its first line, also where the terminal was made narrower
+// since and has wrapped it.
+std::string to_its_top(const std::vector<int>& drawn, int width) {
+  return drawn.empty() ? "" : cat("\x1b[", rows_on_screen(drawn, width), "A");
 }
 
 }  // namespace
@@ -97,27 +151,33 @@ AgentSnapshot snapshot(const fabric::AgentStatus& status) {
   out.samples = status.samples.load(kRelaxed);
   out.data_epoch = status.data_epoch.load(kRelaxed);
   out.loss = status.loss.load(kRelaxed);
+  out.waited_s = status.waited_seconds.load(kRelaxed);
   return out;
 }
 
-std::vector<std::string> render(const Picture& picture, int width) {
+std::vector<std::string> render(const Picture& picture, int width, int height) {
   const Whole all = whole(picture.agents);
-  std::vector<std::string> lines;
   const double share =
       all.rounds == 0 ? 0.0 : std::min(1.0, static_cast<double>(all.round) / double(all.rounds));
-  constexpr int kBar = 24;
-  const int filled = static_cast<int>(share * kBar);
-  lines.push_back(cat(picture.name, "  ", epoch_words(all, picture.epochs), "  [",
-                      std::string(static_cast<std::size_t>(filled), '#'),
-                      std::string(static_cast<std::size_t>(kBar - filled), '-'), "] ",
-                      number(100 * share, 0), "%  round ", all.round, "/", all.rounds));
+  constexpr int kCells = 24;
+  std::vector<std::string> lines = {cat(picture.name, "  ", epoch_words(all, picture.epochs), "  ",
+                                        bar(share, kCells), " ", number(100 * share, 0),
+                                        "%  round ", all.round, "/", all.rounds)};
   const std::vector<std::string> numbers = figures(picture, all);
   if (!numbers.empty()) lines.push_back("  " + join(numbers, "  "));
-  lines.push_back("  " + agents_line(picture.agents));
+  // What is asked of the person is more than what an agent does.
   if (!picture.notice.empty()) lines.push_back("  " + picture.notice);
-  for (std::string& line : lines) {
-    if (line.size() > static_cast<std::size_t>(width)) line.resize(static_cast<std::size_t>(width));
+  const std::size_t agents = picture.agents.size();
+  const std::size_t most = static_cast<std::size_t>(std::max(1, height));
+  const std::size_t room = most > lines.size() ? most - lines.size() : 0;
+  const std::size_t shown = agents <= room ? agents : room > 0 ? room - 1 : 0;
+  constexpr std::size_t kOneDigit = 10;
+  for (std::size_t i = 0; i < shown; ++i) {
+    lines.push_back(agent_line(i, picture.agents[i], agents > kOneDigit));
   }
+  if (shown < agents) lines.push_back(summary_line(picture.agents, shown));
+  if (lines.size() > most) lines.resize(most);
+  for (std::string& line : lines) line = fit(line, width);
   return lines;
 }
 
@@ -129,22 +189,10 @@ std::string plain(const Picture& picture) {
   return join(parts, "  ");
 }
 
-double Rate::update(std::uint64_t total, std::int64_t now_ns) {
-  constexpr double kWindow = 2.0;
-  if (then_ && now_ns > *then_) {
-    const double seconds = static_cast<double>(now_ns - *then_) * 1e-9;
-    const double newest = total > total_ ? static_cast<double>(total - total_) / seconds : 0.0;
-    const double weight = 1.0 - std::exp(-seconds / kWindow);
-    if (known_) {
-      rate_ += weight * (newest - rate_);
-    } else if (total > total_) {
-      rate_ = newest;
-      known_ = true;
-    }
-  }
-  then_ = now_ns;
-  total_ = std::max(total_, total);
-  return rate_;
+int rows_on_screen(const std::vector<int>& columns, int width) {
+  int rows = 0;
+  for (const int count : columns) rows += std::max(1, (count + width - 1) / std::max(1, width));
+  return rows;
 }
 
 std::string with_thousands(double value) {
@@ -156,16 +204,8 @@ std::string with_thousands(double value) {
   return digits;
 }
 
-std::string duration(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::clamp(seconds + 0.5, 0.0, 3.6e9));
-  const auto two = [](std::int64_t value) { return cat(value < 10 ? "0" : "", value); };
-  const std::int64_t minutes = whole / 60;
-  if (minutes < 60) return cat(minutes, ":", two(whole % 60));
-  return cat(minutes / 60, ":", two(minutes % 60), ":", two(whole % 60));
-}
-
 Display::Display(std::FILE* out, bool quiet)
-    : out_(out), quiet_(quiet), live_(!quiet && ::isatty(::fileno(out)) != 0) {}
+    : out_(out), quiet_(quiet), live_(!quiet && can_redraw(out)) {}
 
 void Display::line(std::string_view text) {
   if (quiet_) return;
@@ -177,25 +217,26 @@ void Display::line(std::string_view text) {
 
 void Display::draw(const Picture& picture) {
   if (!live_) return;
-  winsize size{};
-  const int width =
-      ::ioctl(::fileno(out_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-  const std::vector<std::string> lines = render(picture, width - 1);
-  std::string text;
-  if (drawn_ > 0) text = cat("\x1b[", drawn_, "A");
-  for (const std::string& line : lines) text += cat("\r", line, "\x1b[K\n");
+  const Size size = size_of(out_);
+  // The cursor stands below the block, and a line as wide as the terminal would wrap.
+  const std::vector<std::string> lines = render(picture, size.width - 1, size.height - 1);
+  std::string text = to_its_top(drawn_, size.width);
+  drawn_.clear();
+  for (const std::string& line : lines) {
+    text += cat("\r", line, "\x1b[K\n");
+    drawn_.push_back(columns(line));
+  }
   text += "\x1b[J";  // what is left of a longer block
-  drawn_ = lines.size();
   std::fwrite(text.data(), 1, text.size(), out_);
   std::fflush(out_);
 }
 
 void Display::clear() {
-  if (drawn_ == 0) return;
-  const std::string text = cat("\x1b[", drawn_, "A\r\x1b[J");
+  if (drawn_.empty()) return;
+  const std::string text = cat(to_its_top(drawn_, size_of(out_).width), "\r\x1b[J");
   std::fwrite(text.data(), 1, text.size(), out_);
   std::fflush(out_);
-  drawn_ = 0;
+  drawn_.clear();
 }
 
 }  // namespace instep::coord

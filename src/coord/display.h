@@ -20,6 +20,8 @@ struct AgentSnapshot {
   std::uint32_t shards = 0;
   std::uint64_t round = 0, rounds = 0, samples = 0;
   double data_epoch = 0, loss = 0;
+  double waited_s = 0;              // for others, in all
+  std::optional<double> computing;  // share of its time, when that is known
 };
 AgentSnapshot snapshot(const fabric::AgentStatus& status);
 
@@ -28,33 +30,24 @@ struct Picture {
   double epochs = 0;   // of the whole run; 0: not known
   std::string metric;  // newest, as "accuracy 0.97"; may be empty
   std::string notice;  // e.g. that it is saving; may be empty
-  double samples_per_s = 0, rounds_per_s = 0;
+  std::string left;    // the time left in words; empty while it is not known
+  double samples_per_s = 0;
   std::vector<AgentSnapshot> agents;
 };
-// The live block, no line longer than `width`.
-std::vector<std::string> render(const Picture& picture, int width);
+// The live block, at most `height` lines (at least one) of at most `width` columns: the run, and a
+// line an agent; those for whom there is no room are summed up in one.
+std::vector<std::string> render(const Picture& picture, int width, int height);
 // The same as one plain line.
 std::string plain(const Picture& picture);
-
-// Events per second, smoothed over about two seconds.
-class Rate {
- public:
-  // `total` so far, never falling, at `now_ns`. Returns the rate.
-  double update(std::uint64_t total, std::int64_t now_ns);
-
- private:
-  std::optional<std::int64_t> then_;
-  std::uint64_t total_ = 0;
-  double rate_ = 0;
-  bool known_ = false;
-};
+// Lines of a terminal `width` columns wide that lines of so many columns take, which were drawn
+// when it was wider.
+int rows_on_screen(const std::vector<int>& columns, int width);
 
 std::string with_thousands(double value);  // 12345.6 -> "12,346"
-std::string duration(double seconds);      // 75 -> "1:15"
 
 class Display {
  public:
-  // Writes to `out`, live if it is a terminal, nothing at all if `quiet`.
+  // Writes to `out`, live if it is a terminal that can move its cursor, nothing at all if `quiet`.
   Display(std::FILE* out, bool quiet);
   ~Display() { clear(); }
   Display(const Display&) = delete;
@@ -63,7 +56,8 @@ class Display {
   bool live() const { return live_; }
   // A line that stays, above the live block.
   void line(std::string_view text);
-  // Draws the block anew (on a terminal only).
+  // Draws the block anew (on a terminal only). The cursor stays visible and is left below it, so
+  // that a run that is killed leaves a terminal in order.
   void draw(const Picture& picture);
   // Takes the block away, so that something else can be printed.
   void clear();
@@ -71,7 +65,7 @@ class Display {
  private:
   std::FILE* out_;
   bool quiet_, live_;
-  std::size_t drawn_ = 0;  // lines of the block on the screen
+  std::vector<int> drawn_;  // columns of the block's lines on the screen
 };
 
 }  // namespace instep::coord

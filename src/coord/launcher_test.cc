@@ -80,7 +80,7 @@ TEST_F(LauncherTest, AWholeRunIsRecordedAndReported) {
   EXPECT_EQ(report["events"][0]["kind"], "slow");
   EXPECT_NEAR(report["seconds"]["start"].get<double>(), 0.5, 1e-3);
   const std::string metrics = text("metrics.jsonl");
-  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 4);
+  EXPECT_EQ(std::count(metrics.begin(), metrics.end(), '\n'), 5);
   EXPECT_NE(text("events.jsonl").find("\"view\""), std::string::npos);
 }
 

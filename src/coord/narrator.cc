@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "coord/report.h"
+#include "coord/run_dir.h"
 
 namespace instep::coord {
 namespace {
@@ -16,6 +17,16 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kRedraw = kSecond / 5;
 constexpr std::int64_t kPlainLine = 10 * kSecond;
 constexpr std::int64_t kSmallShard = 8;
+
+// Numbers of an agent's message, which may be anything.
+double real_field(const Json& fields, const char* key) {
+  const auto found = fields.find(key);
+  return found != fields.end() && found->is_number() ? found->get<double>() : 0;
+}
+std::uint64_t whole_field(const Json& fields, const char* key) {
+  const auto found = fields.find(key);
+  return found != fields.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
 
 }  // namespace
 
@@ -28,6 +39,10 @@ Status Narrator::begin() {
   if (!plan_.records) return {};
   INSTEP_ASSIGN_OR_RETURN(metrics_, Records::open(plan_.run_dir / "metrics.jsonl"));
   INSTEP_ASSIGN_OR_RETURN(events_file_, Records::open(plan_.run_dir / "events.jsonl"));
+  // Where the records of a resumed run begin: at_s and the round may both go back there.
+  for (Records* records : {&metrics_, &events_file_}) {
+    record(*records, {{"agents", plan_.agents}, {"started", timestamp()}}, "begin");
+  }
   return {};
 }
 
@@ -35,6 +50,10 @@ void Narrator::job_is_known(const job::Job& job) {
   epochs_ = job.epochs;
   picture_.name = job.name;
   picture_.epochs = static_cast<double>(job.epochs);
+  pace_.plan(picture_.epochs, job.evaluate_each_epoch && !plan_.own_program);
+  if (job.stop.wall_seconds > 0) {
+    wall_at_ = plan_.start_ns + static_cast<std::int64_t>(job.stop.wall_seconds * 1e9);
+  }
   if (plan_.mode != Mode::kTrain) return;
   const auto count = [](auto number, const char* one, const char* many) {
     return cat(number, " ", number == 1 ? one : many);
@@ -74,6 +93,7 @@ void Narrator::view_is_out(const member::View& view, std::uint32_t shards) {
 void Narrator::progress(member::AgentId agent, const wire::Progress& progress) {
   Json fields = parse_fields(progress.fields);
   if (progress.kind == "rounds") {
+    pace_.rounds_done(whole_field(fields, "round"), now_ns());
     record(metrics_, std::move(fields), "rounds");
   } else if (progress.kind == "epoch") {
     for (const char* set : {"validation", "test"}) {
@@ -82,8 +102,16 @@ void Narrator::progress(member::AgentId agent, const wire::Progress& progress) {
       picture_.metric = cat(set, " ", words);
       break;
     }
-    display_.line(epoch_words(fields, epochs_));
-    log(LogLevel::kInfo, epoch_words(fields, epochs_));
+    pace_.epoch_ended(real_field(fields, "data_epoch"), real_field(fields, "pause_seconds"));
+    pace_.rounds_done(whole_field(fields, "round"), now_ns());
+    // As the agents' memory says too, which nobody looks at in a pipe while epochs are short.
+    if (const double epoch = real_field(fields, "data_epoch"); epoch > 0 && epochs_ > 0) {
+      pace_.rounds_planned(real_field(fields, "round") / epoch * static_cast<double>(epochs_));
+    }
+    const std::string left = time_left(now_ns());
+    const std::string words = cat(epoch_words(fields, epochs_), left.empty() ? "" : "  ETA ", left);
+    display_.line(words);
+    log(LogLevel::kInfo, words);
     if (!display_.live()) looked_at_ = now_ns();
     record(metrics_, std::move(fields), "epoch");
   } else if (progress.kind == "checkpoint") {
@@ -128,17 +156,36 @@ void Narrator::draw(std::int64_t now, std::vector<AgentSnapshot> agents) {
   picture_.agents = std::move(agents);
   std::uint64_t samples = 0;
   std::uint64_t round = 0;
-  for (const AgentSnapshot& agent : picture_.agents) {
+  std::uint64_t rounds = 0;
+  bool evaluating = false;
+  shares_.resize(picture_.agents.size());
+  for (std::size_t i = 0; i < picture_.agents.size(); ++i) {
+    AgentSnapshot& agent = picture_.agents[i];
     samples += agent.samples;
     round = std::max(round, agent.round);
+    rounds = std::max(rounds, agent.rounds);
+    evaluating = evaluating || agent.state == fabric::AgentState::kEvaluating;
+    agent.computing = shares_[i].update(agent.round, agent.waited_s, now);
   }
-  picture_.samples_per_s = samples_rate_.update(samples, now);
-  picture_.rounds_per_s = rounds_rate_.update(round, now);
+  pace_.look(round, rounds, samples, evaluating, now);
+  picture_.samples_per_s = pace_.samples_per_s();
+  picture_.left = time_left(now);
   if (display_.live()) {
     display_.draw(picture_);
   } else {
     display_.line(plain(picture_));
   }
+}
+
+std::string Narrator::time_left(std::int64_t now) const {
+  std::optional<double> left = pace_.seconds_left(now);
+  if (!left) return "";
+  const bool more = pace_.without_evaluations();
+  if (wall_at_ > 0) {
+    const double wall = std::max(0.0, static_cast<double>(wall_at_ - now) * 1e-9);
+    if (wall < *left) return about(wall);
+  }
+  return cat(about(*left), more ? " and evaluations" : "");
 }
 
 void Narrator::note(LogLevel level, const std::string& text) {

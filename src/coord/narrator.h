@@ -12,6 +12,7 @@
 #include "coord/display.h"
 #include "coord/launcher.h"
 #include "coord/output.h"
+#include "coord/pace.h"
 #include "member/view.h"
 #include "wire/message.h"
 
@@ -48,6 +49,8 @@ class Narrator {
   void note(LogLevel level, const std::string& text);
   void record(Records& records, nlohmann::json fields, const char* kind);
   void draw(std::int64_t now, std::vector<AgentSnapshot> agents);
+  // The time left in words; empty while it is not known.
+  std::string time_left(std::int64_t now) const;
 
   const LaunchPlan& plan_;
   Display display_;
@@ -55,7 +58,9 @@ class Narrator {
   nlohmann::json events_ = nlohmann::json::array();
   std::int64_t epochs_ = 0;
   Picture picture_;
-  Rate samples_rate_, rounds_rate_;
+  Pace pace_;
+  std::vector<Share> shares_;  // by agent
+  std::int64_t wall_at_ = 0;   // when the job's time is over; 0: it has all the time
   bool running_ = false;
   std::int64_t looked_at_ = 0;
   bool records_failed_ = false;

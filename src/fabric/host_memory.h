@@ -38,6 +38,7 @@ struct alignas(64) AgentStatus {
   std::atomic<std::uint64_t> samples;  // its shards' samples, counted when their round is finished
   std::atomic<double> data_epoch;      // epochs of data done
   std::atomic<double> loss;            // combined, of the newest round
+  std::atomic<double> waited_seconds;  // for others, until the newest round's end
 };
 
 // One agent's words. Every one is written by that agent alone.

@@ -212,6 +212,7 @@ void Loop::after_round(const round::Outcome& outcome) {
   status.round.store(engine_.round(), std::memory_order_relaxed);
   status.loss.store(outcome.loss, std::memory_order_relaxed);
   status.data_epoch.store(data_epochs(), std::memory_order_relaxed);
+  status.waited_seconds.store(engine_.waited_seconds(), std::memory_order_relaxed);
   if (!callbacks_.round.empty()) {
     RoundInfo info{engine_.round(), data_epochs(), outcome.loss, outcome.gradient_norm,
                    outcome.samples};
@@ -240,8 +241,9 @@ void Loop::end_epoch() {
   // What a program measures at an epoch's end is no training.
   const Clock::time_point paused = Clock::now();
   for (const auto& call : callbacks_.epoch) call(info);
-  started_ += Clock::now() - paused;
-  told_at_ += Clock::now() - paused;
+  const Clock::duration pause = Clock::now() - paused;
+  started_ += pause;
+  told_at_ += pause;
   progress_.epochs.push_back({info.data_epoch, info.round, info.train_loss, info.metrics});
   if (stopped_.empty()) stopped_ = stop_after_epoch(job_.stop, progress_.epochs);
   if (!engine_.lead()) return;
@@ -251,7 +253,8 @@ void Loop::end_epoch() {
               {"validation", nullptr},
               {"test", nullptr},
               {"samples_per_s", samples_per_second()},
-              {"seconds", train_seconds_}};
+              {"seconds", train_seconds_},
+              {"pause_seconds", std::chrono::duration<double>(pause).count()}};
   for (const auto& [name, value] : info.metrics) {
     const std::size_t cut = name.find('_');
     if (cut == std::string::npos) {
