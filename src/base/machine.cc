@@ -38,11 +38,11 @@ std::uint64_t meminfo(const std::string& key) {
 
 }  // namespace
 
-std::vector<int> usable_cpus() {
+std::vector<int> usable_cpus(int process) {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::vector<int> out;
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) {
+  if (::sched_getaffinity(process, sizeof set, &set) == 0) {
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
       if (CPU_ISSET(cpu, &set)) out.push_back(cpu);
     }

@@ -7,8 +7,8 @@
 
 namespace instep {
 
-// Processors in this process's affinity mask.
-std::vector<int> usable_cpus();
+// Processors in the affinity mask of the calling thread, or of a process.
+std::vector<int> usable_cpus(int process = 0);
 // How many of them the cgroup's quota really grants, at least 1.
 int usable_cpu_count();
 // Binds the calling thread (and those it will start) to these processors; false if refused.

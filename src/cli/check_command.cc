@@ -63,6 +63,7 @@ std::string table(const job::Resolved& resolved) {
 
 // What the model and the data say about each other.
 Status fits(const job::Job& job, const data::Table& table) {
+  if (table.kind == data::Kind::kTokens) return {};  // the job alone shows whether tokens fit
   if (job.model.kind != "mlp" || job.model.layers.empty()) return {};
   const auto inputs = static_cast<std::int64_t>(table.elements());
   if (job.model.layers.front() != inputs) {
@@ -80,27 +81,34 @@ Status fits(const job::Job& job, const data::Table& table) {
   return {};
 }
 
+std::string count(std::uint64_t value) { return coord::with_thousands(static_cast<double>(value)); }
+
+// What one sample is: "784 values, 10 classes", "3 x 32 x 32 values", "128 tokens".
+std::string sample_words(const data::Table& table) {
+  if (table.kind == data::Kind::kTokens) {
+    return cat(count(table.elements()), " tokens, each one of ", table.class_count);
+  }
+  std::vector<std::string> extents;
+  for (const std::int64_t extent : table.shape) extents.push_back(std::to_string(extent));
+  return cat(extents.size() > 1 ? join(extents, " x ") : count(table.elements()), " values",
+             table.class_count > 0 ? cat(", ", table.class_count, " classes") : std::string());
+}
+
 Result<std::string> data_lines(const job::Job& job) {
   INSTEP_ASSIGN_OR_RETURN(const data::Dataset dataset, data::load(job.data, job.loss, job.seed));
   const data::Table& train = dataset.train;
   INSTEP_RETURN_IF_ERROR(fits(job, train));
+  INSTEP_RETURN_IF_ERROR(data::check_split(dataset, job.split));
   std::span<const std::int32_t> classes;
   if (train.classes != nullptr) classes = {train.classes, train.size};
-  job::Split split = job.split;
-  if (dataset.test.size > 0) split.test = 0;
-  const data::Parts parts = data::split(train.size, classes, split, job.seed);
+  const data::Parts parts = data::split(train.size, classes, job.split, job.seed);
   const data::Sampler sampler(parts.train, classes, job.partition,
                               static_cast<std::uint32_t>(job.shards),
                               static_cast<std::uint64_t>(job.batch), job.seed);
   const std::uint64_t rounds = sampler.rounds_per_epoch();
-  const auto count = [](std::uint64_t value) {
-    return coord::with_thousands(static_cast<double>(value));
-  };
   const std::uint64_t test = dataset.test.size > 0 ? dataset.test.size : parts.test.size();
   return cat("data        ", count(sampler.size()), " training, ", count(parts.validation.size()),
-             " validation and ", count(test), " test samples of ", count(train.elements()),
-             " values",
-             train.class_count > 0 ? cat(", ", train.class_count, " classes") : std::string(),
+             " validation and ", count(test), " test samples of ", sample_words(train),
              "\nrounds      ", count(rounds), " an epoch, ",
              count(rounds * static_cast<std::uint64_t>(job.epochs)), " in all\n");
 }

@@ -89,6 +89,7 @@ Json merge_report(const ReportParts& parts) {
       {"total", seconds_since_start(static_cast<double>(parts.end_ns))}};
   out["bytes"] = {{"sent", sent}, {"received", received}};
   out["wait_seconds"] = waits;
+  out["data_wait_ms"] = field(first, "data_wait_ms");
   out["events"] = parts.events.is_array() ? parts.events : Json::array();
   out["stopped"] = own_reason.empty() ? parts.stopped : own_reason;
   const std::string written = text(first, "checkpoint");

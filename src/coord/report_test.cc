@@ -22,7 +22,7 @@ ReportParts parts(const Json& events) {
           "train":{"loss":[0.5,0.25],"samples_per_s":1000},"test":{"loss":0.1,"accuracy":0.97},
           "libtorch":"2.13.0","first_round_ns":1500000000,"train_seconds":3.5,"stopped":"",
           "checkpoint":"/r/checkpoints/round-0000000010","bytes":{"sent":5,"received":7},
-          "wait_seconds":0.25})",
+          "wait_seconds":0.25,"data_wait_ms":12.5})",
       R"({"bytes":{"sent":50,"received":70},"wait_seconds":0.5})"};
   out.events = events;
   out.start_ns = 1'000'000'000;
@@ -54,6 +54,7 @@ TEST(Report, HasEveryDocumentedField) {
   EXPECT_EQ(report["bytes"]["sent"], 55);
   EXPECT_EQ(report["bytes"]["received"], 77);
   EXPECT_EQ(report["wait_seconds"], Json::array({0.25, 0.5}));
+  EXPECT_EQ(report["data_wait_ms"], 12.5);
   EXPECT_EQ(report["events"].size(), 1U);
   EXPECT_EQ(report["stopped"], "");
   EXPECT_EQ(report["run_dir"], "/r");

@@ -48,6 +48,9 @@ struct Dataset {
 // samples. Both tables have one class_count: spec.classes, or the largest label of both plus 1.
 Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed);
 
+// That a test set is asked of the data (split.test) only where they bring none.
+Status check_split(const Dataset& dataset, const job::Split& split);
+
 // The IDX and CSV readers by themselves, for programs with their own loop. Both read gzip too. IDX:
 // samples u8 (then scale is 1/255) or f32, targets u8 or i32 labels or f32 values. CSV:
 // comma-separated, quoted fields, LF or CRLF; spec gives header, target_column (a name of the
@@ -87,7 +90,7 @@ Result<Dataset> map_image(const Fd& image);
 // Copies samples to a batch: x[i] = values[samples[i]] * scale + shift. Out spans have exactly
 // samples.size() * elements(), and one class or target_width floats a sample.
 void gather(const Table& table, std::span<const std::uint64_t> samples, float* x);
-// Tokens: x and y are [samples, tokens].
+// Tokens: x and y are [samples, tokens]; y may be null.
 void gather_tokens(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* x,
                    std::int64_t* y);
 void gather_classes(const Table& table, std::span<const std::uint64_t> samples, std::int64_t* y);

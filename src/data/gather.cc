@@ -61,7 +61,7 @@ void gather_tokens(const Table& table, std::span<const std::uint64_t> samples, s
     INSTEP_CHECK(sample < table.size, "a batch takes samples of its table");
     const std::uint8_t* at = stream + sample * tokens;
     x = std::copy_n(at, tokens, x);
-    y = std::copy_n(at + 1, tokens, y);
+    if (y != nullptr) y = std::copy_n(at + 1, tokens, y);
   }
 }
 

@@ -221,4 +221,11 @@ Result<Dataset> load(const job::Data& spec, job::Loss loss, std::uint64_t seed) 
   return out;
 }
 
+Status check_split(const Dataset& dataset, const job::Split& split) {
+  if (dataset.test.size == 0 || split.test == 0) return {};
+  return invalid(cat("split.test = ", split.test,
+                     ", and the data brings a test set of its own, of ", dataset.test.size,
+                     " samples; use one of the two"));
+}
+
 }  // namespace instep::data

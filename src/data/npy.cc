@@ -104,7 +104,7 @@ Status labels_from(Array& array) {
                          "; class labels are 0 to ", std::numeric_limits<std::int32_t>::max(),
                          " (targets of a regression are f4)"));
     }
-    const auto label = static_cast<std::int32_t>(value);
+    const auto label = static_cast<std::int32_t>(+value);
     std::memcpy(to.get() + i * sizeof(label), &label, sizeof(label));
   }
   array.memory = to;

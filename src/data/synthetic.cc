@@ -178,7 +178,7 @@ Result<Table> make_table(const Source& source, const job::Data& spec, std::uint6
 }
 
 Status check(const job::Data& spec, job::Loss loss) {
-  const auto out_of_range = [](const char* key, auto found, const char* allowed) {
+  const auto out_of_range = [](const char* key, const auto& found, const char* allowed) {
     return invalid(cat("data.", key, " = ", found, "; ", allowed, " is allowed"));
   };
   if (spec.samples < 1) return out_of_range("samples", spec.samples, "1 or more");

@@ -110,8 +110,8 @@ TEST_F(Text, InputsNeedNoTarget) {
   const Table prompt = inputs("abc");
   EXPECT_EQ(prompt.size, 1u);
   EXPECT_EQ(prompt.shape, std::vector<std::int64_t>{3});
-  std::vector<std::int64_t> x(3), y(3);
-  gather_tokens(prompt, std::vector<std::uint64_t>{0}, x.data(), y.data());
+  std::vector<std::int64_t> x(3);
+  gather_tokens(prompt, std::vector<std::uint64_t>{0}, x.data(), nullptr);
   EXPECT_EQ(tokens_of(x), "abc");
 }
 

@@ -129,6 +129,10 @@ Maybe text_fault(const Job& job) {
     return Fault{{"loss", "data.format"},
                  cat("text is learnt with cross-entropy; found ", to_text(job.loss))};
   }
+  if (text && (job.split.stratified || job.partition == PartitionKind::kStratified)) {
+    return Fault{{"split.stratified", "partition.strategy", "data.format"},
+                 "stratified needs one class a sample; text has none"};
+  }
   constexpr std::int64_t kByteValues = 256;
   if (text && tokens && model.vocabulary < kByteValues) {
     return Fault{{"model.vocabulary", "data.format"},
@@ -185,6 +189,12 @@ Maybe data_fault(const Job& job) {
                  "csv data has its targets in a column (data.target_column), not in a file"};
   }
   if (data.format != DataFormat::kSynthetic) return {};
+  constexpr std::size_t kMaxDimensions = 8;
+  if (data.shape.size() > kMaxDimensions) {
+    return Fault{
+        {"data.shape"},
+        cat("found ", data.shape.size(), " dimensions; allowed: at most ", kMaxDimensions)};
+  }
   const std::int64_t samples = data.samples + data.test_samples_count;
   std::int64_t values = data.shape.empty() ? data.features : 1;
   for (const std::int64_t extent : data.shape) {

@@ -280,6 +280,13 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
        {"a.toml:5: loss: text is learnt with cross-entropy"}},
       {"[model]\nkind='gpt'\n[data]\nformat='text'\ntrain_samples='a'\ncontext=200",
        {"a.toml:6: data.context: found samples of 200 tokens", "128"}},
+      {"[model]\nkind='gpt'\n[data]\nformat='text'\ntrain_samples='a'\n[split]\nstratified=true",
+       {"a.toml:7: split.stratified: ", "one class a sample"}},
+      {"[model]\nkind='gpt'\n[data]\nformat='text'\ntrain_samples='a'\n"
+       "[partition]\nstrategy='stratified'",
+       {"a.toml:7: ", "one class a sample"}},
+      {"[data]\nformat='synthetic'\nshape=[1,1,1,1,1,1,1,1,1]",
+       {"a.toml:3: data.shape: found 9 dimensions", "at most 8"}},
       {"[data]\nformat='cifar'\ntrain_samples='a'\ntest_targets='b'",
        {"a.toml:4: data.test_targets: cifar data has its targets"}},
       {"[data]\nformat='synthetic'\nshape=[10000, 10000, 10000]",

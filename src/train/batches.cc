@@ -7,6 +7,11 @@ namespace instep::train {
 at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples) {
   std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
   shape.insert(shape.end(), table.shape.begin(), table.shape.end());
+  if (table.kind == data::Kind::kTokens) {
+    at::Tensor tokens = at::empty(shape, at::kLong);
+    data::gather_tokens(table, samples, tokens.mutable_data_ptr<std::int64_t>(), nullptr);
+    return tokens;
+  }
   at::Tensor data = at::empty(shape, at::kFloat);
   data::gather(table, samples, data.mutable_data_ptr<float>());
   return data;

@@ -86,6 +86,23 @@ Dataset Dataset::csv(const std::filesystem::path& file, const std::string& targe
       must(data::load_csv(file, spec, classes ? job::Loss::kCrossEntropy : job::Loss::kMse)));
 }
 
+Dataset Dataset::npy(const std::filesystem::path& samples, const std::filesystem::path& targets) {
+  return Dataset(must(data::load_npy(samples, targets)));
+}
+
+Dataset Dataset::npz(const std::filesystem::path& file, const std::string& samples,
+                     const std::string& targets) {
+  return Dataset(must(data::load_npz(file, samples, targets)));
+}
+
+Dataset Dataset::cifar(const std::filesystem::path& path, bool test) {
+  return Dataset(must(data::load_cifar(path, test)));
+}
+
+Dataset Dataset::text(const std::filesystem::path& file, std::int64_t context) {
+  return Dataset(must(data::load_text(file, context)));
+}
+
 Dataset Dataset::tensors(const at::Tensor& samples, const at::Tensor& targets) {
   return Dataset(must(table_of(samples, targets)));
 }

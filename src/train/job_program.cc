@@ -54,13 +54,12 @@ class JobProgram {
     train_ = std::make_shared<data::Table>(loaded->train);
     test_ = std::make_shared<data::Table>(loaded->test);
     Status fit = check_fit(job_, *train_);
+    if (fit.ok()) fit = data::check_split(*loaded, job_.split);
     if (fit.ok() && job_.model.kind == "torchscript") fit = try_network(job_, *train_, network_);
     if (!fit.ok()) impl_.session->fail(fit.error());
-    job::Split split = job_.split;
-    if (test_->size > 0) split.test = 0;
     const auto classes = train_->classes == nullptr ? std::span<const std::int32_t>()
                                                     : std::span(train_->classes, train_->size);
-    parts_ = data::split(train_->size, classes, split, job_.seed);
+    parts_ = data::split(train_->size, classes, job_.split, job_.seed);
     if (test_->size == 0) {
       test_ = train_;
     } else {

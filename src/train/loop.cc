@@ -1,15 +1,18 @@
 #include "train/loop.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/text.h"
 #include "store/safetensors.h"
 #include "sync/schedule.h"
-#include "train/batches.h"
 
 namespace instep::train {
 
@@ -47,7 +50,7 @@ Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesyste
       rounds_per_epoch_(sampler_.rounds_per_epoch()),
       rounds_(rounds_per_epoch_ * static_cast<std::uint64_t>(job.epochs)),
       ledger_(table_->size),
-      batch_samples_(engine.my_shards().size()) {
+      batches_(table_, sampler_, read_ahead()) {
   session_.words().status.rounds.store(rounds_);
   session_.words().status.state.store(static_cast<std::uint32_t>(
       engine_.spare() ? fabric::AgentState::kReady : fabric::AgentState::kTraining));
@@ -57,6 +60,26 @@ Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesyste
                                      const std::lock_guard lock(told_mutex_);
                                      told_.push_back(saved);
                                    });
+}
+
+ReadAhead::Setup Loop::read_ahead() const {
+  ReadAhead::Setup setup{engine_.my_shards(), rounds_per_epoch_, rounds_, false, {}};
+  std::uint64_t samples = 0;
+  for (const std::uint32_t shard : setup.shards) samples += sampler_.batch_size(shard, 0);
+  const std::uint64_t busy =
+      engine_.view().members.size() * static_cast<std::uint64_t>(job_.threads);
+  const bool alone = session_.alone();
+  const auto processors = static_cast<std::uint64_t>(
+      alone ? static_cast<std::uint32_t>(usable_cpu_count()) : session_.welcome().processors);
+  setup.ahead =
+      job_.accumulate == 1 && ReadAhead::pays(*table_, samples, busy, processors);
+  // A bound agent's own processors are busy; others are where its launcher may run.
+  if (alone) return setup;
+  const std::vector<int> mine = usable_cpus();
+  for (const int cpu : usable_cpus(::getppid())) {
+    if (std::find(mine.begin(), mine.end(), cpu) == mine.end()) setup.cpus.push_back(cpu);
+  }
+  return setup;
 }
 
 Status Loop::resume(const store::Found& found) {
@@ -104,21 +127,18 @@ double Loop::samples_per_second() const {
 }
 
 double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
-  const std::uint64_t epoch = data_epoch();
   const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
   const auto& shards = engine_.my_shards();
   ShardWork work;
   work.samples = [this, in_epoch](std::uint32_t shard) {
     return static_cast<std::uint32_t>(sampler_.batch_size(shard, in_epoch));
   };
-  work.loss = [this, epoch, in_epoch, &loss, &shards](std::uint32_t shard, std::uint32_t first,
-                                                      std::uint32_t count) {
-    auto& samples = batch_samples_[shard - shards.front()];
-    if (first == 0) sampler_.batch(shard, epoch, in_epoch, samples);
-    Batch batch = make_batch(*table_, std::span(samples).subspan(first, count));
-    batch.shard = shard;
-    batch.round = engine_.round();
-    return loss(batch);
+  batches_.begin_round(engine_.round());
+  work.loss = [this, &loss, &shards](std::uint32_t shard, std::uint32_t first,
+                                     std::uint32_t count) {
+    const std::size_t index = shard - shards.front();
+    return loss(job_.accumulate > 1 ? batches_.take_part(index, first, count)
+                                    : batches_.take(index));
   };
   const std::string asked = engine_.lead() ? session_.stop_reason() : "";
   factor_ = sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
@@ -187,11 +207,12 @@ void Loop::event(const std::string& kind, const std::string& reason) {
 void Loop::count(const round::Outcome& outcome) {
   if (!outcome.applied) return;
   const std::uint64_t in_epoch = (engine_.round() - 1) % rounds_per_epoch_;
-  for (std::size_t i = 0; i < batch_samples_.size(); ++i) {
+  for (std::size_t i = 0; i < engine_.my_shards().size(); ++i) {
     const std::uint32_t shard = engine_.my_shards()[i];
     if (sampler_.batch_size(shard, in_epoch) == 0) continue;
-    ledger_.count(batch_samples_[i]);
-    session_.words().status.samples.fetch_add(batch_samples_[i].size(), std::memory_order_relaxed);
+    const std::span<const std::uint64_t> samples = batches_.samples(i);
+    ledger_.count(samples);
+    session_.words().status.samples.fetch_add(samples.size(), std::memory_order_relaxed);
   }
   progress_.loss_sum += outcome.loss * static_cast<double>(outcome.samples);
   progress_.loss_samples += outcome.samples;

@@ -16,6 +16,7 @@
 #include "instep/run.h"
 #include "train/engine.h"
 #include "train/progress.h"
+#include "train/read_ahead.h"
 #include "train/saver.h"
 
 namespace instep::train {
@@ -59,10 +60,13 @@ class Loop {
   std::int64_t first_round_ns() const { return first_round_ns_; }
   double train_seconds() const { return train_seconds_; }
   double samples_per_second() const;
+  // Time of training that went into making batches, or waiting for them.
+  double data_wait_ms() const { return batches_.waited_ms(); }
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  ReadAhead::Setup read_ahead() const;
   bool bad(const round::Outcome& outcome) const;
   [[noreturn]] void stop_for(const round::Outcome& outcome);
   void event(const std::string& kind, const std::string& reason);
@@ -86,8 +90,8 @@ class Loop {
   const std::uint64_t rounds_;
   Ledger ledger_;
   Progress progress_;
-  std::vector<std::vector<std::uint64_t>> batch_samples_;  // [my shards]
-  std::map<std::string, double> measured_;                 // by set_final_metrics()
+  ReadAhead batches_;
+  std::map<std::string, double> measured_;  // by set_final_metrics()
   std::string stopped_;
   bool finished_ = false;
 

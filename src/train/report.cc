@@ -53,6 +53,7 @@ std::string report(const Engine& engine, const Loop* loop, const job::Job& job) 
                     {"repeated", progress.samples.repeated}};
   out["first_round_ns"] = loop->first_round_ns();
   out["train_seconds"] = loop->train_seconds();
+  out["data_wait_ms"] = loop->data_wait_ms();
   out["stopped"] = loop->stopped();
   out["resumable"] = !engine.replicas_step();
   out["checkpoint"] = loop->last_checkpoint().whole ? loop->last_checkpoint().folder.string() : "";

@@ -178,6 +178,11 @@ void Run::Impl::start_loop(std::shared_ptr<const data::Table> table,
     session->fail(invalid(cat("the training set has ", samples.size(), " samples for ", job.shards,
                               " shards; set shards to at most that many")));
   }
+  if (job.partition == job::PartitionKind::kStratified && table->classes == nullptr) {
+    session->fail(
+        invalid("partition.strategy = \"stratified\" needs a class for each sample, and "
+                "the training set has none; use another strategy"));
+  }
   loop = std::make_unique<train::Loop>(*session, *engine, job, run_dir, callbacks, std::move(table),
                                        std::move(samples));
   if (!resumed) return;
