@@ -2,4 +2,5 @@
 #pragma once
 
 #include "instep/dataset.h"
+#include "instep/losses.h"
 #include "instep/run.h"
