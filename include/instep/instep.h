@@ -4,3 +4,4 @@
 #include "instep/dataset.h"
 #include "instep/losses.h"
 #include "instep/run.h"
+#include "instep/trainer.h"
