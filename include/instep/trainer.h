@@ -146,8 +146,8 @@ class Trainer {
           std::vector<std::string> metrics = {})
       : Trainer(
             static_cast<torch::nn::Module&>(*model),
-            [model](const at::Tensor& x) { return at::Tensor(model->forward(x)); }, optimizer,
-            std::move(loss), std::move(metrics)) {}
+            [model](const at::Tensor& x) mutable { return at::Tensor(model->forward(x)); },
+            optimizer, std::move(loss), std::move(metrics)) {}
   // The same for a module whose forward is called in another way.
   Trainer(torch::nn::Module& module, Forward forward, torch::optim::Optimizer& optimizer, Loss loss,
           std::vector<std::string> metrics = {});
