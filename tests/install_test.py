@@ -1,5 +1,6 @@
-"""The installed package serves a project of one's own: `cmake --install`, then examples/custom_loop is
-configured, built and run from a folder of its own, alone and under the installed `instep run`.
+"""The installed package serves a project of one's own: `cmake --install`, then examples/custom_loop and
+examples/trainer are
+configured, built and run from folders of their own, alone and under the installed `instep run`.
 
 INSTEP_BIN names the built program (default: build/bin/instep); what is installed is its build:
     INSTEP_BIN=build/bin/instep python3 tests/install_test.py
@@ -51,11 +52,16 @@ class InstallTest(unittest.TestCase):
         cls.run_command("cmake", "--install", BUILD, "--prefix", cls.folder / "first")
         # Nothing in the package may know where it was installed.
         cls.prefix = (cls.folder / "first").rename(cls.folder / "moved")
-        cls.run_command("cmake", "-G", "Ninja", "-S", ROOT / "examples/custom_loop", "-B", cls.folder / "build",
-                        f"-DCMAKE_PREFIX_PATH={cls.prefix}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
-        cls.run_command("cmake", "--build", cls.folder / "build")
-        cls.program = cls.folder / "build/custom_loop"
         cls.instep = cls.prefix / "bin/instep"
+        cls.program, cls.trainer = cls.build("custom_loop"), cls.build("trainer")
+
+    @classmethod
+    def build(cls, example):
+        folder = cls.folder / f"build-{example}"
+        cls.run_command("cmake", "-G", "Ninja", "-S", ROOT / "examples" / example, "-B", folder,
+                        f"-DCMAKE_PREFIX_PATH={cls.prefix}", "-DCMAKE_CXX_FLAGS=-Wall -Wextra -Werror")
+        cls.run_command("cmake", "--build", folder)
+        return folder / example
 
     @classmethod
     def run_command(cls, *command, code=0):
@@ -87,7 +93,8 @@ class InstallTest(unittest.TestCase):
 
     def test_the_prefix_is_complete_and_names_no_source(self):
         for file in ("bin/instep", "libexec/instep/instep-agent", "include/instep/instep.h",
-                     "include/instep/run.h", "include/instep/dataset.h"):
+                     "include/instep/run.h", "include/instep/dataset.h", "include/instep/losses.h",
+                     "include/instep/trainer.h"):
             self.assertTrue((self.prefix / file).is_file(), file)
         for file in self.prefix.rglob("instepTargets*.cmake"):
             text = file.read_text()
@@ -116,6 +123,25 @@ class InstallTest(unittest.TestCase):
         self.assertEqual(report["bytes"]["sent"] > 0, agents > 1)
         self.assertEqual((report["events"], report["stopped"]), ([], ""))
 
+    def test_a_trainer_has_the_same_state_alone_and_on_one_two_and_three_agents(self):
+        lines = [line for line in (ROOT / "examples/trainer/main.cc").read_text().splitlines()
+                 if line.strip() and not line.strip().startswith("//")]
+        self.assertLessEqual(len(lines), 15)
+        run_dir = self.folder / "trainer-alone"
+        shown = self.run_command(self.trainer, f"--instep.run-dir={run_dir}")
+        self.assertIn("total 121 parameters, 121 of them trained\n", shown)
+        self.assertEqual(shown.count("validation_accuracy"), 20, shown)
+        manifests = sorted(run_dir.glob("checkpoints/*/manifest.json"))
+        due = hashes(json.loads(manifests[-1].read_text()))
+        for agents in (1, 2, 3):
+            kept = self.folder / f"trainer-{agents}"
+            shown = self.run_command(self.instep, "run", "-n", agents, "--run-dir", kept, "--", self.trainer)
+            report = json.loads((kept / "report.json").read_text())
+            self.assertEqual(hashes(report), due, f"{agents} agents")
+            self.assertEqual(shown.count("total 121 parameters"), 1, shown)
+            self.assertGreater(report["validation"]["accuracy"], 0.85)
+            self.assertEqual(report["samples"]["counted"], 20 * 3200)
+
     def test_an_optimizer_of_its_own_steps_everywhere_alike(self):
         due = self.alone("alone-rmsprop", "--optimizer=rmsprop")
         report, _ = self.under_agents(3, "--optimizer=rmsprop")
@@ -134,8 +160,9 @@ class InstallTest(unittest.TestCase):
         self.assertIn('use policy.kind = "all-reduce"', printed)
 
     def test_the_pages_show_what_is_tested(self):
-        example = ROOT / "examples/custom_loop"
-        shown = {"cpp": (example / "main.cc").read_text(), "cmake": (example / "CMakeLists.txt").read_text()}
+        examples = [ROOT / "examples/custom_loop", ROOT / "examples/trainer"]
+        shown = {language: "".join((example / file).read_text() for example in examples)
+                 for language, file in (("cpp", "main.cc"), ("cmake", "CMakeLists.txt"))}
         blocks = re.findall(r"^```(cpp|cmake)\n(.*?)^```", (ROOT / "docs/library.md").read_text(), re.M | re.S)
         self.assertGreater(len(blocks), 5)
         for language, block in blocks:

@@ -2,4 +2,6 @@
 #pragma once
 
 #include "instep/dataset.h"
+#include "instep/losses.h"
 #include "instep/run.h"
+#include "instep/trainer.h"

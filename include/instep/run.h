@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "instep/dataset.h"
+#include "instep/losses.h"
 
 namespace torch::nn {
 class Module;
@@ -73,6 +74,12 @@ struct EpochInfo {
   // A callback may add metrics by name ("validation_loss", "test_accuracy", …): they are shown,
   // logged, kept in the history and judged by the job's stop rules. Every agent must add the same.
   std::map<std::string, double> metrics;
+  // A callback may set these too, and again every agent the same, by what all of them know. Not
+  // empty: training ends after this epoch, for this reason.
+  std::string stop;
+  // Multiplies every learning rate from here on, beside the job's schedule; as it was last set, in
+  // a resumed run too.
+  double lr_factor = 1;
 };
 struct EventInfo {
   std::uint64_t round = 0;
@@ -168,6 +175,15 @@ class Run {
   Evaluation evaluate(const Dataset& dataset, const std::function<Score(const Batch&)>& score);
   Evaluation evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
                       const std::function<Score(const Batch&)>& score);
+
+  // The same with the library's metrics (words of the job's key `metrics`; "top_3" is top-k with
+  // that k): `forward` gives a batch's outputs. Metrics that do not fit the loss's outputs end the
+  // program. An agent that stands by gets nothing.
+  Metrics evaluate(const Dataset& dataset, const std::function<at::Tensor(const Batch&)>& forward,
+                   const Loss& loss, const std::vector<std::string>& metrics = {});
+  Metrics evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
+                   const std::function<at::Tensor(const Batch&)>& forward, const Loss& loss,
+                   const std::vector<std::string>& metrics = {});
 
   // Callbacks, in the order of their registration, on every agent unless said otherwise.
   void on_round(std::function<void(const RoundInfo&)> call);

@@ -12,6 +12,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::size_t kMetricWords = 120;
+
 // The field, or null.
 Json field(const Json& object, const char* key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
@@ -102,13 +104,22 @@ Json merge_report(const ReportParts& parts) {
 }
 
 std::string metric_words(const Json& metrics) {
-  std::vector<std::string> words;
   if (!metrics.is_object()) return "";
-  for (const char* key : {"loss", "accuracy"}) {
-    const Json value = field(metrics, key);
-    if (value.is_number()) words.push_back(cat(key, " ", number(value.get<double>(), 4)));
+  std::vector<std::string> names = {"loss", "accuracy"};
+  for (const auto& [name, value] : metrics.items()) {
+    if (name != "loss" && name != "accuracy") names.push_back(name);
   }
-  return join(words, ", ");
+  std::string words;
+  for (const std::string& name : names) {
+    const Json value = field(metrics, name.c_str());
+    if (!value.is_number()) continue;
+    std::string word = cat(words.empty() ? "" : ", ", name, " ", number(value.get<double>(), 4));
+    // A program names what it measures; whatever that is, it stays one short line.
+    for (char& c : word) c = c < ' ' || c > '~' ? '?' : c;
+    if (words.size() + word.size() > kMetricWords) return cat(words, words.empty() ? "…" : ", …");
+    words += word;
+  }
+  return words;
 }
 
 std::string epoch_words(const Json& fields, std::int64_t epochs) {

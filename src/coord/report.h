@@ -31,7 +31,8 @@ nlohmann::json parse_fields(std::string_view text);
 // One line of a file of JSON lines, without its end.
 std::string to_line(const nlohmann::json& json);
 
-// "loss 0.07, accuracy 0.978", from {"loss": …, "accuracy": …}; empty for anything else.
+// "loss 0.07, accuracy 0.978, auc 0.99", from {"loss": …, …}: as many as a line takes; empty for
+// anything else.
 std::string metric_words(const nlohmann::json& metrics);
 // Progress of kind "epoch", "checkpoint" and "event", in words.
 std::string epoch_words(const nlohmann::json& fields, std::int64_t epochs);

@@ -95,6 +95,18 @@ TEST(Report, AgentsMaySayAnything) {
   EXPECT_NO_THROW(to_line(Json{{"x", "\xff"}}));
 }
 
+TEST(Words, MetricsFitALine) {
+  EXPECT_EQ(metric_words(Json{{"auc", 0.98765}, {"accuracy", 0.9}, {"loss", 0.25}, {"top_5", 1}}),
+            "loss 0.25, accuracy 0.9, auc 0.9877, top_5 1");
+  EXPECT_EQ(metric_words(Json{{"loss", nullptr}, {"mae", "x"}}), "");
+  Json many;
+  for (int i = 0; i < 100; ++i) many["metric" + std::to_string(i)] = i;
+  EXPECT_LT(metric_words(many).size(), 130U);
+  EXPECT_TRUE(metric_words(many).ends_with(", …"));
+  EXPECT_EQ(metric_words(Json{{"a\nb\x1b", 1}}), "a?b? 1");
+  EXPECT_EQ(metric_words(Json{{std::string(1000, 'x'), 1}}), "…");
+}
+
 TEST(Words, Lines) {
   EXPECT_EQ(epoch_words(parse_fields(R"({"data_epoch":1,"round":938,"train_loss":0.41234,
                         "validation":{"loss":0.2,"accuracy":0.93},"samples_per_s":20000,

@@ -141,6 +141,14 @@ Maybe text_fault(const Job& job) {
   return {};
 }
 
+// Outputs of the job's model; 0 if only libtorch knows.
+std::int64_t outputs_of(const Model& model) {
+  if (model.kind == "mlp") return model.layers.back();
+  if (model.kind == "gpt") return model.vocabulary;
+  if (model.kind == "lstm") return model.inputs > 0 ? model.outputs : model.vocabulary;
+  return model.kind == "resnet20" ? model.outputs : 0;
+}
+
 Maybe metric_fault(const Job& job) {
   for (const std::string& metric : job.metrics) {
     if (fits(metric, job.loss)) continue;
@@ -152,6 +160,13 @@ Maybe metric_fault(const Job& job) {
     return Fault{{"metrics", "loss"},
                  cat("found ", metric, ", which loss ", to_text(job.loss),
                      " cannot be measured by; allowed with it: ", join(fitting, ", "))};
+  }
+  const std::int64_t outputs = outputs_of(job.model);
+  const bool top = std::find(job.metrics.begin(), job.metrics.end(), "top-k") != job.metrics.end();
+  if (top && outputs > 0 && job.top_k >= outputs) {
+    return Fault{{"top_k", "metrics"},
+                 cat("found ", job.top_k, " for a model of ", outputs,
+                     " outputs, where every answer would count; allowed: below ", outputs)};
   }
   if (job.label_smoothing > 0 && job.loss != Loss::kCrossEntropy) {
     return Fault{{"label_smoothing", "loss"},
@@ -265,6 +280,15 @@ Maybe optimizer_fault(const Job& job) {
 
 Maybe stop_fault(const Job& job) {
   const bool plateau = job.schedule.kind == ScheduleKind::kPlateau;
+  if (plateau && !job.evaluate_each_epoch) {
+    return Fault{{"evaluate_each_epoch", "schedule.kind"},
+                 "schedule.kind = \"plateau\" judges every epoch of data, so it needs true"};
+  }
+  if (plateau && job.schedule.gamma >= 1) {
+    return Fault{{"schedule.gamma", "schedule.kind"},
+                 cat("found ", shortest(job.schedule.gamma),
+                     "; at a plateau the learning rate falls: allowed below 1")};
+  }
   const bool used = job.stop.target.has_value() || job.stop.patience_epochs > 0 || plateau;
   const std::string& metric = job.stop.metric;
   if (!used || metric == "loss") return {};

@@ -42,4 +42,9 @@ Batch make_batch(const data::Table& table, std::span<const std::uint64_t> sample
   return batch;
 }
 
+std::span<const std::int32_t> classes_of(const data::Table& table) {
+  return table.classes == nullptr ? std::span<const std::int32_t>()
+                                  : std::span(table.classes, table.size);
+}
+
 }  // namespace instep::train

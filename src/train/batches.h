@@ -14,4 +14,7 @@ Batch make_batch(const data::Table& table, std::span<const std::uint64_t> sample
 // Their data alone.
 at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples);
 
+// The table's classes by sample; empty if its targets are none.
+std::span<const std::int32_t> classes_of(const data::Table& table);
+
 }  // namespace instep::train

@@ -1,5 +1,6 @@
 #include "train/environment.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -32,6 +33,15 @@ constexpr std::int64_t kMaxThreads = 1024;
 // MKL reads it at its first call; a launched agent has it from the launcher already. AVX2's branch
 // gives the same bits on every processor that has it, whatever the addresses.
 [[maybe_unused]] const int kMklBranch = ::setenv("MKL_CBWR", "AVX2", 0);
+
+// libtorch's generator begins with a seed of chance. A program that makes its model before its Run
+// (which a Trainer may make) has the same first weights on every agent all the same.
+constexpr std::uint64_t kFirstSeed = 1;
+[[maybe_unused]] const bool kSeeded = [] {
+  at::Generator generator = at::detail::getDefaultCPUGenerator();  // a handle of the one
+  generator.set_current_seed(kFirstSeed);
+  return true;
+}();
 
 // A variable's number; 0 if it is none.
 std::int64_t number_of(const std::string& text) { return std::strtoll(text.c_str(), nullptr, 10); }

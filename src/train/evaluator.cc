@@ -2,6 +2,7 @@
 
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "reduce/kernels.h"
@@ -10,63 +11,103 @@
 namespace instep::train {
 namespace {
 
-struct Row {
+struct ScoreRow {
   double loss_sum = 0;  // mean loss of the batch times its samples
   std::int64_t correct = 0;
 };
 
-// The batches of a member: a contiguous, even share.
-std::pair<std::uint64_t, std::uint64_t> share(std::uint64_t batches, std::size_t member,
-                                              std::size_t members) {
-  return {batches * member / members, batches * (member + 1) / members};
+// This member's batches of an evaluation: a contiguous, even share.
+struct Share {
+  std::size_t member = 0, members = 1;
+  std::uint64_t batches = 0, first = 0, last = 0;
+};
+
+Share share_of(const Engine* engine, std::uint64_t samples, std::uint64_t batch) {
+  Share out;
+  out.batches = (samples + batch - 1) / batch;
+  if (engine != nullptr) {
+    const auto& all = engine->view().members;
+    out.members = all.size();
+    out.member =
+        static_cast<std::size_t>(std::find(all.begin(), all.end(), engine->me()) - all.begin());
+  }
+  out.first = out.batches * out.member / out.members;
+  out.last = out.batches * (out.member + 1) / out.members;
+  return out;
+}
+
+bool nothing_to_do(const Engine* engine, const std::vector<std::uint64_t>& samples) {
+  return samples.empty() || (engine != nullptr && engine->spare());
+}
+
+// Calls `take` with each of my batches, without autograd.
+template <class Take>
+Status each_batch(const Share& share, const data::Table& table,
+                  const std::vector<std::uint64_t>& samples, std::uint64_t batch,
+                  const Take& take) {
+  for (std::uint64_t i = share.first; i < share.last; ++i) {
+    const std::uint64_t begin = i * batch;
+    const std::uint64_t count = std::min<std::uint64_t>(batch, samples.size() - begin);
+    const c10::InferenceMode guard;
+    INSTEP_RETURN_IF_ERROR(take(make_batch(table, std::span(samples).subspan(begin, count))));
+  }
+  return {};
+}
+
+Gather gather_of(Engine* engine) {
+  if (engine != nullptr) {
+    return [engine](std::span<const std::byte> mine) { return engine->gather(mine); };
+  }
+  return [](std::span<const std::byte> mine) {
+    return Result<std::vector<std::span<const std::byte>>>(std::vector{mine});
+  };
 }
 
 }  // namespace
 
+Result<Metrics> measure(Engine* engine, const data::Table& table,
+                        const std::vector<std::uint64_t>& samples, std::uint64_t batch,
+                        const MetricSpec& spec, const Forward& forward, const LossFunction& loss) {
+  INSTEP_RETURN_IF_ERROR(check_metrics(spec));
+  if (nothing_to_do(engine, samples)) return Metrics();
+  const Share share = share_of(engine, samples.size(), batch);
+  MetricPart part(spec, samples.size());
+  INSTEP_RETURN_IF_ERROR(
+      each_batch(share, table, samples, batch, [&](const Batch& given) -> Status {
+        const at::Tensor output = forward(given);
+        const at::Tensor mean = loss(output, given.target);
+        if (!mean.defined() || mean.numel() != 1) {
+          return invalid("the loss of an evaluation is not a single number");
+        }
+        return part.add(output, given.target, mean.item<double>());
+      }));
+  return part.combine(share.batches, share.member, share.members, gather_of(engine));
+}
+
 Result<Evaluation> evaluate(Engine* engine, const data::Table& table,
                             const std::vector<std::uint64_t>& samples, std::uint64_t batch,
                             const std::function<Score(const Batch&)>& score) {
-  if (samples.empty() || (engine != nullptr && engine->spare())) return Evaluation();
-  const std::uint64_t batches = (samples.size() + batch - 1) / batch;
-  std::size_t member = 0;
-  std::size_t members = 1;
-  if (engine != nullptr) {
-    const auto& all = engine->view().members;
-    members = all.size();
-    member =
-        static_cast<std::size_t>(std::find(all.begin(), all.end(), engine->me()) - all.begin());
-  }
-  const auto [first, last] = share(batches, member, members);
-  std::vector<Row> mine;
-  for (std::uint64_t i = first; i < last; ++i) {
-    const std::uint64_t begin = i * batch;
-    const std::uint64_t count = std::min<std::uint64_t>(batch, samples.size() - begin);
-    const c10::InferenceMode guard;
-    const Score got = score(make_batch(table, std::span(samples).subspan(begin, count)));
-    mine.push_back({got.loss * static_cast<double>(count), got.correct});
-  }
-  std::vector<Row> rows(batches);
-  const auto place = [&rows, batches, members](std::span<const std::byte> bytes, std::size_t from) {
-    const auto [begin, end] = share(batches, from, members);
-    if (bytes.size() != (end - begin) * sizeof(Row)) return false;
-    if (!bytes.empty()) std::memcpy(rows.data() + begin, bytes.data(), bytes.size());
-    return true;
-  };
-  if (engine == nullptr) {
-    rows = mine;
-  } else {
-    INSTEP_ASSIGN_OR_RETURN(const auto all, engine->gather(std::as_bytes(std::span(mine))));
-    for (std::size_t from = 0; from < all.size(); ++from) {
-      if (!place(all[from], from)) {
-        return Error{ErrorKind::kCorrupt, "a member evaluated other batches than were its"};
-      }
-    }
-  }
+  if (nothing_to_do(engine, samples)) return Evaluation();
+  const Share share = share_of(engine, samples.size(), batch);
+  std::vector<ScoreRow> mine;
+  INSTEP_RETURN_IF_ERROR(each_batch(share, table, samples, batch, [&](const Batch& given) {
+    const Score got = score(given);
+    mine.push_back({got.loss * static_cast<double>(given.samples.size()), got.correct});
+    return Status();
+  }));
+  INSTEP_ASSIGN_OR_RETURN(const auto all, gather_of(engine)(std::as_bytes(std::span(mine))));
   std::vector<double> sums;
   std::int64_t correct = 0;
-  for (const Row& row : rows) {
-    sums.push_back(row.loss_sum);
-    correct += row.correct;
+  for (const std::span<const std::byte> bytes : all) {
+    for (std::size_t at = 0; at + sizeof(ScoreRow) <= bytes.size(); at += sizeof(ScoreRow)) {
+      ScoreRow row;
+      std::memcpy(&row, bytes.data() + at, sizeof row);
+      sums.push_back(row.loss_sum);
+      correct += row.correct;
+    }
+  }
+  if (sums.size() != share.batches) {
+    return Error{ErrorKind::kCorrupt, "a member evaluated other batches than were its"};
   }
   Evaluation out;
   out.samples = samples.size();

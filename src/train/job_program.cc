@@ -66,6 +66,9 @@ class JobProgram {
       parts_.test.resize(test_->size);
       for (std::uint64_t i = 0; i < test_->size; ++i) parts_.test[i] = i;
     }
+    const std::size_t most = std::max(parts_.validation.size(), parts_.test.size());
+    const Status measurable = check_metrics(metrics_of(job_), *train_, most);
+    if (!measurable.ok()) impl_.session->fail(measurable.error());
   }
 
   void train() {
@@ -93,13 +96,15 @@ class JobProgram {
     const auto add = [this, &out](const std::string& set, const std::shared_ptr<data::Table>& table,
                                   const std::vector<std::uint64_t>& samples) {
       if (samples.empty()) return;
-      const Evaluation result = run_.evaluate(Dataset(table), samples, [this](const Batch& batch) {
-        const at::Tensor output = network_.forward(batch.data);
-        return Score{model::loss(job_, output, batch.target).item<double>(),
-                     model::correct(job_.loss, output, batch.target)};
-      });
-      out[set + "_loss"] = result.loss;
-      if (job_.loss != job::Loss::kMse) out[set + "_accuracy"] = result.accuracy;
+      job::Job plain = job_;  // the loss is told without the label smoothing that trains
+      plain.label_smoothing = 0;
+      const Metrics found = impl_.measure(
+          *table, samples, metrics_of(job_),
+          [this](const Batch& batch) { return network_.forward(batch.data); },
+          [&plain](const at::Tensor& output, const at::Tensor& target) {
+            return model::loss(plain, output, target);
+          });
+      for (const auto& [name, value] : found) out[cat(set, "_", name)] = value;
     };
     add("validation", train_, parts_.validation);
     add("test", test_, parts_.test);

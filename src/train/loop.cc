@@ -20,11 +20,6 @@ using nlohmann::json;
 
 namespace {
 
-std::span<const std::int32_t> classes_of(const data::Table& table) {
-  return table.classes == nullptr ? std::span<const std::int32_t>()
-                                  : std::span(table.classes, table.size);
-}
-
 // Of a loss that is not finite; a NaN's sign means nothing.
 std::string text_of(double loss) { return std::isnan(loss) ? "NaN" : cat(loss); }
 
@@ -71,8 +66,7 @@ ReadAhead::Setup Loop::read_ahead() const {
   const bool alone = session_.alone();
   const auto processors = static_cast<std::uint64_t>(
       alone ? static_cast<std::uint32_t>(usable_cpu_count()) : session_.welcome().processors);
-  setup.ahead =
-      job_.accumulate == 1 && ReadAhead::pays(*table_, samples, busy, processors);
+  setup.ahead = job_.accumulate == 1 && ReadAhead::pays(*table_, samples, busy, processors);
   // A bound agent's own processors are busy; others are where its launcher may run.
   if (alone) return setup;
   const std::vector<int> mine = usable_cpus();
@@ -97,6 +91,7 @@ Status Loop::resume(const store::Found& found) {
                      ledger_.bytes().size(), "; resume with the data that the run began with")};
   }
   INSTEP_ASSIGN_OR_RETURN(progress_, progress_from_json(text->second));
+  history_factor_ = history_factor(job_, progress_.epochs);
   // The ledgers are added up, so one agent takes the whole.
   if (!engine_.spare() && engine_.lead()) {
     ledger_.add({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
@@ -141,7 +136,8 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
                                     : batches_.take(index));
   };
   const std::string asked = engine_.lead() ? session_.stop_reason() : "";
-  factor_ = sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
+  factor_ = history_factor_ *
+            sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
   Result<round::Outcome> outcome = engine_.run_round(
       work, factor_, asked.empty() ? round::Directive::kNone : round::Directive::kStop);
   if (!outcome.ok()) fail(outcome.error());
@@ -259,14 +255,22 @@ void Loop::end_epoch() {
                         : progress_.loss_sum / static_cast<double>(progress_.loss_samples);
   progress_.loss_sum = 0;
   progress_.loss_samples = 0;
+  if (!progress_.epochs.empty()) info.lr_factor = progress_.epochs.back().lr_factor;
   // What a program measures at an epoch's end is no training.
   const Clock::time_point paused = Clock::now();
   for (const auto& call : callbacks_.epoch) call(info);
   const Clock::duration pause = Clock::now() - paused;
   started_ += pause;
   told_at_ += pause;
-  progress_.epochs.push_back({info.data_epoch, info.round, info.train_loss, info.metrics});
-  if (stopped_.empty()) stopped_ = stop_after_epoch(job_.stop, progress_.epochs);
+  if (!std::isfinite(info.lr_factor) || info.lr_factor < 0) {
+    fail(invalid(cat("a callback set the learning rates' factor to ", info.lr_factor,
+                     " after epoch ", info.data_epoch, "; it is 0 or more")));
+  }
+  progress_.epochs.push_back(
+      {info.data_epoch, info.round, info.train_loss, info.metrics, info.lr_factor});
+  if (stopped_.empty()) stopped_ = info.stop;
+  if (stopped_.empty()) stopped_ = stop_after_epoch(job_, progress_.epochs);
+  follow_history();
   if (!engine_.lead()) return;
   json fields{{"data_epoch", info.data_epoch},
               {"round", info.round},
@@ -285,12 +289,19 @@ void Loop::end_epoch() {
     }
   }
   session_.progress("epoch", fields.dump());
-  if (session_.alone()) {
-    std::string line =
-        cat("epoch ", info.data_epoch, "/", job_.epochs, "  loss ", number(info.train_loss, 5));
-    for (const auto& [name, value] : info.metrics) line += cat("  ", name, " ", number(value, 5));
+  if (session_.alone() && !callbacks_.quiet) {
+    const std::string line = epoch_line(progress_.epochs.back(), job_.epochs);
     std::fprintf(stderr, "%s  %.0f samples/s\n", line.c_str(), samples_per_second());
   }
+}
+
+// The learning rates of the next epoch, as the epochs so far have it.
+void Loop::follow_history() {
+  const double before = history_factor_;
+  history_factor_ = history_factor(job_, progress_.epochs);
+  if (history_factor_ == before || !stopped_.empty() || engine_.round() >= rounds_) return;
+  event("learning rate", cat("every learning rate is now ", number(history_factor_, 6),
+                             " of its own, and was ", number(before, 6)));
 }
 
 // Adds up everybody's ledger of the epoch, of whose samples `due` were planned by now.
@@ -326,7 +337,7 @@ void Loop::save() {
   SaveNotes notes;
   notes.data_epoch = data_epochs();
   notes.metrics = final_metrics();
-  notes.best_by = judged_name(job_.stop, progress_.epochs);
+  notes.best_by = judged_name(job_, progress_.epochs);
   notes.progress = to_json(progress_);
   if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
 }

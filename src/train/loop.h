@@ -26,6 +26,7 @@ struct Callbacks {
   std::vector<std::function<void(EpochInfo&)>> epoch;
   std::vector<std::function<void(const EventInfo&)>> event;
   std::vector<std::function<void(const CheckpointInfo&)>> checkpoint;
+  bool quiet = false;  // alone, no line for each epoch
 };
 
 class Loop {
@@ -72,6 +73,7 @@ class Loop {
   void event(const std::string& kind, const std::string& reason);
   void after_round(const round::Outcome& outcome);
   void end_epoch();
+  void follow_history();
   void count(const round::Outcome& outcome);
   Status tally(std::uint64_t due);
   void save();
@@ -105,7 +107,8 @@ class Loop {
   std::int64_t first_round_ns_ = 0;
   double train_seconds_ = 0;
   std::uint64_t samples_done_ = 0, samples_told_ = 0, first_samples_ = 0;
-  double factor_ = 1;
+  double factor_ = 1;          // of the schedule by round
+  double history_factor_ = 1;  // of the epochs before
 };
 
 }  // namespace instep::train

@@ -18,6 +18,7 @@ struct EpochRecord {
   std::uint64_t data_epoch = 0, round = 0;
   double train_loss = 0;
   std::map<std::string, double> metrics;
+  double lr_factor = 1;  // a program's own, from here on
 };
 
 struct Progress {
@@ -30,15 +31,23 @@ struct Progress {
 std::string to_json(const Progress& progress);
 Result<Progress> progress_from_json(std::string_view text);
 
+// "epoch 1/3  loss 0.5  test_loss 0.4".
+std::string epoch_line(const EpochRecord& epoch, std::int64_t epochs);
+
 // Why the run should end after this epoch, or "". A pure function of the job and the history.
-std::string stop_after_epoch(const job::Stop& stop, const std::vector<EpochRecord>& epochs);
+std::string stop_after_epoch(const job::Job& job, const std::vector<EpochRecord>& epochs);
 // Why it should end after this round, or "". Norms that the job does not ask for are 0.
 std::string stop_after_round(const job::Stop& stop, double gradient_norm, double parameter_change);
 
+// What every learning rate is multiplied with in the epoch after these, beside the schedule's
+// factor by round: the plateau schedule's times the program's own. A pure function of the job and
+// the history, so that agents agree and a resumed run goes on with it.
+double history_factor(const job::Job& job, const std::vector<EpochRecord>& epochs);
+
 // The newest value of the stop metric: of the validation set, else of the test set; null if there
 // is none.
-const double* judged_metric(const job::Stop& stop, const EpochRecord& epoch);
+const double* judged_metric(const job::Job& job, const EpochRecord& epoch);
 // Its name, whether the newest epoch was evaluated or not.
-std::string judged_name(const job::Stop& stop, const std::vector<EpochRecord>& epochs);
+std::string judged_name(const job::Job& job, const std::vector<EpochRecord>& epochs);
 
 }  // namespace instep::train

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 namespace instep::train {
 namespace {
 
@@ -27,40 +29,106 @@ TEST(ProgressTest, SurvivesItsTextBitForBit) {
   }
 }
 
+TEST(ProgressTest, KeepsWhatIsNotFinite) {
+  Progress before = example();
+  before.epochs[1].train_loss = std::nan("");
+  before.epochs[0].metrics["test_loss"] = -HUGE_VAL;
+  before.epochs[0].lr_factor = 0.25;
+  before.loss_sum = HUGE_VAL;
+  const auto after = progress_from_json(to_json(before));
+  ASSERT_TRUE(after.ok());
+  EXPECT_TRUE(std::isnan(after->epochs[1].train_loss));
+  EXPECT_EQ(after->epochs[0].metrics.at("test_loss"), -HUGE_VAL);
+  EXPECT_EQ(after->epochs[0].lr_factor, 0.25);
+  EXPECT_EQ(after->epochs[1].lr_factor, 1);
+  EXPECT_EQ(after->loss_sum, HUGE_VAL);
+}
+
 TEST(StopTest, StopsAtTheTargetInTheMetricsDirection) {
-  job::Stop stop;
-  stop.target = 0.85;
+  job::Job job;
+  job.stop.target = 0.85;
   auto epochs = example().epochs;
-  EXPECT_EQ(stop_after_epoch(stop, epochs), "");
+  EXPECT_EQ(stop_after_epoch(job, epochs), "");
   epochs[1].metrics["test_accuracy"] = 0.85;
-  EXPECT_NE(stop_after_epoch(stop, epochs), "");
-  stop.metric = "loss";
-  stop.target = 0.3;
+  EXPECT_NE(stop_after_epoch(job, epochs), "");
+  job.stop.metric = "loss";
+  job.stop.target = 0.3;
   epochs[1].metrics["validation_loss"] = 0.4;
-  EXPECT_EQ(stop_after_epoch(stop, epochs), "");
+  EXPECT_EQ(stop_after_epoch(job, epochs), "");
   epochs[1].metrics["validation_loss"] = 0.2;
-  EXPECT_NE(stop_after_epoch(stop, epochs), "");
+  EXPECT_NE(stop_after_epoch(job, epochs), "");
+  job.stop.metric = "top-k";
+  job.top_k = 3;
+  job.stop.target = 0.9;
+  epochs[1].metrics = {{"test_top_5", 1.0}, {"test_top_3", 0.8}};
+  EXPECT_EQ(stop_after_epoch(job, epochs), "");
+  epochs[1].metrics["test_top_3"] = 0.9;
+  EXPECT_EQ(stop_after_epoch(job, epochs), "top_3 0.9 reached the target 0.9");
 }
 
 TEST(StopTest, PatienceCountsEpochsSinceTheBest) {
-  job::Stop stop;
-  stop.patience_epochs = 2;
+  job::Job job;
+  job.stop.patience_epochs = 2;
   std::vector<EpochRecord> epochs;
   for (const double accuracy : {0.5, 0.7, 0.6}) {
     epochs.push_back({epochs.size() + 1, 0, 0, {{"test_accuracy", accuracy}}});
-    EXPECT_EQ(stop_after_epoch(stop, epochs), "");
+    EXPECT_EQ(stop_after_epoch(job, epochs), "");
   }
   epochs.push_back({4, 0, 0, {{"test_accuracy", 0.7}}});
-  EXPECT_NE(stop_after_epoch(stop, epochs), "");
+  EXPECT_NE(stop_after_epoch(job, epochs), "");
 }
 
 TEST(StopTest, JudgedNameOutlastsEpochsThatWereNotEvaluated) {
-  job::Stop stop;
-  EXPECT_EQ(judged_name(stop, {}), "test_accuracy");
+  job::Job job;
+  EXPECT_EQ(judged_name(job, {}), "test_accuracy");
   std::vector<EpochRecord> epochs = {{1, 8, 0, {{"test_loss", 0.5}, {"validation_loss", 0.6}}}, {}};
-  EXPECT_EQ(judged_name(stop, epochs), "test_accuracy");
-  stop.metric = "loss";
-  EXPECT_EQ(judged_name(stop, epochs), "validation_loss");
+  EXPECT_EQ(judged_name(job, epochs), "test_accuracy");
+  job.stop.metric = "loss";
+  EXPECT_EQ(judged_name(job, epochs), "validation_loss");
+}
+
+class PlateauTest : public testing::Test {
+ protected:
+  PlateauTest() {
+    job_.schedule.kind = job::ScheduleKind::kPlateau;
+    job_.schedule.gamma = 0.5;
+    job_.schedule.patience_epochs = 2;
+    job_.schedule.final_factor = 0.3;
+  }
+  // The factor after each epoch.
+  std::vector<double> factors(const std::vector<EpochRecord>& epochs) const {
+    std::vector<double> out;
+    for (std::size_t count = 1; count <= epochs.size(); ++count) {
+      out.push_back(history_factor(job_, {epochs.begin(), epochs.begin() + std::int64_t(count)}));
+    }
+    return out;
+  }
+  job::Job job_;
+};
+
+TEST_F(PlateauTest, FallsAfterThePatienceAndNotBelowTheLeast) {
+  std::vector<EpochRecord> epochs;
+  for (const double accuracy : {0.5, 0.6, 0.6, std::nan(""), 0.7, 0.7, 0.1, 0.2, 0.3, 0.4, 0.8}) {
+    epochs.push_back({0, 0, 0, {{"validation_accuracy", accuracy}}});
+  }
+  EXPECT_EQ(factors(epochs),
+            (std::vector<double>{1, 1, 1, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3, 0.3}));
+  job_.stop.metric = "loss";  // which falls, and here nobody measured it
+  EXPECT_EQ(history_factor(job_, epochs), 0.3);
+}
+
+TEST_F(PlateauTest, JudgesTheTrainingLossWhereNothingIsMeasured) {
+  std::vector<EpochRecord> epochs;
+  for (const double loss : {1.0, 0.9, 0.95, 0.9, 0.8}) epochs.push_back({0, 0, loss, {}});
+  EXPECT_EQ(factors(epochs), (std::vector<double>{1, 1, 1, 0.5, 0.5}));
+}
+
+TEST_F(PlateauTest, AProgramsFactorComesOnTop) {
+  EXPECT_EQ(history_factor(job_, {}), 1);
+  std::vector<EpochRecord> epochs = {{0, 0, 1, {}, 0.5}, {0, 0, 1, {}, 0.25}, {0, 0, 1, {}, 0.2}};
+  EXPECT_EQ(factors(epochs), (std::vector<double>{0.5, 0.25, 0.1}));
+  job_.schedule.kind = job::ScheduleKind::kConstant;
+  EXPECT_EQ(history_factor(job_, epochs), 0.2);
 }
 
 TEST(StopTest, NormsBelowTheirBoundsStopARound) {

@@ -5,12 +5,13 @@
 #include <cstdlib>
 #include <numeric>
 #include <string_view>
+#include <utility>
 
 #include "base/text.h"
 #include "model/arena_allocator.h"
 #include "store/folder.h"
 #include "train/environment.h"
-#include "train/evaluator.h"
+#include "train/guarded.h"
 #include "train/report.h"
 #include "train/run_impl.h"
 
@@ -30,10 +31,17 @@ std::vector<std::string> own_flags(int argc, char** argv) {
   return out;
 }
 
-Result<job::Job> resolve(const train::Session& session, std::vector<std::string> flags,
-                         const Defaults& defaults) {
+using train::guarded;
+
+Run* the_run = nullptr;
+
+Result<job::Resolved> resolve(const train::Session& session, std::vector<std::string> flags,
+                              const Defaults& defaults) {
   const wire::Welcome& welcome = session.welcome();
-  if (!welcome.job_json.empty()) return job::from_json(welcome.job_json);
+  if (!welcome.job_json.empty()) {
+    INSTEP_ASSIGN_OR_RETURN(job::Job whole, job::from_json(welcome.job_json));
+    return job::Resolved{std::move(whole), {}};
+  }
   job::Job own;
   own.name = "program";
   own.epochs = defaults.epochs;
@@ -49,40 +57,21 @@ Result<job::Job> resolve(const train::Session& session, std::vector<std::string>
       job::parse(welcome.job_toml, welcome.job_name, welcome.job_folder, flags,
                  job::split_sets(environment == nullptr ? "" : environment), own));
   INSTEP_RETURN_IF_ERROR(job::validate(resolved.job));
-  return resolved.job;
+  return resolved;
 }
 
 // The place for checkpoints of a program that runs alone. A launcher has prepared its own.
 Status prepare_run_dir(const std::filesystem::path& run_dir) {
   std::error_code error;
   std::filesystem::create_directories(run_dir, error);
-  if (error) return os_error("cannot make --instep.run-dir", run_dir, error.value());
+  if (error) return os_error("cannot make the folder of checkpoints", run_dir, error.value());
   INSTEP_ASSIGN_OR_RETURN(const auto folders, store::list_folders(run_dir));
   for (const store::Folder& folder : folders) {
     if (!folder.finished) continue;
-    return Error{ErrorKind::kTaken, cat("--instep.run-dir: ", run_dir.string(),
+    return Error{ErrorKind::kTaken, cat("the folder of checkpoints ", run_dir.string(),
                                         " holds checkpoints already; choose another folder")};
   }
   return {};
-}
-
-// libtorch's messages carry a trace of our frames behind the first line.
-std::string first_line(const std::exception& error) {
-  const std::string text = error.what();
-  return text.substr(0, text.find('\n'));
-}
-
-// Calls the program's own code; what it throws ends the process, since nothing may throw through
-// the loop. `where` says where we are once that is known to matter.
-template <class Call, class Where>
-auto guarded(train::Session& session, const Call& call, const Where& where) {
-  try {
-    return call();
-  } catch (const std::exception& error) {
-    session.fail(invalid(cat(where(), ": ", first_line(error))));
-  } catch (...) {
-    session.fail(invalid(cat(where(), ": it threw no std::exception")));
-  }
 }
 
 // `call` as a callback that does not throw.
@@ -123,9 +112,11 @@ Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_uniq
       flags.push_back(std::move(flag));
     }
   }
-  auto job = resolve(*impl_->session, flags, defaults);
-  if (!job.ok()) impl_->session->fail(job.error());
-  impl_->job = job.take();
+  auto resolved = resolve(*impl_->session, flags, defaults);
+  if (!resolved.ok()) impl_->session->fail(resolved.error());
+  impl_->job = std::move(resolved->job);
+  impl_->job_is_whole = !impl_->session->welcome().job_json.empty();
+  for (const job::Given& one : resolved->given) impl_->given.push_back(one.key);
   if (const Status ready = train::prepare_libtorch(impl_->job); !ready.ok()) {
     impl_->session->fail(ready.error());
   }
@@ -133,10 +124,11 @@ Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_uniq
   const wire::Welcome& welcome = impl_->session->welcome();
   if (!impl_->session->alone()) {
     impl_->run_dir = welcome.run_dir;
-  } else if (!impl_->run_dir.empty()) {
-    const Status made = prepare_run_dir(impl_->run_dir);
-    if (!made.ok()) impl_->session->fail(made.error());
+  } else if (const std::filesystem::path asked = std::exchange(impl_->run_dir, {});
+             !asked.empty()) {
+    impl_->use_run_dir(asked);
   }
+  the_run = this;
   if (!welcome.checkpoint.empty()) {
     auto found = store::open_checkpoint(welcome.checkpoint);
     if (!found.ok()) impl_->session->fail(found.error());
@@ -144,7 +136,18 @@ Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_uniq
   }
 }
 
-Run::~Run() { impl_->finish(); }
+Run::~Run() {
+  impl_->finish();
+  the_run = nullptr;
+}
+
+Run* train::current_run() { return the_run; }
+
+void Run::Impl::use_run_dir(const std::filesystem::path& folder) {
+  if (!session->alone() || !run_dir.empty()) return;
+  if (const Status made = prepare_run_dir(folder); !made.ok()) session->fail(made.error());
+  run_dir = folder;
+}
 
 int Run::agent() const { return impl_->session->me(); }
 
@@ -193,6 +196,7 @@ void Run::Impl::finish() {
   if (reported || engine == nullptr) return;
   reported = true;
   if (loop) loop->finish();
+  if (before_report) before_report();
   session->done(train::report(*engine, loop.get(), job));
 }
 
@@ -212,12 +216,43 @@ Evaluation Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t
   auto result = guarded(
       *impl_->session,
       [&] {
+        const WithAverage average(*impl_);
         return train::evaluate(impl_->engine.get(), dataset.table(), samples,
                                static_cast<std::uint64_t>(impl_->job.eval_batch), score);
       },
       [] { return "the evaluation failed"; });
   if (!result.ok()) impl_->session->fail(result.error());
   return *result;
+}
+
+Metrics Run::Impl::measure(const data::Table& table, const std::vector<std::uint64_t>& samples,
+                           const train::MetricSpec& spec, const train::Forward& forward,
+                           const LossFunction& loss) {
+  auto result = guarded(
+      *session,
+      [&] {
+        const WithAverage average(*this);
+        return train::measure(engine.get(), table, samples,
+                              static_cast<std::uint64_t>(job.eval_batch), spec, forward, loss);
+      },
+      [] { return "the evaluation failed"; });
+  if (!result.ok()) session->fail(result.error());
+  return result.take();
+}
+
+Metrics Run::evaluate(const Dataset& dataset,
+                      const std::function<at::Tensor(const Batch&)>& forward, const Loss& loss,
+                      const std::vector<std::string>& metrics) {
+  return evaluate(dataset, all_of(dataset), forward, loss, metrics);
+}
+
+Metrics Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
+                      const std::function<at::Tensor(const Batch&)>& forward, const Loss& loss,
+                      const std::vector<std::string>& metrics) {
+  auto spec = train::metric_spec(loss, metrics, impl_->job.top_k);
+  if (!spec.ok()) impl_->session->fail(spec.error());
+  return impl_->measure(dataset.table(), samples, *spec, forward,
+                        loss.measure ? loss.measure : loss.train);
 }
 
 void Run::on_round(std::function<void(const RoundInfo&)> call) {

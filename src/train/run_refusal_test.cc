@@ -17,7 +17,7 @@ namespace instep {
 namespace {
 
 namespace F = torch::nn::functional;
-using Loss = std::function<at::Tensor(const Batch&)>;
+using RoundLoss = std::function<at::Tensor(const Batch&)>;
 
 const testing::ExitedWithCode kRefused(2);
 
@@ -37,7 +37,8 @@ struct Net : torch::nn::Module {
 class RunRefusalTest : public testing::Test {
  protected:
   // A program with these flags that trains `net` (made after Run) with `loss`, or its usual one.
-  static void train(const std::vector<std::string>& flags, bool counts = false, Loss loss = nullptr,
+  static void train(const std::vector<std::string>& flags, bool counts = false,
+                    RoundLoss loss = nullptr,
                     const std::function<void(instep::Run&)>& more = nullptr) {
     Arguments arguments(flags);
     instep::Run run(arguments.argc(), arguments.argv(), {.epochs = 1, .batch = 8, .shards = 2});
@@ -139,7 +140,7 @@ TEST_F(RunRefusalTest, TwoStepsOfOneRound) {
     torch::optim::SGD optimizer(net->parameters(), torch::optim::SGDOptions(0.1));
     run.share(net, optimizer);
     const Samples data(16);
-    const Loss loss = [&](const Batch& batch) {
+    const RoundLoss loss = [&](const Batch& batch) {
       return F::cross_entropy(net->forward(batch.data), batch.target);
     };
     for (Round& round : run.rounds(Dataset::tensors(data.x, data.y))) {
