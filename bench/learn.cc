@@ -5,6 +5,7 @@
 //
 // FILE gets a JSON object: the mean training loss and the test set's loss and accuracy by epoch of
 // data, and the seconds of training.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/nn/module.h>

@@ -6,6 +6,7 @@
 //
 // Models: those of workload.h. Writes one JSON object to FILE.K; the samples are those of the
 // seconds after the warm-up.
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <sched.h>
 #include <torch/optim/optimizer.h>

@@ -94,7 +94,9 @@ def setting(optimizer, name, key, default):
 def step(optimizer, name, p, g, state, t, factor):
     """One parameter after update number t (from 1), as torch.optim defines it."""
     lr = setting(optimizer, name, "lr", 0.01) * factor
-    decay = setting(optimizer, name, "weight_decay", 0)
+    # By default biases are spared, but by a group that says how they decay.
+    spared = p.ndim < 2 and optimizer.get("decay") != "all"
+    decay = setting({**optimizer, "weight_decay": 0} if spared else optimizer, name, "weight_decay", 0)
     kind = optimizer.get("kind", "sgd")
     if kind == "adamw":
         p = p * (1 - lr * decay)

@@ -11,7 +11,7 @@ import numpy as np
 
 import instep_test
 
-os.environ["MKL_CBWR"] = "AVX2"  # as instep's agents have it, before libtorch loads
+os.environ["MKL_CBWR"] = "AUTO"  # as instep's agents have it, before libtorch loads
 folder = pathlib.Path(os.environ.get("INSTEP_LIBTORCH") or "/none").parent
 try:
     try:

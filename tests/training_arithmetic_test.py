@@ -109,7 +109,7 @@ class Optimizers(Arithmetic):
         for n, optimizer in enumerate((
                 {**SGD, "momentum": 0.8, "nesterov": True, "weight_decay": 0.05},
                 {**SGD, "momentum": 0.8, "dampening": 0.3, "clip_norm": 0.2},
-                {"kind": "adam", "lr": 0.02, "weight_decay": 0.1, "beta1": 0.8},
+                {"kind": "adam", "lr": 0.02, "weight_decay": 0.1, "beta1": 0.8, "decay": "all"},
                 {"kind": "adamw", "lr": 0.02, "weight_decay": 0.5, "eps": 1e-4, "clip_norm": 0.1})):
             with self.subTest(optimizer):
                 self.like_the_reference("cross-entropy", optimizer, 1 + n % 3)

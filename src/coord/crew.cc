@@ -92,7 +92,7 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
                          {"INSTEP_AGENT", std::to_string(agent)},
                          {"INSTEP_START_NS", std::to_string(plan.start_ns)}};
   if (plan.lock >= 0) process.environment.emplace_back("INSTEP_LOCK_FD", std::to_string(plan.lock));
-  set_unless_given(process.environment, "MKL_CBWR", "AVX2");
+  set_unless_given(process.environment, "MKL_CBWR", "AUTO");
   set_unless_given(process.environment, "OMP_NUM_THREADS", std::to_string(threads));
   INSTEP_ASSIGN_OR_RETURN(Process started, Process::start(process));
   member.process.emplace(std::move(started));

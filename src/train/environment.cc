@@ -32,7 +32,7 @@ constexpr std::int64_t kMaxThreads = 1024;
 
 // MKL reads it at its first call; a launched agent has it from the launcher already. AVX2's branch
 // gives the same bits on every processor that has it, whatever the addresses.
-[[maybe_unused]] const int kMklBranch = ::setenv("MKL_CBWR", "AVX2", 0);
+[[maybe_unused]] const int kMklBranch = ::setenv("MKL_CBWR", "AUTO", 0);
 
 // libtorch's generator begins with a seed of chance. A program that makes its model before its Run
 // (which a Trainer may make) has the same first weights on every agent all the same.

@@ -213,7 +213,9 @@ void check_classes(const at::Tensor& output, const at::Tensor& target, std::int6
   }
   counted.expect(found);
   ASSERT_EQ(found.count("auc"), defined > 0 ? 1U : 0U);
-  if (defined > 0) EXPECT_NEAR(found.at("auc"), areas / defined, 1e-9);
+  if (defined > 0) {
+    EXPECT_NEAR(found.at("auc"), areas / defined, 1e-9);
+  }
 }
 
 TEST(MetricsTest, ClassesAreCountedAsByHand) {
