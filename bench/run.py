@@ -90,16 +90,16 @@ def together(commands, envs=None):
         sys.exit(f"{' '.join(commands[0])}: exit codes {codes}")
 
 
-def plain_commands(model, seconds, processes=2):
-    batch = MODELS[model][1]
+def plain_commands(model, seconds, processes=2, batch=None):
+    batch = batch or MODELS[model][1]
     return [[PLAIN, "--model", model, "--batch", str(batch), "--seconds",
              str(seconds), "--out", OUT, "--cpu", str(CPUS[k % len(CPUS)]), "--number", str(k)]
             for k in range(processes)]
 
 
-def plain(model, seconds):
+def plain(model, seconds, batch=None):
     """Samples/s of two libtorch processes that never talk, at once."""
-    commands = plain_commands(model, seconds)
+    commands = plain_commands(model, seconds, 2, batch)
     together(commands)
     return rate(gather_figures(2))
 
@@ -184,6 +184,11 @@ def deep(bench):
             ours, peer, command = paired(model, seconds, shards, 5)
             bench.line(f"training {title}", command, "samples/s", ours, peer,
                        "two plain libtorch", at_least=due, n=2, S=shards, batch=2 * batch)
+        # What libtorch itself makes of batches as small as a shard of eight.
+        small = [plain(model, seconds, 2 * batch // 8) for _ in range(len(ours))]
+        bench.line(f"training {title}", command, "samples/s", ours, small,
+                   f"two plain libtorch with batches of {2 * batch // 8}", n=2, S=8,
+                   batch=2 * batch)
         if has_torch():
             ddp_line(bench, model)
 

@@ -1,0 +1,111 @@
+// What a loop saves and tells, and its end.
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "train/loop.h"
+
+namespace instep::train {
+
+using nlohmann::json;
+
+bool Loop::save_due() const {
+  if (!saver_ || saved_round_ == engine_.round()) return false;
+  const auto by_round = static_cast<std::uint64_t>(job_.checkpoint.every_rounds);
+  const auto by_epoch =
+      static_cast<std::uint64_t>(job_.checkpoint.every_epochs) * rounds_per_epoch_;
+  return (by_round > 0 && engine_.round() % by_round == 0) ||
+         (by_epoch > 0 && engine_.round() % by_epoch == 0);
+}
+
+void Loop::save() {
+  saved_round_ = engine_.round();
+  SaveNotes notes;
+  notes.data_epoch = data_epochs();
+  notes.metrics = final_metrics();
+  notes.best_by = judged_name(job_, progress_.epochs);
+  notes.progress = to_json(progress_);
+  if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
+}
+
+void Loop::tell_checkpoints() {
+  if (!saver_ || !engine_.lead()) return;
+  std::vector<Saved> told;
+  {
+    const std::lock_guard lock(told_mutex_);
+    told.swap(told_);
+  }
+  for (const Saved& saved : told) {
+    if (!saved.whole) {
+      event("checkpoint failed", saved.problem);
+      log(LogLevel::kWarning, cat("the checkpoint of round ", saved.round,
+                                  " failed: ", saved.problem, "; the one before it stays"));
+      continue;
+    }
+    last_checkpoint_ = saved;
+    session_.progress("checkpoint", json{{"round", saved.round},
+                                         {"path", saved.folder.string()},
+                                         {"seconds", saved.seconds},
+                                         {"bytes", saved.bytes}}
+                                        .dump());
+    for (const auto& call : callbacks_.checkpoint) call({saved.round, saved.folder.string()});
+  }
+}
+
+// A line for the metrics file now and then: by time, since rounds may take microseconds.
+void Loop::tell_round(const round::Outcome& outcome) {
+  constexpr std::chrono::milliseconds kInterval{500};
+  if (!engine_.lead()) return;
+  const Clock::time_point now = Clock::now();
+  if (now - told_at_ < kInterval) return;
+  const double seconds = std::chrono::duration<double>(now - told_at_).count();
+  json fields{{"round", engine_.round()},
+              {"data_epoch", data_epochs()},
+              {"loss", outcome.loss},
+              {"lr_factor", factor_},
+              {"samples_per_s", static_cast<double>(samples_done_ - samples_told_) / seconds}};
+  if (outcome.gradient_norm > 0) fields["gradient_norm"] = outcome.gradient_norm;
+  session_.progress("rounds", fields.dump());
+  told_at_ = now;
+  samples_told_ = samples_done_;
+}
+
+bool Loop::wants_measuring() {
+  if (engine_.spare() || !final_metrics().empty()) return false;
+  // Only the lead knows why the run ends, and all must measure or none.
+  const std::string why = engine_.lead() ? session_.stop_reason() : "";
+  const std::array<std::byte, 1> mine = {
+      static_cast<std::byte>(why != "interrupt" && !session_.coordinator_gone())};
+  const auto all = engine_.gather(mine);
+  if (!all.ok()) fail(all.error());
+  return !all->front().empty() && all->front()[0] != std::byte{0};
+}
+
+void Loop::finish() {
+  if (finished_ || engine_.spare()) return;
+  finished_ = true;
+  if (saver_) {
+    if (saved_round_ != engine_.round()) save();
+    saver_->wait();
+    tell_checkpoints();
+    if (engine_.lead() && saver_->newest().round == engine_.round() && !saver_->newest().whole) {
+      fail({ErrorKind::kNoSpace,
+            cat("the last checkpoint could not be written: ", saver_->newest().problem,
+                last_checkpoint_.whole ? cat("; the newest whole one is ", last_checkpoint_.folder)
+                                       : std::string())});
+    }
+  }
+  const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
+  if (in_epoch > 0) {
+    std::uint64_t due = 0;
+    for (std::uint64_t round = 0; round < in_epoch; ++round) {
+      for (std::uint32_t shard = 0; shard < job_.shards; ++shard) {
+        due += sampler_.batch_size(shard, round);
+      }
+    }
+    if (Status status = tally(due); !status.ok()) fail(status.error());
+  }
+}
+
+}  // namespace instep::train
