@@ -279,7 +279,6 @@ def learn(bench):
                    [report["test"][metric]], [plain_loop[f"test_{metric}"][-1]],
                    "plain libtorch, the whole batch at once", of_figure=True, n=2,
                    S=report["shards"], batch=report["job"]["batch"],
-                   seconds=report["train_seconds"], peer_seconds=plain_loop["seconds"],
                    curve=[{"train_loss": e["train_loss"], **e["test"]} for e in epochs],
                    peer_curve=plain_loop, **words)
 

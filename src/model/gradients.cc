@@ -72,19 +72,19 @@ void Gradients::take(std::size_t parameter) {
   take_values(parameter, std::move(gradient));
 }
 
-void Gradients::take_values(std::size_t tensor, at::Tensor gradient) {
+void Gradients::take_values(std::size_t tensor, at::Tensor values) {
   // A gradient that autograd took over from elsewhere may be a view, or lie outside the arena.
-  if (!gradient.is_contiguous() || !arena_.contains(gradient.const_data_ptr())) {
-    at::Tensor copy = at::empty(gradient.sizes(), gradient.options());
-    copy.copy_(gradient);
-    gradient = std::move(copy);
+  if (!values.is_contiguous() || !arena_.contains(values.const_data_ptr())) {
+    at::Tensor copy = at::empty(values.sizes(), values.options());
+    copy.copy_(values);
+    values = std::move(copy);
   }
   if (weight_ != 1.0F) {
-    reduce::scale(gradient.mutable_data_ptr<float>(), weight_,
-                  static_cast<std::size_t>(gradient.numel()));
+    reduce::scale(values.mutable_data_ptr<float>(), weight_,
+                  static_cast<std::size_t>(values.numel()));
   }
   seen_[tensor] = shard_;
-  push(tensor, std::move(gradient));
+  push(tensor, std::move(values));
 }
 
 void Gradients::push(std::size_t tensor, at::Tensor values) {

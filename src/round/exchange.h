@@ -132,7 +132,7 @@ class Exchange {
   void combine_flags();
   void combine(const reduce::Range& unit, float* to);
   bool is_carried(std::size_t unit) const;
-  void keep_unchanged(std::size_t unit, float* to);
+  void keep_unchanged(std::size_t index, float* to);
   void do_unit(std::size_t index);
   void judge();
   void say(std::atomic<std::uint32_t>& word);

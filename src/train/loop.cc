@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "store/safetensors.h"
 #include "sync/schedule.h"
+#include "train/batches.h"
 
 namespace instep::train {
 

@@ -98,7 +98,8 @@ void fused_sgd(const Values& parameters, const Values& gradients, Values& moment
 // A plain loop over ghost batches, beside the run that hands the batches out.
 class PlainLoop {
  public:
-  PlainLoop(torch::nn::Sequential network, std::int64_t full) : network_(network), full_(full) {}
+  PlainLoop(const torch::nn::Sequential& network, std::int64_t full)
+      : network_(network), full_(full) {}
 
   void begin_round() {
     start_ = copies(network_->buffers());
