@@ -26,8 +26,8 @@ CPUS = sorted(os.sched_getaffinity(0))
 # Model, an agent's batch, seconds of a measurement, least ratio to the plain processes at S=2.
 MODELS = {"mnist": ("784-64-10, Adam", 64, 1.5, 1.25),
           "wide": ("1024-4096-4096-1000, SGD", 8, 3.0, 1.4),
-          "resnet20": ("resnet20, SGD", 64, 6.0, 0.98),
-          "gpt": ("gpt 4x256, 128 tokens, AdamW", 8, 6.0, 0.98)}
+          "resnet20": ("resnet20, SGD", 64, 5.0, 0.98),
+          "gpt": ("gpt 4x256, 128 tokens, AdamW", 8, 5.0, 0.98)}
 SMALL = ("mnist", "wide")
 
 
@@ -181,7 +181,7 @@ def deep(bench):
     for model in ("resnet20", "gpt"):
         title, batch, seconds, least = MODELS[model]
         for shards, due in ((2, least), (8, 0.95)):
-            ours, peer, command = paired(model, seconds, shards, 5)
+            ours, peer, command = paired(model, seconds, shards, 3)
             bench.line(f"training {title}", command, "samples/s", ours, peer,
                        "two plain libtorch", at_least=due, n=2, S=shards, batch=2 * batch)
         # What libtorch itself makes of batches as small as a shard of eight.
