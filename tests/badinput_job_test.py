@@ -81,6 +81,15 @@ class JobFile(RunCase):
             self.refused("run", self.job, *RUN, self.new_path("run"), "--set", "threads=2",
                          parts=(f"{name}={value}", words), **{name: value})
 
+    def test_bf16_where_it_is_slow_is_a_warning(self):
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = file.read().split()
+        has = "avx512_bf16" in flags or "amx_bf16" in flags
+        run = self.new_path("run")
+        result = self.run_instep("run", self.job, "-n", 1, "--no-pin", "--run-dir", run, "--set", "precision=bf16")
+        self.assertEqual(self.report(run)["rounds"], 20)
+        self.assertEqual("has no instructions for bf16" in result.err, not has, result)
+
     def test_initial_weights_that_are_none(self):
         text, missing = self.new_path("weights.safetensors"), self.new_path("missing.safetensors")
         text.write_text("weights")

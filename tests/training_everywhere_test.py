@@ -1,21 +1,8 @@
 """What people train, over eight shards: one `state_sha256` on 1 to 12 agents, between policies and across resume."""
 
 import instep_test
-from torch_case import TorchCase, torch
+from everywhere_case import EverywhereCase
 
-JOB = """\
-version = 1
-epochs = 2
-batch = 24
-shards = 8
-[data]
-format = "synthetic"
-samples = 64
-test_samples_count = 0
-classes = 3
-noise = 0.5
-"""
-AGENTS = (2, 3, 5, 8, 12)
 RESNET = {"model.kind": "resnet20", "model.outputs": 3, "data.shape": [3, 8, 8], "optimizer.lr": 0.05,
           "optimizer.momentum": 0.9, "optimizer.nesterov": True}
 GPT = {"data.format": "text", "model.kind": "gpt", "model.layers": 2, "model.width": 16, "model.heads": 2,
@@ -27,26 +14,12 @@ BF16 = {"precision": "bf16"}
 TEXT = "a rose is a rose is a rose, and so is the next rose in the row of roses. " * 14
 
 
-class Everywhere(TorchCase):
+class Everywhere(EverywhereCase):
     def setUp(self):
         super().setUp()
-        self.job = self.job_file(JOB)
         text = self.new_path("text.txt")
         text.write_text(TEXT)
         self.text = {"data.train_samples": str(text)}
-
-    def everywhere(self, sets):
-        """One hash on any number of agents, under servers, and resumed on another number. Returns the report."""
-        alone = self.train(self.job, 1, sets)
-        for n in AGENTS:
-            self.assert_same_bits(alone, self.train(self.job, n, sets), f"{n} agents")
-        for policy in ({"policy.kind": "sharded"}, {"policy.kind": "parameter-server", "policy.servers": 2}):
-            other = self.train(self.job, 3, {**sets, **policy})
-            self.assertEqual(other["state_sha256"], alone["state_sha256"], policy)
-        half = self.train(self.job, 2, {**sets, "epochs": 1})
-        self.assertNotEqual(half["state_sha256"], alone["state_sha256"])
-        self.assertEqual(self.resume(half["run_dir"], 3, {"epochs": 2})["state_sha256"], alone["state_sha256"])
-        return alone
 
     def test_resnet20_with_nesterov(self):
         self.everywhere(RESNET)
@@ -56,12 +29,6 @@ class Everywhere(TorchCase):
 
     def test_lstm_with_adam(self):
         self.everywhere({**LSTM, **self.text})
-
-    def test_torchscript_with_batchnorm_and_dropout(self):
-        module = torch.nn.Sequential(torch.nn.Linear(20, 32), torch.nn.BatchNorm1d(32), torch.nn.ReLU(),
-                                     torch.nn.Dropout(0.2), torch.nn.Linear(32, 3))
-        self.everywhere({"model.kind": "torchscript", "model.file": str(self.script(module)),
-                         "data.features": 20, "optimizer.kind": "adam"})
 
     def test_bf16(self):
         for sets in (RESNET, {**GPT, **self.text}, {**LSTM, **self.text}):
