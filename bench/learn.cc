@@ -7,12 +7,10 @@
 // data, and the seconds of training.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/nn/module.h>
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/optimizer.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +24,7 @@
 #include "model/network.h"
 #include "sync/schedule.h"
 #include "train/batches.h"
+#include "train/evaluator.h"
 #include "train/job_optimizer.h"
 
 namespace {
@@ -41,12 +40,6 @@ T must(Result<T> result) {
   std::exit(2);
 }
 
-std::vector<std::uint64_t> numbers(std::uint64_t from, std::uint64_t to) {
-  std::vector<std::uint64_t> out;
-  for (std::uint64_t i = from; i < to; ++i) out.push_back(i);
-  return out;
-}
-
 class Loop {
  public:
   explicit Loop(const job::Job& job)
@@ -54,7 +47,7 @@ class Loop {
         network_(must(model::make_network(job.model))),
         optimizer_(train::make_optimizer(*network_.module, job.optimizer)),
         data_(must(data::load(job.data, job.loss, job.seed))),
-        sampler_(numbers(0, data_.train.size), {}, job.partition,
+        sampler_(data::first_samples(data_.train.size), {}, job.partition,
                  static_cast<std::uint32_t>(job.shards), static_cast<std::uint64_t>(job.batch),
                  job.seed) {
     for (auto& group : optimizer_->param_groups()) rates_.push_back(group.options().get_lr());
@@ -69,12 +62,12 @@ class Loop {
       const auto begin = Clock::now();
       train.push_back(learn(static_cast<std::uint64_t>(epoch)));
       seconds += std::chrono::duration<double>(Clock::now() - begin).count();
-      const auto [test_loss, test_accuracy] = test();
-      loss.push_back(test_loss);
-      accuracy.push_back(test_accuracy);
+      const Metrics found = test();
+      loss.push_back(found.at("loss"));
+      accuracy.push_back(found.at("accuracy"));
       std::printf("epoch %ld: loss %.4f, test loss %.4f, accuracy %.4f\n",
-                  static_cast<long>(epoch + 1), train.back().get<double>(), test_loss,
-                  test_accuracy);
+                  static_cast<long>(epoch + 1), train.back().get<double>(), found.at("loss"),
+                  found.at("accuracy"));
       std::fflush(stdout);
     }
     return {{"train_loss", train},
@@ -113,23 +106,15 @@ class Loop {
     return sum / static_cast<double>(sampler_.size());
   }
 
-  std::pair<double, double> test() {
+  Metrics test() {
     network_.module->eval();
-    const at::NoGradGuard guard;
-    double loss = 0;
-    double correct = 0;
-    double targets = 0;
-    const auto step = static_cast<std::uint64_t>(job_.eval_batch);
-    for (std::uint64_t begin = 0; begin < data_.test.size; begin += step) {
-      const std::uint64_t end = std::min(begin + step, data_.test.size);
-      const Batch batch = train::make_batch(data_.test, numbers(begin, end));
-      const at::Tensor output = network_.forward(batch.data);
-      loss +=
-          model::loss(job_, output, batch.target).item<double>() * static_cast<double>(end - begin);
-      correct += static_cast<double>(model::correct(job_.loss, output, batch.target));
-      targets += static_cast<double>(batch.target.numel());
-    }
-    return {loss / static_cast<double>(data_.test.size), correct / targets};
+    return must(train::measure(
+        nullptr, data_.test, data::first_samples(data_.test.size),
+        static_cast<std::uint64_t>(job_.eval_batch), train::metrics_of(job_),
+        [this](const Batch& batch) { return network_.forward(batch.data); },
+        [this](const at::Tensor& output, const at::Tensor& target) {
+          return model::measured_loss(job_, output, target);
+        }));
   }
 
   const job::Job& job_;

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -88,9 +87,8 @@ std::string sample_words(const data::Table& table) {
   if (table.kind == data::Kind::kTokens) {
     return cat(count(table.elements()), " tokens, each one of ", table.class_count);
   }
-  std::vector<std::string> extents;
-  for (const std::int64_t extent : table.shape) extents.push_back(std::to_string(extent));
-  return cat(extents.size() > 1 ? join(extents, " x ") : count(table.elements()), " values",
+  return cat(table.shape.size() > 1 ? data::shape_text(table.shape) : count(table.elements()),
+             " values",
              table.class_count > 0 ? cat(", ", table.class_count, " classes") : std::string());
 }
 
@@ -99,8 +97,7 @@ Result<std::string> data_lines(const job::Job& job) {
   const data::Table& train = dataset.train;
   INSTEP_RETURN_IF_ERROR(fits(job, train));
   INSTEP_RETURN_IF_ERROR(data::check_split(dataset, job.split));
-  std::span<const std::int32_t> classes;
-  if (train.classes != nullptr) classes = {train.classes, train.size};
+  const std::span<const std::int32_t> classes = train.class_span();
   const data::Parts parts = data::split(train.size, classes, job.split, job.seed);
   const data::Sampler sampler(parts.train, classes, job.partition,
                               static_cast<std::uint32_t>(job.shards),

@@ -74,7 +74,8 @@ Result<Weights> read_weights(const fs::path& checkpoint, bool ema) {
                           store::SafetensorsFile::open(checkpoint / "state.safetensors"));
   std::size_t found = 0;
   for (std::size_t i = 0; i < out.tensors.size(); ++i) {
-    const store::TensorInfo* average = state.find(out.tensors[i].name + ".ema");
+    const store::TensorInfo* average =
+        state.find(cat(out.tensors[i].name, ".", store::kAverageSuffix));
     if (average == nullptr) continue;
     if (average->dtype != out.tensors[i].dtype || average->shape != out.tensors[i].shape) {
       return Error{ErrorKind::kCorrupt, cat((checkpoint / "state.safetensors").string(), ": ",

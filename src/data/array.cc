@@ -58,12 +58,6 @@ std::uint64_t Array::width() const {
   return product;
 }
 
-std::string shape_text(const std::vector<std::int64_t>& extents) {
-  std::vector<std::string> parts;
-  for (const std::int64_t extent : extents) parts.push_back(std::to_string(extent));
-  return join(parts, " x ");
-}
-
 Status check_extents(const std::string& name, const std::vector<std::int64_t>& extents,
                      std::uint64_t item_bytes, std::uint64_t held) {
   std::uint64_t due = item_bytes;

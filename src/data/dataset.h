@@ -35,7 +35,14 @@ struct Table {
   std::shared_ptr<const void> keep;
 
   std::uint64_t elements() const;  // of one sample
+  // The classes by sample; empty if the targets are none.
+  std::span<const std::int32_t> class_span() const;
 };
+
+// The numbers of the first samples: 0 to count - 1.
+std::vector<std::uint64_t> first_samples(std::uint64_t count);
+// "3 x 32 x 32".
+std::string shape_text(const std::vector<std::int64_t>& extents);
 
 struct Dataset {
   Table train, test;  // test.size may be 0

@@ -39,9 +39,6 @@ Result<bool> cifar_has_test(const std::filesystem::path& path);
 // sample is not used.
 Result<Table> load_text_inputs(const std::filesystem::path& file, std::int64_t context);
 
-// "3 x 4".
-std::string shape_text(const std::vector<std::int64_t>& extents);
-
 // Classes: samples around one seeded center a class; bce takes two classes as targets 0 and 1.
 // Samples of a shape [channels, height, width] are a class's smooth pattern, shifted by a distance
 // of the sample's own, plus noise. mse, huber: targets are a seeded linear map of the features plus

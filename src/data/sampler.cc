@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "base/result.h"
+#include "data/dataset.h"
 
 namespace instep::data {
 namespace {
@@ -67,8 +68,7 @@ std::uint64_t share(double fraction, std::uint64_t size, std::uint64_t left) {
 Parts split(std::uint64_t size, std::span<const std::int32_t> classes, const job::Split& split,
             std::uint64_t seed) {
   Parts parts;
-  parts.train.resize(size);
-  std::iota(parts.train.begin(), parts.train.end(), std::uint64_t{0});
+  parts.train = first_samples(size);
   const std::uint64_t test = share(split.test, size, size);
   const std::uint64_t validation = share(split.validation, size, size - test);
   if (test + validation == 0) return parts;

@@ -153,8 +153,7 @@ Maybe metric_fault(const Job& job) {
   for (const std::string& metric : job.metrics) {
     if (fits(metric, job.loss)) continue;
     std::vector<std::string> fitting;
-    for (const std::string_view known :
-         {"accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"}) {
+    for (const std::string_view known : kMetricWords) {
       if (fits(known, job.loss)) fitting.emplace_back(known);
     }
     return Fault{{"metrics", "loss"},

@@ -35,8 +35,6 @@ constexpr Limits kName = text(Limits::Text::kName);
 
 constexpr std::array<std::string_view, 6> kModels = {"",    "mlp",  "resnet20",
                                                      "gpt", "lstm", "torchscript"};
-constexpr std::array<std::string_view, 8> kMetrics = {
-    "accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
 constexpr std::array<std::string_view, 9> kStopMetrics = {
     "accuracy", "loss", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
 
@@ -70,7 +68,7 @@ const std::array kKeys = std::to_array<Key>({
     {"loss", AT(loss), kWord, "Loss function; the mean over the samples of a round."},
     {"label_smoothing", AT(label_smoothing), below(0, 1), "cross-entropy: the part of a target that all classes share."},
     {"huber_delta", AT(huber_delta), above(0, 1e30), "huber: errors beyond it count linearly."},
-    {"metrics", AT(metrics), words_list(kMetrics), "What evaluations measure beside the loss. By default accuracy for classes, with text perplexity too."},
+    {"metrics", AT(metrics), words_list(kMetricWords), "What evaluations measure beside the loss. By default accuracy for classes, with text perplexity too."},
     {"top_k", AT(top_k), integers(1, 1000), "Of the metric top-k: the target is among so many largest outputs."},
     {"precision", AT(precision), kWord, "bf16: the forward and backward pass under autocast; parameters, gradients and state stay fp32."},
     {"accumulate", AT(accumulate), integers(1, 65'536), "Parts in which a shard computes its samples, one after the other, to save memory."},

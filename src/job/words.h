@@ -1,6 +1,7 @@
 // The words of the job's enums, in the order of their values.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string_view>
 
@@ -9,6 +10,10 @@
 namespace instep::job {
 
 using Words = std::span<const std::string_view>;
+
+// What evaluations can measure beside the loss.
+inline constexpr std::array<std::string_view, 8> kMetricWords = {
+    "accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
 
 Words words_of(Loss);
 Words words_of(Activation);

@@ -1,7 +1,5 @@
-// The losses that a job can name.
+// The losses that a job can name, and instep::losses with them.
 #pragma once
-
-#include <cstdint>
 
 #include "job/job.h"
 
@@ -11,12 +9,15 @@ class Tensor;
 
 namespace instep::model {
 
-// Mean loss of a batch, a scalar. Cross-entropy takes class numbers ([batch], or [batch, tokens]
-// with outputs [batch, tokens, classes]); mse, huber and bce take floats of the outputs' shape
-// (bce: on logits).
+// Mean losses of a batch, scalars. Cross-entropy takes class numbers ([batch], or [batch, tokens]
+// with outputs [batch, tokens, classes]); the others take floats of the outputs' shape.
+at::Tensor cross_entropy(const at::Tensor& output, const at::Tensor& target, double smoothing);
+at::Tensor mse(const at::Tensor& output, const at::Tensor& target);
+at::Tensor huber(const at::Tensor& output, const at::Tensor& target, double delta);
+at::Tensor bce_with_logits(const at::Tensor& output, const at::Tensor& target);
+
+// The job's, as it trains, and as evaluations tell it: without label smoothing.
 at::Tensor loss(const job::Job& job, const at::Tensor& output, const at::Tensor& target);
-// How many of the batch are right (class of the largest output; bce: side of zero). -1: no such
-// thing.
-std::int64_t correct(job::Loss kind, const at::Tensor& output, const at::Tensor& target);
+at::Tensor measured_loss(const job::Job& job, const at::Tensor& output, const at::Tensor& target);
 
 }  // namespace instep::model

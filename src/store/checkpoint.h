@@ -19,6 +19,8 @@
 namespace instep::store {
 
 inline constexpr std::int64_t kCheckpointFormat = 1;
+// A parameter's moving average in state.safetensors: "NAME.ema".
+inline constexpr const char* kAverageSuffix = "ema";
 
 struct Manifest {
   std::int64_t format = kCheckpointFormat;

@@ -4,47 +4,54 @@
 
 namespace instep::train {
 
-at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples) {
-  std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
-  shape.insert(shape.end(), table.shape.begin(), table.shape.end());
+BatchLayout layout_of(const data::Table& table, std::uint64_t samples) {
+  BatchLayout out;
+  out.data = {static_cast<std::int64_t>(samples)};
+  out.target = out.data;
+  out.data.insert(out.data.end(), table.shape.begin(), table.shape.end());
   if (table.kind == data::Kind::kTokens) {
-    at::Tensor tokens = at::empty(shape, at::kLong);
-    data::gather_tokens(table, samples, tokens.mutable_data_ptr<std::int64_t>(), nullptr);
-    return tokens;
+    out.target = out.data;
+    out.data_type = at::kLong;
+    out.target_type = at::kLong;
+  } else if (table.classes != nullptr) {
+    out.target_type = at::kLong;
+  } else {
+    out.target.push_back(table.target_width);
   }
-  at::Tensor data = at::empty(shape, at::kFloat);
-  data::gather(table, samples, data.mutable_data_ptr<float>());
+  return out;
+}
+
+void fill_batch(const data::Table& table, std::span<const std::uint64_t> samples, void* data,
+                void* target) {
+  if (table.kind == data::Kind::kTokens) {
+    data::gather_tokens(table, samples, static_cast<std::int64_t*>(data),
+                        static_cast<std::int64_t*>(target));
+    return;
+  }
+  data::gather(table, samples, static_cast<float*>(data));
+  if (target == nullptr) return;
+  if (table.classes != nullptr) {
+    data::gather_classes(table, samples, static_cast<std::int64_t*>(target));
+  } else {
+    data::gather_targets(table, samples, static_cast<float*>(target));
+  }
+}
+
+at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples) {
+  const BatchLayout layout = layout_of(table, samples.size());
+  at::Tensor data = at::empty(layout.data, layout.data_type);
+  fill_batch(table, samples, data.mutable_data_ptr(), nullptr);
   return data;
 }
 
 Batch make_batch(const data::Table& table, std::span<const std::uint64_t> samples) {
+  const BatchLayout layout = layout_of(table, samples.size());
   Batch batch;
   batch.samples = samples;
-  if (table.kind == data::Kind::kTokens) {
-    const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size()),
-                                             table.shape.front()};
-    batch.data = at::empty(shape, at::kLong);
-    batch.target = at::empty(shape, at::kLong);
-    data::gather_tokens(table, samples, batch.data.mutable_data_ptr<std::int64_t>(),
-                        batch.target.mutable_data_ptr<std::int64_t>());
-    return batch;
-  }
-  batch.data = make_inputs(table, samples);
-  std::vector<std::int64_t> shape = {static_cast<std::int64_t>(samples.size())};
-  if (table.classes != nullptr) {
-    batch.target = at::empty(shape, at::kLong);
-    data::gather_classes(table, samples, batch.target.mutable_data_ptr<std::int64_t>());
-  } else {
-    shape.push_back(table.target_width);
-    batch.target = at::empty(shape, at::kFloat);
-    data::gather_targets(table, samples, batch.target.mutable_data_ptr<float>());
-  }
+  batch.data = at::empty(layout.data, layout.data_type);
+  batch.target = at::empty(layout.target, layout.target_type);
+  fill_batch(table, samples, batch.data.mutable_data_ptr(), batch.target.mutable_data_ptr());
   return batch;
-}
-
-std::span<const std::int32_t> classes_of(const data::Table& table) {
-  return table.classes == nullptr ? std::span<const std::int32_t>()
-                                  : std::span(table.classes, table.size);
 }
 
 }  // namespace instep::train

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "data/dataset.h"
 #include "instep/run.h"
@@ -14,7 +15,14 @@ Batch make_batch(const data::Table& table, std::span<const std::uint64_t> sample
 // Their data alone.
 at::Tensor make_inputs(const data::Table& table, std::span<const std::uint64_t> samples);
 
-// The table's classes by sample; empty if its targets are none.
-std::span<const std::int32_t> classes_of(const data::Table& table);
+// What the tensors of a batch of `samples` samples are.
+struct BatchLayout {
+  std::vector<std::int64_t> data, target;  // shapes
+  at::ScalarType data_type = at::kFloat, target_type = at::kFloat;
+};
+BatchLayout layout_of(const data::Table& table, std::uint64_t samples);
+// Fills the memory of such tensors; `target` may be null. Touches nothing of libtorch.
+void fill_batch(const data::Table& table, std::span<const std::uint64_t> samples, void* data,
+                void* target);
 
 }  // namespace instep::train

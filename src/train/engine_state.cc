@@ -72,7 +72,7 @@ std::vector<std::pair<std::string, float*>> Engine::state_regions() const {
   for (int index = 0; index < memory_->moments(); ++index) {
     out.emplace_back(moment_name(rule_, index), memory_->moment(index));
   }
-  if (memory_->average() != nullptr) out.emplace_back(kAverageName, memory_->average());
+  if (memory_->average() != nullptr) out.emplace_back(store::kAverageSuffix, memory_->average());
   return out;
 }
 

@@ -5,10 +5,10 @@
 #include <torch/nn/module.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/text.h"
 #include "train/batches.h"
+#include "train/guarded.h"
 
 namespace instep::train {
 namespace {
@@ -118,10 +118,7 @@ class Undo {
 };
 
 at::Tensor try_batch(const data::Table& table, const model::Network& network, std::uint64_t size) {
-  std::vector<std::uint64_t> samples(std::min(size, table.size));
-  std::iota(samples.begin(), samples.end(), std::uint64_t{0});
-  return network.forward(table.kind == data::Kind::kTokens ? make_batch(table, samples).data
-                                                           : make_inputs(table, samples));
+  return network.forward(make_inputs(table, data::first_samples(std::min(size, table.size))));
 }
 
 Status check_shapes(const job::Job& job, const data::Table& table, const at::Tensor& one,
@@ -177,9 +174,8 @@ Status try_network(const job::Job& job, const data::Table& table, const model::N
     const at::Tensor one = try_batch(table, network, 2);
     return check_shapes(job, table, one, try_batch(table, network, 3));
   } catch (const std::exception& error) {
-    const std::string text = error.what();
     return invalid(cat("the model does not take a batch of the data's samples, which are ",
-                       shape_of(table), " each: ", text.substr(0, text.find('\n'))));
+                       shape_of(table), " each: ", first_line(error)));
   }
 }
 

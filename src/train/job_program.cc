@@ -57,14 +57,11 @@ class JobProgram {
     if (fit.ok()) fit = data::check_split(*loaded, job_.split);
     if (fit.ok() && job_.model.kind == "torchscript") fit = try_network(job_, *train_, network_);
     if (!fit.ok()) impl_.session->fail(fit.error());
-    const auto classes = train_->classes == nullptr ? std::span<const std::int32_t>()
-                                                    : std::span(train_->classes, train_->size);
-    parts_ = data::split(train_->size, classes, job_.split, job_.seed);
+    parts_ = data::split(train_->size, train_->class_span(), job_.split, job_.seed);
     if (test_->size == 0) {
       test_ = train_;
     } else {
-      parts_.test.resize(test_->size);
-      for (std::uint64_t i = 0; i < test_->size; ++i) parts_.test[i] = i;
+      parts_.test = data::first_samples(test_->size);
     }
     const std::size_t most = std::max(parts_.validation.size(), parts_.test.size());
     const Status measurable = check_metrics(metrics_of(job_), *train_, most);
@@ -96,13 +93,11 @@ class JobProgram {
     const auto add = [this, &out](const std::string& set, const std::shared_ptr<data::Table>& table,
                                   const std::vector<std::uint64_t>& samples) {
       if (samples.empty()) return;
-      job::Job plain = job_;  // the loss is told without the label smoothing that trains
-      plain.label_smoothing = 0;
       const Metrics found = impl_.measure(
           *table, samples, metrics_of(job_),
           [this](const Batch& batch) { return network_.forward(batch.data); },
-          [&plain](const at::Tensor& output, const at::Tensor& target) {
-            return model::loss(plain, output, target);
+          [this](const at::Tensor& output, const at::Tensor& target) {
+            return model::measured_loss(job_, output, target);
           });
       for (const auto& [name, value] : found) out[cat(set, "_", name)] = value;
     };

@@ -39,7 +39,7 @@ Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesyste
       job_(job),
       callbacks_(callbacks),
       table_(std::move(table)),
-      sampler_(std::move(samples), classes_of(*table_), job.partition,
+      sampler_(std::move(samples), table_->class_span(), job.partition,
                static_cast<std::uint32_t>(job.shards), static_cast<std::uint64_t>(job.batch),
                job.seed),
       rounds_per_epoch_(sampler_.rounds_per_epoch()),
@@ -68,7 +68,7 @@ ReadAhead::Setup Loop::read_ahead() const {
       alone ? static_cast<std::uint32_t>(usable_cpu_count()) : session_.welcome().processors);
   setup.ahead = job_.accumulate == 1 && ReadAhead::pays(*table_, samples, busy, processors);
   // A bound agent's own processors are busy; others are where its launcher may run.
-  if (alone) return setup;
+  if (alone || !setup.ahead) return setup;
   const std::vector<int> mine = usable_cpus();
   for (const int cpu : usable_cpus(::getppid())) {
     if (std::find(mine.begin(), mine.end(), cpu) == mine.end()) setup.cpus.push_back(cpu);

@@ -2,15 +2,12 @@
 
 #include <torch/nn/functional/loss.h>
 
+#include "model/loss.h"
+
 namespace instep::losses {
 namespace {
 
 namespace F = torch::nn::functional;
-
-at::Tensor entropy(const at::Tensor& output, const at::Tensor& target, double smoothing) {
-  return F::cross_entropy(output.flatten(0, -2), target.flatten(),
-                          F::CrossEntropyFuncOptions().label_smoothing(smoothing));
-}
 
 // Class numbers 0 and 1 are taken as floats.
 at::Tensor like(const at::Tensor& target, const at::Tensor& output) {
@@ -22,11 +19,11 @@ at::Tensor like(const at::Tensor& target, const at::Tensor& output) {
 Loss cross_entropy(const CrossEntropyOptions& options) {
   Loss loss(
       [smoothing = options.label_smoothing](const at::Tensor& output, const at::Tensor& target) {
-        return entropy(output, target, smoothing);
+        return model::cross_entropy(output, target, smoothing);
       },
       Outputs::kClasses);
   loss.measure = [](const at::Tensor& output, const at::Tensor& target) {
-    return entropy(output, target, 0);
+    return model::cross_entropy(output, target, 0);
   };
   loss.label_smoothing = options.label_smoothing;
   loss.cross_entropy = true;
@@ -42,14 +39,14 @@ Loss binary_cross_entropy() {
 
 Loss bce_with_logits() {
   return {[](const at::Tensor& output, const at::Tensor& target) {
-            return F::binary_cross_entropy_with_logits(output, like(target, output));
+            return model::bce_with_logits(output, like(target, output));
           },
           Outputs::kLogits};
 }
 
 Loss mse() {
   return {[](const at::Tensor& output, const at::Tensor& target) {
-            return F::mse_loss(output, like(target, output));
+            return model::mse(output, like(target, output));
           },
           Outputs::kValues};
 }
@@ -57,7 +54,7 @@ Loss mse() {
 Loss huber(const HuberOptions& options) {
   Loss loss(
       [delta = options.delta](const at::Tensor& output, const at::Tensor& target) {
-        return F::huber_loss(output, like(target, output), F::HuberLossFuncOptions().delta(delta));
+        return model::huber(output, like(target, output), delta);
       },
       Outputs::kValues);
   loss.huber_delta = options.delta;

@@ -4,11 +4,11 @@
 #include <ATen/ops/arange.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <optional>
 
 #include "base/text.h"
+#include "job/words.h"
 
 namespace instep::train {
 namespace {
@@ -91,8 +91,7 @@ MetricSpec metrics_of(const job::Job& job) {
 
 Result<MetricSpec> metric_spec(const Loss& loss, const std::vector<std::string>& metrics,
                                std::int64_t top_k) {
-  constexpr std::array<std::string_view, 8> kKnown = {
-      "accuracy", "top-k", "precision", "recall", "f1", "auc", "mae", "perplexity"};
+  constexpr auto& kKnown = job::kMetricWords;
   constexpr std::int64_t kMostTop = 1000;  // as of the job's key
   MetricSpec spec{loss.outputs, {}, top_k, loss.cross_entropy};
   for (const std::string& metric : metrics) {

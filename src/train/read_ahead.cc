@@ -35,19 +35,10 @@ class Stopwatch {
   const ReadClock::time_point started_ = ReadClock::now();
 };
 
-// Bytes of a sample's data and of its target, as tensors hold them.
-struct Widths {
-  std::uint64_t data = 0, target = 0;
-};
-
-Widths widths_of(const data::Table& table) {
-  if (table.kind == data::Kind::kTokens) {
-    return {table.elements() * sizeof(std::int64_t), table.elements() * sizeof(std::int64_t)};
-  }
-  const std::uint64_t target = table.classes != nullptr
-                                   ? sizeof(std::int64_t)
-                                   : static_cast<std::uint64_t>(table.target_width) * sizeof(float);
-  return {table.elements() * sizeof(float), target};
+std::uint64_t bytes_of(const std::vector<std::int64_t>& shape, at::ScalarType type) {
+  std::uint64_t bytes = c10::elementSize(type);
+  for (const std::int64_t extent : shape) bytes *= static_cast<std::uint64_t>(extent);
+  return bytes;
 }
 
 at::Tensor tensor_over(const std::shared_ptr<std::byte>& memory,
@@ -82,7 +73,8 @@ bool ReadAhead::pays(const data::Table& table, std::uint64_t samples_a_round, st
                      std::uint64_t processors) {
   // A hand-off takes some 20 us. Gathering makes 3 to 10 GB/s, so this much takes 50 to 150.
   constexpr std::uint64_t kLeastBytes = 1 << 19;
-  return busy < processors && samples_a_round * widths_of(table).data >= kLeastBytes;
+  const BatchLayout layout = layout_of(table, samples_a_round);
+  return busy < processors && bytes_of(layout.data, layout.data_type) >= kLeastBytes;
 }
 
 void ReadAhead::begin_round(std::uint64_t round) {
@@ -120,10 +112,9 @@ ReadAhead::Claim ReadAhead::claim(Slot& slot) {
 
 // Memory for a batch; false if there is none. Tensors that a program has kept keep theirs.
 bool ReadAhead::prepare(Slot& slot, std::uint64_t samples) const {
-  const Widths widths = widths_of(*table_);
+  const BatchLayout layout = layout_of(*table_, samples);
   slot.numbers.reserve(samples);
-  const auto grow = [samples](Memory& memory, std::uint64_t width) {
-    const std::uint64_t due = samples * width;
+  const auto grow = [](Memory& memory, std::uint64_t due) {
     if (memory.bytes >= due && memory.at.use_count() == 1) {
       std::atomic_thread_fence(std::memory_order_acquire);
       return true;
@@ -133,7 +124,8 @@ bool ReadAhead::prepare(Slot& slot, std::uint64_t samples) const {
     memory = {taken.take(), due};
     return true;
   };
-  return grow(slot.data, widths.data) && grow(slot.target, widths.target);
+  return grow(slot.data, bytes_of(layout.data, layout.data_type)) &&
+         grow(slot.target, bytes_of(layout.target, layout.target_type));
 }
 
 void ReadAhead::number(std::size_t index, std::uint64_t round,
@@ -144,35 +136,15 @@ void ReadAhead::number(std::size_t index, std::uint64_t round,
 
 void ReadAhead::fill(std::size_t index, Slot& slot) const {
   number(index, slot.round, slot.numbers);
-  auto* const data = slot.data.at.get();
-  auto* const target = slot.target.at.get();
-  if (table_->kind == data::Kind::kTokens) {
-    data::gather_tokens(*table_, slot.numbers, reinterpret_cast<std::int64_t*>(data),
-                        reinterpret_cast<std::int64_t*>(target));
-    return;
-  }
-  data::gather(*table_, slot.numbers, reinterpret_cast<float*>(data));
-  if (table_->classes != nullptr) {
-    data::gather_classes(*table_, slot.numbers, reinterpret_cast<std::int64_t*>(target));
-  } else {
-    data::gather_targets(*table_, slot.numbers, reinterpret_cast<float*>(target));
-  }
+  fill_batch(*table_, slot.numbers, slot.data.at.get(), slot.target.at.get());
 }
 
 Batch ReadAhead::wrap(const Slot& slot) const {
   Batch batch;
   batch.samples = slot.samples;
-  const auto count = static_cast<std::int64_t>(slot.samples.size());
-  std::vector<std::int64_t> shape = {count};
-  const bool tokens = table_->kind == data::Kind::kTokens;
-  shape.insert(shape.end(), table_->shape.begin(), table_->shape.end());
-  batch.data = tensor_over(slot.data.at, shape, tokens ? at::kLong : at::kFloat);
-  if (!tokens) {
-    shape = {count};
-    if (table_->classes == nullptr) shape.push_back(table_->target_width);
-  }
-  const bool whole = tokens || table_->classes != nullptr;
-  batch.target = tensor_over(slot.target.at, shape, whole ? at::kLong : at::kFloat);
+  const BatchLayout layout = layout_of(*table_, slot.samples.size());
+  batch.data = tensor_over(slot.data.at, layout.data, layout.data_type);
+  batch.target = tensor_over(slot.target.at, layout.target, layout.target_type);
   return batch;
 }
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
 #include <thread>
 
 #include "train/batches.h"
@@ -46,18 +45,12 @@ struct Fixture {
     return make_batch(*table, numbers);
   }
 
-  static std::vector<std::uint64_t> all() {
-    std::vector<std::uint64_t> out(103);
-    std::iota(out.begin(), out.end(), std::uint64_t{0});
-    return out;
-  }
-
   std::shared_ptr<data::Table> table = std::make_shared<data::Table>();
   std::vector<std::uint8_t> bytes;
   std::vector<float> reals;
   std::vector<std::int32_t> classes;
   std::vector<std::uint64_t> numbers;
-  const data::Sampler sampler{all(), {}, job::PartitionKind::kRandom, 5, 16, 3};
+  const data::Sampler sampler{data::first_samples(103), {}, job::PartitionKind::kRandom, 5, 16, 3};
   const std::uint64_t rounds = 4 * sampler.rounds_per_epoch();
 };
 

@@ -8,13 +8,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numeric>
 
 #include "base/text.h"
 #include "data/dataset.h"
+#include "store/checkpoint.h"
 #include "store/safetensors.h"
 #include "train/batches.h"
 #include "train/fit.h"
+#include "train/guarded.h"
 #include "train/tensors.h"
 
 namespace instep::train {
@@ -55,8 +56,7 @@ void print_text(const at::Tensor& output, const at::Tensor& target) {
 
 Status print_all(const job::Job& job, const model::Network& network, const data::Table& table) {
   const bool text = table.kind == data::Kind::kTokens;
-  std::vector<std::uint64_t> samples(table.size);
-  std::iota(samples.begin(), samples.end(), std::uint64_t{0});
+  const std::vector<std::uint64_t> samples = data::first_samples(table.size);
   const auto step = static_cast<std::uint64_t>(job.eval_batch);
   for (std::uint64_t begin = 0; begin < table.size; begin += step) {
     const auto some = std::span(samples).subspan(begin, std::min(step, table.size - begin));
@@ -71,29 +71,18 @@ Status print_all(const job::Job& job, const model::Network& network, const data:
   return {};
 }
 
-std::vector<model::NamedTensor> tensors_of(const model::Network& network) {
-  std::vector<model::NamedTensor> out;
-  for (const auto& item : network.module->named_parameters()) {
-    out.push_back({item.key(), item.value()});
-  }
-  for (const auto& item : network.module->named_buffers()) {
-    out.push_back({item.key(), item.value()});
-  }
-  return out;
-}
-
 }  // namespace
 
 Status load_weights(const model::Network& network, const std::filesystem::path& file) {
   INSTEP_ASSIGN_OR_RETURN(const auto weights, store::SafetensorsFile::open(file));
-  return load_into(tensors_of(network), weights, file);
+  return load_into(tensors_of(*network.module), weights, file);
 }
 
 Status load_averages(const model::Network& network, const std::filesystem::path& file) {
   INSTEP_ASSIGN_OR_RETURN(const auto state, store::SafetensorsFile::open(file));
   std::vector<model::NamedTensor> averaged;
-  for (model::NamedTensor& item : tensors_of(network)) {
-    item.name = cat(item.name, ".", kAverageName);
+  for (model::NamedTensor& item : tensors_of(*network.module)) {
+    item.name = cat(item.name, ".", store::kAverageSuffix);
     if (state.find(item.name) != nullptr) averaged.push_back(std::move(item));
   }
   return load_into(averaged, state, file);
@@ -112,9 +101,8 @@ Status predict(const job::Job& job, const model::Network& network,
   try {
     return print_all(job, network, table);
   } catch (const std::exception& error) {
-    const std::string text = error.what();
-    return invalid(cat(input.string(),
-                       ": the model does not take its samples: ", text.substr(0, text.find('\n'))));
+    return invalid(
+        cat(input.string(), ": the model does not take its samples: ", first_line(error)));
   }
 }
 

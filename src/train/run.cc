@@ -3,7 +3,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
 #include <string_view>
 #include <utility>
 
@@ -83,12 +82,6 @@ std::function<void(Info)> guarded_callback(Run::Impl& impl, const char* name,
         *impl.session, [&] { call(info); },
         [&] { return cat(name, "'s callback failed after round ", impl.engine->round()); });
   };
-}
-
-std::vector<std::uint64_t> all_of(const Dataset& dataset) {
-  std::vector<std::uint64_t> samples(dataset.size());
-  std::iota(samples.begin(), samples.end(), std::uint64_t{0});
-  return samples;
 }
 
 }  // namespace
@@ -200,7 +193,9 @@ void Run::Impl::finish() {
   session->done(train::report(*engine, loop.get(), job));
 }
 
-Rounds Run::rounds(const Dataset& train) { return rounds(train, all_of(train)); }
+Rounds Run::rounds(const Dataset& train) {
+  return rounds(train, data::first_samples(train.size()));
+}
 
 Rounds Run::rounds(const Dataset& train, std::vector<std::uint64_t> samples) {
   impl_->start_loop(std::make_shared<data::Table>(train.table()), std::move(samples));
@@ -208,7 +203,7 @@ Rounds Run::rounds(const Dataset& train, std::vector<std::uint64_t> samples) {
 }
 
 Evaluation Run::evaluate(const Dataset& dataset, const std::function<Score(const Batch&)>& score) {
-  return evaluate(dataset, all_of(dataset), score);
+  return evaluate(dataset, data::first_samples(dataset.size()), score);
 }
 
 Evaluation Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,
@@ -243,7 +238,7 @@ Metrics Run::Impl::measure(const data::Table& table, const std::vector<std::uint
 Metrics Run::evaluate(const Dataset& dataset,
                       const std::function<at::Tensor(const Batch&)>& forward, const Loss& loss,
                       const std::vector<std::string>& metrics) {
-  return evaluate(dataset, all_of(dataset), forward, loss, metrics);
+  return evaluate(dataset, data::first_samples(dataset.size()), forward, loss, metrics);
 }
 
 Metrics Run::evaluate(const Dataset& dataset, const std::vector<std::uint64_t>& samples,

@@ -1,5 +1,7 @@
 #include "train/tensors.h"
 
+#include <torch/nn/module.h>
+
 #include <cstring>
 #include <map>
 
@@ -34,6 +36,13 @@ Result<std::span<const std::byte>> find_like(const store::SafetensorsFile& file,
                      " of ", like.sizes(), " and it has ", found)};
   }
   return file.bytes(*info);
+}
+
+std::vector<model::NamedTensor> tensors_of(const torch::nn::Module& module) {
+  std::vector<model::NamedTensor> out;
+  for (const auto& item : module.named_parameters()) out.push_back({item.key(), item.value()});
+  for (const auto& item : module.named_buffers()) out.push_back({item.key(), item.value()});
+  return out;
 }
 
 Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,

@@ -22,6 +22,9 @@ Result<std::span<const std::byte>> find_like(const store::SafetensorsFile& file,
                                              const std::string& name, const at::Tensor& like,
                                              const std::filesystem::path& where);
 
+// A module's parameters, then its buffers.
+std::vector<model::NamedTensor> tensors_of(const torch::nn::Module& module);
+
 // Copies the weights of a file into tensors of the same names, types and shapes; kMismatch names
 // the first that differs.
 Status load_into(const std::vector<model::NamedTensor>& tensors, const store::SafetensorsFile& file,
@@ -29,7 +32,5 @@ Status load_into(const std::vector<model::NamedTensor>& tensors, const store::Sa
 
 // The moments' names in files, as torch calls them: "exp_avg", "exp_avg_sq", "momentum_buffer".
 std::string moment_name(sync::Rule rule, int index);
-// The same of the moving average: "NAME.ema".
-inline constexpr const char* kAverageName = "ema";
 
 }  // namespace instep::train

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
-#include <numeric>
 
 #include "base/text.h"
 #include "train/guarded.h"
@@ -58,12 +57,6 @@ class Evaluating {
   const bool training_;
 };
 
-std::vector<std::uint64_t> all_samples(const Dataset& dataset) {
-  std::vector<std::uint64_t> samples(dataset.size());
-  std::iota(samples.begin(), samples.end(), std::uint64_t{0});
-  return samples;
-}
-
 // "validation_loss" is "val_loss" in a history.
 Metrics logs_of(double train_loss, const std::map<std::string, double>& metrics) {
   constexpr std::string_view kSet = "validation_";
@@ -110,7 +103,7 @@ std::map<std::string, double> Trainer::Impl::measure_sets() {
                        const std::vector<std::uint64_t>& samples) {
     for (const auto& [name, value] : measure(dataset, samples)) out[cat(set, "_", name)] = value;
   };
-  validation ? add("validation", *validation, all_samples(*validation))
+  validation ? add("validation", *validation, data::first_samples(validation->size()))
              : add("validation", *train, parts.validation);
   add("test", *train, parts.test);
   status.state.store(static_cast<std::uint32_t>(fabric::AgentState::kTraining));
@@ -208,7 +201,7 @@ History Trainer::fit(const Dataset& train, const FitOptions& options) {
 }
 
 Metrics Trainer::evaluate(const Dataset& test) {
-  Metrics found = impl_->measure(test, all_samples(test));
+  Metrics found = impl_->measure(test, data::first_samples(test.size()));
   Run::Impl& inner = impl_->inner();
   if (impl_->fitted && !inner.engine->spare()) {
     std::map<std::string, double> all = inner.loop->final_metrics();

@@ -64,13 +64,6 @@ class Defaulting {
   Run::Impl& run_;
 };
 
-std::vector<model::NamedTensor> weights_of(const torch::nn::Module& module) {
-  std::vector<model::NamedTensor> out;
-  for (const auto& item : module.named_parameters()) out.push_back({item.key(), item.value()});
-  for (const auto& item : module.named_buffers()) out.push_back({item.key(), item.value()});
-  return out;
-}
-
 }  // namespace
 
 AnyCallback::AnyCallback(LambdaCallback calls)
@@ -130,7 +123,7 @@ void Trainer::Impl::take_data(const Dataset& samples, const FitOptions& options)
     split.validation = 0;
   }
   const data::Table& table = samples.table();
-  const auto classes = train::classes_of(table);
+  const auto classes = table.class_span();
   if (split.stratified && classes.empty()) {
     fail("split.stratified needs targets that are class numbers, and these are not");
   }
@@ -196,7 +189,7 @@ void Trainer::Impl::keep_best(std::uint64_t epoch_round) {
   }
   const at::NoGradGuard guard;
   best.clear();
-  for (const model::NamedTensor& item : weights_of(module)) {
+  for (const model::NamedTensor& item : train::tensors_of(module)) {
     best.push_back({item.name, item.tensor.detach().clone()});
   }
   if (epoch_round == inner().engine->round()) return;
@@ -220,7 +213,7 @@ void Trainer::Impl::restore_best() {
         "weights; set checkpoint.every_epochs = 1 and checkpoint.keep_best to at least 1");
     return;
   }
-  const std::vector<model::NamedTensor> weights = weights_of(module);
+  const std::vector<model::NamedTensor> weights = train::tensors_of(module);
   std::vector<at::Tensor> last;
   for (std::size_t i = 0; i < weights.size(); ++i) {
     last.push_back(weights[i].tensor.detach());
