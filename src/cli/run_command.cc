@@ -93,11 +93,9 @@ class Recorded {
     }
     dir_.enlist();
     log(LogLevel::kInfo, cat("instep ", kVersion, ": ", join(options_.command, " ")));
-    const std::vector<std::string> none;
     for (const std::string& warning : warnings) log(LogLevel::kWarning, warning);
-    for (const std::string& warning : plan_.job ? job_warnings(*plan_.job) : none) {
-      log(LogLevel::kWarning, warning);
-    }
+    if (!plan_.job) return {};
+    for (const std::string& warning : job_warnings(*plan_.job)) log(LogLevel::kWarning, warning);
     return {};
   }
 

@@ -18,11 +18,7 @@ constexpr std::int64_t kRedraw = kSecond / 5;
 constexpr std::int64_t kPlainLine = 10 * kSecond;
 constexpr std::int64_t kSmallShard = 8;
 
-// Numbers of an agent's message, which may be anything.
-double real_field(const Json& fields, const char* key) {
-  const auto found = fields.find(key);
-  return found != fields.end() && found->is_number() ? found->get<double>() : 0;
-}
+// A count in an agent's message, which may be anything.
 std::uint64_t whole_field(const Json& fields, const char* key) {
   const auto found = fields.find(key);
   return found != fields.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;

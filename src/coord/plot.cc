@@ -73,6 +73,7 @@ class Plotter {
   void add_flags();
   void add_notes();
   std::string where(const Mark& mark) const;
+  std::string words(const RunRecords& run, const Mark& mark) const;
 
   const std::vector<RunRecords>& runs_;
   PlotOptions options_;
@@ -271,6 +272,11 @@ std::string Plotter::where(const Mark& mark) const {
   return cat(number(mark.x, 1), " s");
 }
 
+std::string Plotter::words(const RunRecords& run, const Mark& mark) const {
+  return cat(runs_.size() > 1 ? cat(run.name, ", ") : "", where(mark), ": ", mark.kind,
+             mark.reason.empty() ? "" : cat(": ", mark.reason));
+}
+
 // Those of one kind that would lie on each other are one.
 void Plotter::add_flags() {
   constexpr std::size_t kMostLines = 6;
@@ -291,10 +297,7 @@ void Plotter::add_flags() {
         at = held.size();
         held.push_back({kind, column, {}, 0});
       }
-      std::string text = cat(where(mark), ": ", mark.kind);
-      if (!mark.reason.empty()) text += cat(": ", mark.reason);
-      if (runs_.size() > 1) text = cat(run.name, ", ", text);
-      if (++held[*at].count <= kMostLines) held[*at].lines.push_back(text);
+      if (++held[*at].count <= kMostLines) held[*at].lines.push_back(words(run, mark));
       if (held[*at].count == 1) out_.flags.push_back({x(mark.x), kind, ""});
     }
   }
@@ -317,10 +320,7 @@ void Plotter::add_notes() {
         ++left_out;
         continue;
       }
-      std::string text = cat(where(mark), ": ", mark.kind);
-      if (!mark.reason.empty()) text += cat(": ", mark.reason);
-      if (runs_.size() > 1) text = cat(run.name, ", ", text);
-      out_.notes.push_back({kLeft, y_, fit(text, kMostColumns)});
+      out_.notes.push_back({kLeft, y_, fit(words(run, mark), kMostColumns)});
       y_ += kLineHeight;
     }
   }

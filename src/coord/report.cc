@@ -20,11 +20,6 @@ Json field(const Json& object, const char* key) {
   return object.is_object() && found != object.end() ? *found : Json();
 }
 
-double real(const Json& object, const char* key, double otherwise = 0) {
-  const Json value = field(object, key);
-  return value.is_number() ? value.get<double>() : otherwise;
-}
-
 std::int64_t whole(const Json& object, const char* key) {
   const Json value = field(object, key);
   if (value.is_number_integer()) return value.get<std::int64_t>();
@@ -37,6 +32,11 @@ std::string text(const Json& object, const char* key) {
 }
 
 }  // namespace
+
+double real_field(const Json& object, const char* key, double otherwise) {
+  const Json value = field(object, key);
+  return value.is_number() ? value.get<double>() : otherwise;
+}
 
 Json parse_fields(std::string_view text) {
   Json parsed = Json::parse(text, nullptr, false);
@@ -57,14 +57,14 @@ Json merge_report(const ReportParts& parts) {
   for (const Json& report : done) {
     sent += whole(field(report, "bytes"), "sent");
     received += whole(field(report, "bytes"), "received");
-    waits.push_back(real(report, "wait_seconds"));
+    waits.push_back(real_field(report, "wait_seconds"));
   }
   const auto named = [&parts](const char* key) {
     const auto found = parts.fingerprint.find(key);
     return found == parts.fingerprint.end() ? std::string() : found->second;
   };
   const std::string libtorch = text(first, "libtorch");
-  const double first_round_ns = real(first, "first_round_ns");
+  const double first_round_ns = real_field(first, "first_round_ns");
   const auto seconds_since_start = [&parts](double ns) {
     return (ns - static_cast<double>(parts.start_ns)) * 1e-9;
   };
@@ -87,7 +87,7 @@ Json merge_report(const ReportParts& parts) {
   }
   out["seconds"] = {
       {"start", first_round_ns > 0 ? Json(seconds_since_start(first_round_ns)) : Json()},
-      {"train", real(first, "train_seconds")},
+      {"train", real_field(first, "train_seconds")},
       {"total", seconds_since_start(static_cast<double>(parts.end_ns))}};
   out["bytes"] = {{"sent", sent}, {"received", received}};
   out["wait_seconds"] = waits;
@@ -126,26 +126,27 @@ std::string epoch_words(const Json& fields, std::int64_t epochs) {
   std::string out = cat("epoch ", whole(fields, "data_epoch"));
   if (epochs > 0) out += cat("/", epochs);
   out += cat("  round ", whole(fields, "round"), "  train loss ",
-             number(real(fields, "train_loss"), 4));
+             number(real_field(fields, "train_loss"), 4));
   for (const char* set : {"validation", "test"}) {
     const std::string words = metric_words(field(fields, set));
     if (!words.empty()) out += cat("  ", set, " ", words);
   }
-  out += cat("  ", with_thousands(real(fields, "samples_per_s")), " samples/s  ",
-             number(real(fields, "seconds"), 2), " s");
+  out += cat("  ", with_thousands(real_field(fields, "samples_per_s")), " samples/s  ",
+             number(real_field(fields, "seconds"), 2), " s");
   return out;
 }
 
 std::string checkpoint_words(const Json& fields) {
   return cat("checkpoint of round ", whole(fields, "round"), ": ", text(fields, "path"), " (",
-             human_bytes(real(fields, "bytes")), ", ", number(real(fields, "seconds"), 2), " s)");
+             human_bytes(real_field(fields, "bytes")), ", ",
+             number(real_field(fields, "seconds"), 2), " s)");
 }
 
 std::string event_words(const Json& fields) {
   std::string out = cat("event in round ", whole(fields, "round"), ": ", text(fields, "kind"));
   if (field(fields, "agent").is_number()) out += cat(", agent ", whole(fields, "agent"));
-  if (real(fields, "stall_ms") > 0) {
-    out += cat(", ", number(real(fields, "stall_ms"), 1), " ms lost");
+  if (real_field(fields, "stall_ms") > 0) {
+    out += cat(", ", number(real_field(fields, "stall_ms"), 1), " ms lost");
   }
   const std::string reason = text(fields, "reason");
   return reason.empty() ? out : cat(out, ": ", reason);
@@ -156,10 +157,11 @@ std::vector<std::string> summary(const Json& report, const std::string& run) {
   const Json seconds = field(report, "seconds");
   const std::string stopped = text(report, "stopped");
   out.push_back(cat(stopped.empty() ? "done" : cat("stopped (", stopped, ")"), ": ",
-                    number(real(report, "data_epochs"), 2), " epochs, ", whole(report, "rounds"),
-                    " rounds in ", number(real(seconds, "total"), 2), " s (",
-                    number(real(seconds, "train"), 2), " s of training, ",
-                    with_thousands(real(field(report, "train"), "samples_per_s")), " samples/s)"));
+                    number(real_field(report, "data_epochs"), 2), " epochs, ",
+                    whole(report, "rounds"), " rounds in ", number(real_field(seconds, "total"), 2),
+                    " s (", number(real_field(seconds, "train"), 2), " s of training, ",
+                    with_thousands(real_field(field(report, "train"), "samples_per_s")),
+                    " samples/s)"));
   for (const char* set : {"validation", "test"}) {
     const std::string words = metric_words(field(report, set));
     if (!words.empty()) out.push_back(cat("  ", set, ": ", words));

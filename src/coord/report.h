@@ -28,6 +28,8 @@ nlohmann::json merge_report(const ReportParts& parts);
 
 // JSON from an agent, which may be anything: an object, else an empty object.
 nlohmann::json parse_fields(std::string_view text);
+// A number of such an object, or `otherwise`.
+double real_field(const nlohmann::json& object, const char* key, double otherwise = 0);
 // One line of a file of JSON lines, without its end.
 std::string to_line(const nlohmann::json& json);
 
