@@ -191,8 +191,10 @@ Result<torch::jit::Module> load_script(const job::Model& model) {
 
 }  // namespace
 
+void switch_off_script_optimizer() { torch::jit::setGraphExecutorOptimize(false); }
+
 Result<Network> load_torchscript(const job::Model& model) {
-  torch::jit::setGraphExecutorOptimize(false);
+  switch_off_script_optimizer();
   INSTEP_ASSIGN_OR_RETURN(torch::jit::Module script, load_script(model));
   INSTEP_RETURN_IF_ERROR(check_schema(script, model.file));
   std::shared_ptr<Script> module;

@@ -20,6 +20,9 @@ namespace instep::model {
 // than went in, a buffer that changes its shape.
 Result<Network> load_torchscript(const job::Model& model);
 
+// In the calling thread, for all that it runs from now on.
+void switch_off_script_optimizer();
+
 // Saves a module of load_torchscript()'s as TorchScript again, in eval mode, with its present
 // values.
 Status save_torchscript(const torch::nn::Module& module, const std::filesystem::path& file);

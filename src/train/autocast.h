@@ -15,7 +15,8 @@ class Autocast {
   Autocast& operator=(const Autocast&) = delete;
 
  private:
-  bool on_;
+  const bool on_;
+  bool was_on_ = false;
 };
 
 }  // namespace instep::train

@@ -18,20 +18,15 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "base/version.h"
-
-// As in torch/csrc/jit/runtime/graph_executor.h, which takes 12 s to compile.
-namespace torch::jit {
-// NOLINTNEXTLINE(readability-identifier-naming)
-TORCH_API void setGraphExecutorOptimize(bool o);
-}  // namespace torch::jit
+#include "model/torchscript.h"
 
 namespace instep::train {
 namespace {
 
 constexpr std::int64_t kMaxThreads = 1024;
 
-// MKL reads it at its first call; a launched agent has it from the launcher already. AVX2's branch
-// gives the same bits on every processor that has it, whatever the addresses.
+// MKL reads it at its first call; a launched agent has it from the launcher already. The same bits
+// whatever the addresses, by the best instructions that the processor has.
 [[maybe_unused]] const int kMklBranch = ::setenv("MKL_CBWR", "AUTO", 0);
 
 // libtorch's generator begins with a seed of chance. A program that makes its model before its Run
@@ -95,7 +90,7 @@ Status prepare_libtorch(const job::Job& job) {
   at::set_num_threads(static_cast<int>(job.threads));
   at::globalContext().setDeterministicAlgorithms(true, false);
   at::globalContext().setDeterministicFillUninitializedMemory(false);
-  torch::jit::setGraphExecutorOptimize(false);
+  model::switch_off_script_optimizer();
   at::manual_seed(job.seed);
   return {};
 }
