@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include "base/text.h"
 
 namespace instep {
 namespace {
@@ -112,6 +116,18 @@ std::string cpu_capability() {
   add(__builtin_cpu_supports("avx512bw") != 0, "avx512bw");
   add(__builtin_cpu_supports("avx512vnni") != 0, "avx512vnni");
   return out;
+}
+
+void leave_idle(int pid) {
+  std::error_code error;
+  const std::string tasks = cat("/proc/", pid, "/task");
+  for (const auto& entry : std::filesystem::directory_iterator(tasks, error)) {
+    const auto thread = static_cast<pid_t>(std::atoi(entry.path().filename().c_str()));
+    const sched_param none{};
+    if (::sched_getscheduler(thread) == SCHED_IDLE) {
+      ::sched_setscheduler(thread, SCHED_OTHER, &none);
+    }
+  }
 }
 
 }  // namespace instep

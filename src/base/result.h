@@ -20,7 +20,9 @@ enum class ErrorKind {
   kNoSpace,      // the disk is full
   kNoMemory,     // the machine has too little memory
   kUnavailable,  // a peer or the coordinator is gone
+  kDamaged,      // memory no longer holds what was written there
   kInternal,     // the operating system refused something that should work
+  kAgain,        // the members changed meanwhile: do it again with those of now; never shown
 };
 
 struct Error {

@@ -38,6 +38,22 @@ Result<HostFiles> make_host_files(std::uint32_t slots) {
   return files;
 }
 
+Standing standing(const AgentWords& words) {
+  // Of a living agent the entry may be gone by the time it is read: look again.
+  for (int look = 0; look < 100; ++look) {
+    const Attempt& at = words.attempts[words.newest.load(std::memory_order_acquire) % 4];
+    const Ticket ticket = at.ticket.load(std::memory_order_acquire);
+    Standing out;
+    out.op = at.op.load(std::memory_order_acquire);
+    const bool finishes = at.finishes.load(std::memory_order_acquire) != 0;
+    const auto& word = finishes ? words.finished : words.published;
+    out.view = view_of(ticket);
+    out.done = ticket != 0 && word.load(std::memory_order_acquire) >= ticket;
+    if (at.ticket.load(std::memory_order_acquire) == ticket) return out;
+  }
+  return {};
+}
+
 Mapping::~Mapping() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }

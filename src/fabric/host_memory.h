@@ -24,7 +24,26 @@ namespace instep::fabric {
 inline constexpr std::uint32_t kMaxSlots = 64;
 inline constexpr std::uint64_t kHostMagic = 0x31706574736e69ULL;  // "instep1"
 
-inline constexpr std::uint32_t kSaveFailed = 1U << 31;
+// A ticket names one attempt at an op under one view: (view's number, the op's place in it). An
+// agent's tickets only grow, and whoever has taken up a later view is past every ticket of the
+// earlier ones.
+using Ticket = std::uint64_t;
+inline constexpr int kTicketBits = 46;
+inline constexpr Ticket ticket(std::uint32_t view, std::uint64_t place) {
+  return std::uint64_t{view} << kTicketBits | place;
+}
+inline constexpr std::uint32_t view_of(Ticket ticket) {
+  return static_cast<std::uint32_t>(ticket >> kTicketBits);
+}
+
+inline constexpr std::uint64_t kSaveFailed = 1ULL << 63;
+
+// Why an agent's beats may stand still.
+enum class Busy : std::uint32_t {
+  kOutside,    // its program's own code, a callback, a checkpoint
+  kComputing,  // a shard, or its slices
+  kWaiting,    // for others; beats go on
+};
 
 // What an agent is doing, for people; never for decisions.
 enum class AgentState : std::uint32_t { kAbsent, kStarting, kReady, kTraining, kEvaluating, kDone };
@@ -42,18 +61,31 @@ struct alignas(64) AgentStatus {
 };
 
 // One agent's words. Every one is written by that agent alone.
+struct Attempt {
+  std::atomic<Ticket> ticket;
+  std::atomic<std::uint64_t> op;        // member::Op
+  std::atomic<std::uint32_t> finishes;  // whether others need my `finished`, not `published` alone
+};
 struct AgentWords {
-  // The exchange: tickets count rounds and gathers alike, in the same order on every member.
-  alignas(64) std::atomic<std::uint32_t> published;  // my part of this ticket can be read
-  alignas(64) std::atomic<std::uint32_t> judged;  // my slice's scalars of it can be read (verdict)
-  alignas(64) std::atomic<std::uint32_t> finished;  // my slice's result of it can be read
-  alignas(64) std::atomic<std::uint32_t> waiting;   // not 0: I may sleep on somebody's word
-  // Checkpoints: the number of the newest one whose parts I have written and synced; kSaveFailed is
-  // added where that went wrong. Written by my saving thread.
-  alignas(64) std::atomic<std::uint32_t> saved;
-  // Where the part of a ticket lies in my arena, by the ticket's lowest bit.
-  alignas(64) std::atomic<std::uint64_t> mail_offset[2];
-  std::atomic<std::uint64_t> mail_bytes[2];
+  // The exchange. Waiters sleep on the low half of a ticket.
+  alignas(64) std::atomic<Ticket> published;       // my part of this ticket can be read
+  alignas(64) std::atomic<Ticket> judged;          // my slice's scalars of it can be read (verdict)
+  alignas(64) std::atomic<Ticket> finished;        // my slice's result of it can be read
+  alignas(64) std::atomic<std::uint32_t> waiting;  // not 0: I may sleep on somebody's word
+  // Checkpoints: the newest one whose parts I have written and synced, by its round + 1;
+  // kSaveFailed is added where that went wrong. Written by my saving thread.
+  alignas(64) std::atomic<std::uint64_t> saved;
+  // Where the two newest parts that I published lie in my arena; each says which ticket it is for.
+  alignas(64) std::atomic<std::uint64_t> mail[2];
+  // The newest attempts that I began, by the ticket's place in the ring; the ticket is stored last,
+  // so that an entry is there whole or not at all.
+  Attempt attempts[4];
+  std::atomic<std::uint32_t> newest;  // entry of the one begun last
+  // The number of the newest view taken up; all that I read under earlier ones is done with.
+  std::atomic<std::uint64_t> taken;
+  std::atomic<std::uint32_t> beats, busy;  // a sign of life; Busy
+  // What a successor needs (round/undo.h, round/book.h): offsets in my arena, 0 for none.
+  std::atomic<std::uint64_t> undo_at, undo_open, book;
   AgentStatus status;
 };
 
@@ -62,6 +94,16 @@ struct ControlPage {
   std::uint32_t slots;
   alignas(64) AgentWords agents[kMaxSlots];
 };
+
+// Where an agent stands, in one atomic look at its words.
+struct Standing {
+  std::uint64_t op = 0;    // that it is at
+  bool done = false;       // and whether its part of it is there for all to read
+  std::uint32_t view = 0;  // under which; 0: it has not begun
+  // The first op for which others may still need something of it, under that view.
+  std::uint64_t released() const { return op + (done ? 1 : 0); }
+};
+Standing standing(const AgentWords& words);
 
 struct HostFiles {
   Fd control, state;

@@ -101,6 +101,26 @@ double sum_of_squared_differences(const float* a, const float* b, std::size_t co
   return squares(count, [a, b](std::size_t i) { return static_cast<double>(a[i]) - b[i]; });
 }
 
+std::uint64_t sum_of_bits(const float* values, std::size_t count) {
+  constexpr std::size_t kLanes = 16;
+  std::uint64_t lanes[kLanes] = {};
+  const std::size_t words = count / 2;
+  std::size_t i = 0;
+  for (; i + kLanes <= words; i += kLanes) {
+    std::uint64_t bits[kLanes];
+    std::memcpy(bits, values + 2 * i, sizeof bits);
+    for (std::size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += bits[lane];
+  }
+  std::uint64_t sum = 0;
+  for (; i < words; ++i) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, values + 2 * i, sizeof bits);
+    sum += bits;
+  }
+  for (const std::uint64_t lane : lanes) sum += lane;
+  return sum;
+}
+
 double tree_sum(std::span<const double> values) {
   if (values.empty()) return 0;
   if (values.size() == 1) return values[0];

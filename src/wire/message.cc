@@ -26,6 +26,7 @@ void fields(Archive& archive, M& m) {
     archive("slots", m.slots);
     archive("processors", m.processors);
     archive("has_dataset", m.has_dataset);
+    archive("joining", m.joining);
     archive("mode", m.mode);
     archive("job_json", m.job_json);
     archive("job_toml", m.job_toml);
@@ -44,12 +45,16 @@ void fields(Archive& archive, M& m) {
     archive("servers", m.servers);
     archive("first_round", m.first_round);
     archive("state_hash", m.state_hash);
+    archive("joinable", m.joinable);
   } else if constexpr (std::is_same_v<Type, ViewMessage>) {
     archive("generation", m.generation);
     archive("number", m.number);
-    archive("first_round", m.first_round);
+    archive("first_op", m.first_op);
+    archive("enters_at", m.enters_at);
+    archive("donor", m.donor);
     archive("members", m.members);
     archive("spares", m.spares);
+    archive("joined", m.joined);
     archive("shard_agent", m.shard_agent);
     archive("slice_first_block", m.slice_first_block);
     archive("slice_blocks", m.slice_blocks);
@@ -62,16 +67,26 @@ void fields(Archive& archive, M& m) {
   } else if constexpr (std::is_same_v<Type, Failed>) {
     archive("kind", m.kind);
     archive("message", m.message);
-  } else {
-    static_assert(std::is_same_v<Type, StopRequest>);
+  } else if constexpr (std::is_same_v<Type, StopRequest>) {
     archive("reason", m.reason);
+  } else if constexpr (std::is_same_v<Type, Propose>) {
+    archive("number", m.number);
+    archive("round", m.round);
+  } else if constexpr (std::is_same_v<Type, Promise>) {
+    archive("number", m.number);
+    archive("kept", m.kept);
+    archive("over", m.over);
+    archive("round", m.round);
+  } else {
+    static_assert(std::is_same_v<Type, Leaving>);
   }
 }
 
 constexpr const char* kTypeKey = "type";
 // In the order of Message's alternatives.
 constexpr std::array<std::string_view, std::variant_size_v<Message>> kNames = {
-    "hello", "welcome", "ready", "view", "progress", "done", "failed", "stop"};
+    "hello",  "welcome", "ready",   "view",    "progress", "done",
+    "failed", "stop",    "propose", "promise", "leaving"};
 
 class Writer {
  public:

@@ -16,14 +16,16 @@
 
 namespace instep::wire {
 
-inline constexpr std::uint32_t kProtocol = 1;
+inline constexpr std::uint32_t kProtocol = 2;
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{4} << 20;
 
-// A member::View in wire form; the coordinator and the agent convert (wire is below member).
+// A member::View in wire form; the coordinator and the agent convert (wire is below member). Beside
+// one whose donor is -1 and that somebody joins lies the descriptor of a book to join by.
 struct ViewMessage {
   std::uint32_t generation = 0, number = 0;
-  std::uint64_t first_round = 0;
-  std::vector<std::int32_t> members, spares, shard_agent;
+  std::uint64_t first_op = 0, enters_at = 0;
+  std::int32_t donor = -1;
+  std::vector<std::int32_t> members, spares, joined, shard_agent;
   std::vector<std::uint64_t> slice_first_block, slice_blocks;
   std::vector<std::int32_t> slice_owner;
 };
@@ -42,6 +44,7 @@ struct Welcome {
   std::uint32_t slots = 0;       // agent slots that the host's memory has
   std::uint32_t processors = 1;  // that all agents of the host share
   bool has_dataset = false;
+  bool joining = false;  // the run has begun: wait for a view, and take the state from its donor
   std::string mode;      // "train", "evaluate", "predict" or "export"
   std::string job_json;  // the resolved job; empty for a program without a job file
   std::string job_toml, job_name,
@@ -61,7 +64,27 @@ struct Ready {
   std::uint32_t servers = 0;
   std::uint64_t first_round = 0;  // not 0 after a resume
   std::string state_hash;         // of what it starts from; must agree
+  bool joinable =
+      true;  // whether a newcomer can take over the state (not a program's own optimizer)
 };
+
+// Coordinator to agent: a view with this number is planned from `round` on. The agent answers, and
+// if it promised does not begin that round before the view is there or the plan is withdrawn.
+struct Propose {
+  std::uint32_t number = 0;
+  std::uint64_t round = 0;  // kWithdrawn: there will be no such view
+};
+inline constexpr std::uint64_t kWithdrawn = ~std::uint64_t{0};
+struct Promise {
+  std::uint32_t number = 0;
+  bool kept = false;        // false: that round has begun, or no round is left to begin
+  bool over = false;        // no round is left
+  std::uint64_t round = 0;  // the newest that it has begun
+};
+
+// Agent to coordinator: it was asked to leave (SIGTERM) and goes on until a view without it begins;
+// then it says Done.
+struct Leaving {};
 
 // Agent to coordinator. Epoch summaries and the like, for display, log and report: `fields` is
 // JSON.
@@ -87,8 +110,8 @@ struct StopRequest {
   std::string reason;  // "interrupt", "stop", "wall time", …
 };
 
-using Message =
-    std::variant<Hello, Welcome, Ready, ViewMessage, Progress, Done, Failed, StopRequest>;
+using Message = std::variant<Hello, Welcome, Ready, ViewMessage, Progress, Done, Failed,
+                             StopRequest, Propose, Promise, Leaving>;
 
 // The frame with its length.
 std::vector<std::byte> encode(const Message& message);

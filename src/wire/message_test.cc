@@ -19,6 +19,7 @@ std::vector<Message> samples() {
   Welcome welcome;
   welcome.slots = 64;
   welcome.has_dataset = true;
+  welcome.joining = true;
   welcome.mode = "train";
   welcome.job_json = "{}";
   welcome.job_toml = "a = \"\xff\xfe\"";  // not UTF-8: a job file may hold anything
@@ -28,8 +29,8 @@ std::vector<Message> samples() {
   welcome.run_dir = "runs/x";
   welcome.checkpoint = "c";
   welcome.predict_input = "i";
-  Ready ready{"{}", "h", 8, ~0ULL, "servers", 2, 17, "s"};
-  ViewMessage view{~0U, 1, ~0ULL, {0, 1}, {2}, {0, 0, 1}, {0, 5}, {5, 6}, {0, 1}};
+  Ready ready{"{}", "h", 8, ~0ULL, "servers", 2, 17, "s", false};
+  ViewMessage view{~0U, 1, ~0ULL, 7, -1, {0, 1}, {2}, {1}, {0, 0, 1}, {0, 5}, {5, 6}, {0, 1}};
   return {hello,
           welcome,
           ready,
@@ -37,7 +38,10 @@ std::vector<Message> samples() {
           Progress{"epoch", "{}"},
           Done{"{}"},
           Failed{-2, "no"},
-          StopRequest{"interrupt"}};
+          StopRequest{"interrupt"},
+          Propose{5, kWithdrawn},
+          Promise{5, true, false, 41},
+          Leaving{}};
 }
 
 std::span<const std::byte> body(const std::vector<std::byte>& frame) {
@@ -65,9 +69,19 @@ TEST(Message, EveryKindSurvivesTheWay) {
   }
   const Result<Message> back = decode(body(encode(all[3])));
   const auto& view = std::get<ViewMessage>(*back);
-  EXPECT_EQ(view.first_round, ~0ULL);
+  EXPECT_EQ(view.first_op, ~0ULL);
+  EXPECT_EQ(view.enters_at, 7U);
+  EXPECT_EQ(view.donor, -1);
+  EXPECT_EQ(view.joined, (std::vector<std::int32_t>{1}));
   EXPECT_EQ(view.shard_agent, (std::vector<std::int32_t>{0, 0, 1}));
   EXPECT_EQ(std::get<Failed>(*decode(body(encode(all[6])))).kind, -2);
+  EXPECT_TRUE(std::get<Welcome>(*decode(body(encode(all[1])))).joining);
+  EXPECT_FALSE(std::get<Ready>(*decode(body(encode(all[2])))).joinable);
+  EXPECT_EQ(std::get<Propose>(*decode(body(encode(all[8])))).round, kWithdrawn);
+  const auto promise = std::get<Promise>(*decode(body(encode(all[9]))));
+  EXPECT_TRUE(promise.kept);
+  EXPECT_FALSE(promise.over);
+  EXPECT_EQ(promise.round, 41U);
 }
 
 TEST(Message, RefusesALengthAboveTheLimit) {
