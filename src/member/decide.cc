@@ -2,63 +2,11 @@
 
 #include <signal.h>
 
-#include <algorithm>
-
 #include "base/text.h"
+#include "member/step.h"
 
 namespace instep::member {
 namespace {
-
-constexpr std::uint32_t kMaxShards = 1 << 16;
-
-// One call of decide(): the state under change and the actions found so far.
-class Step {
- public:
-  Step(RunState state, Nanoseconds now) : state_(std::move(state)), now_(now) {}
-
-  void on(Heard& event);
-  void on(LinkEnded& event);
-  void on(Exited& event);
-  void on(Prepared& event);
-  void on(LauncherFailed& event);
-  void on(StopAsked& event);
-  void on(TimePassed& event);
-  void settle();
-  Decision take() { return {std::move(state_), std::move(actions_)}; }
-
- private:
-  AgentLife& life(AgentId agent) { return state_.agents.at(static_cast<std::size_t>(agent)); }
-  AgentId count() const { return static_cast<AgentId>(state_.agents.size()); }
-  bool ending() const { return state_.phase == Phase::kEnding || state_.phase == Phase::kOver; }
-
-  void hear(AgentId agent, wire::Hello& hello);
-  void hear(AgentId agent, wire::Ready& ready);
-  void hear(AgentId agent, wire::Progress& progress);
-  void hear(AgentId agent, wire::Done& done);
-  void hear(AgentId agent, wire::Failed& failed);
-  void hear(AgentId agent, wire::Welcome&) { protocol(agent, "a Welcome, which only it may get"); }
-  void hear(AgentId agent, wire::ViewMessage&) { protocol(agent, "a view, which only it may get"); }
-  void hear(AgentId agent, wire::StopRequest&) { protocol(agent, "a stop request"); }
-
-  // Made in place: moving a temporary variant makes the compiler warn of what it never reads.
-  template <class T, class... Fields>
-  void act(Fields&&... values) {
-    actions_.emplace_back(std::in_place_type<T>, T{std::forward<Fields>(values)...});
-  }
-  void welcome_those_waiting();
-  void publish();
-  bool agree(AgentId agent, const char* what, const std::string& value, const std::string& expected,
-             Reason reason, AgentId other);
-  void protocol(AgentId agent, const std::string& what);
-  void fail(Outcome outcome);
-  void end(Outcome outcome);
-  void kill_all();
-  void signal_living(int signal);
-
-  RunState state_;
-  Nanoseconds now_;
-  std::vector<Action> actions_;
-};
 
 // Whether a later piece of news explains a failure better than the first one did: that somebody is
 // gone is seen by its peers, and in its link, before the news of how it went.
@@ -69,6 +17,8 @@ bool explains_better(const Outcome& known, const Outcome& news) {
   return ended || (news.reason == Reason::kAgentFailed && news.kind != ErrorKind::kUnavailable);
 }
 
+}  // namespace
+
 void Step::fail(Outcome outcome) {
   if (!ending()) return end(std::move(outcome));
   const bool terminated = !state_.terminate_at.has_value();  // SIGTERM is out
@@ -78,14 +28,17 @@ void Step::fail(Outcome outcome) {
 }
 
 void Step::end(Outcome outcome) {
+  tell_repairs(true);
   state_.phase = Phase::kEnding;
+  state_.plan.reset();
+  state_.restart.reset();
   state_.outcome = std::move(outcome);
   const std::string reason = state_.outcome.reason == Reason::kAbandoned
                                  ? state_.outcome.stop_reason
                                  : cat("failed: ", describe(state_.outcome));
   bool told = false;
   for (AgentId agent = 0; agent < count(); ++agent) {
-    if (!life(agent).link_open || !life(agent).welcomed) continue;
+    if (!life(agent).alive || !life(agent).link_open || !life(agent).welcomed) continue;
     told = life(agent).told_to_end = true;
     act<SendStop>(agent, reason);
   }
@@ -105,117 +58,30 @@ void Step::kill_all() {
   signal_living(SIGKILL);
 }
 
+void Step::tell_to_end(AgentId agent, const std::string& reason) {
+  AgentLife& it = life(agent);
+  if (!it.alive || it.told_to_end) return;
+  it.told_to_end = true;
+  if (it.welcomed && it.link_open) {
+    act<SendStop>(agent, reason);
+    it.kill_due = now_ + state_.rules.end_limit;
+  } else {
+    act<Signal>(agent, SIGKILL);
+  }
+}
+
 void Step::protocol(AgentId agent, const std::string& what) {
   Outcome outcome;
   outcome.reason = Reason::kProtocol;
   outcome.agent = agent;
   outcome.what = what;
+  if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));
-}
-
-bool Step::agree(AgentId agent, const char* what, const std::string& value,
-                 const std::string& expected, Reason reason, AgentId other) {
-  if (value == expected) return true;
-  Outcome outcome;
-  outcome.reason = reason;
-  outcome.agent = agent;
-  outcome.other = other;
-  outcome.what = what;
-  outcome.value = value;
-  outcome.expected = expected;
-  fail(std::move(outcome));
-  return false;
 }
 
 void Step::on(Heard& event) {
   std::visit([&](auto& message) { hear(event.agent, message); }, event.message);
 }
-
-void Step::hear(AgentId agent, wire::Hello& hello) {
-  if (ending()) return;
-  if (life(agent).hello) return protocol(agent, "Hello twice");
-  if (hello.agent != agent) return protocol(agent, cat("that it is agent ", hello.agent));
-  if (hello.protocol != wire::kProtocol) {
-    return protocol(agent, cat("protocol ", hello.protocol, ", where this program speaks ",
-                               wire::kProtocol, "; build both from one version of instep"));
-  }
-  for (AgentId other = 0; other < count(); ++other) {
-    if (!life(other).hello) continue;
-    const auto& known = life(other).hello->fingerprint;
-    const auto value = [](const auto& map, const std::string& key) {
-      const auto found = map.find(key);
-      return found == map.end() ? std::string("(none)") : found->second;
-    };
-    for (const auto& [key, expected] : known) {
-      if (!agree(agent, key.c_str(), value(hello.fingerprint, key), expected, Reason::kFingerprint,
-                 other)) {
-        return;
-      }
-    }
-    for (const auto& [key, mine] : hello.fingerprint) {
-      if (!agree(agent, key.c_str(), mine, value(known, key), Reason::kFingerprint, other)) return;
-    }
-    break;  // those admitted before agree with each other
-  }
-  life(agent).hello = std::move(hello);
-  welcome_those_waiting();
-}
-
-void Step::welcome_those_waiting() {
-  if (!state_.prepared || state_.phase != Phase::kAdmitting) return;
-  for (AgentId agent = 0; agent < count(); ++agent) {
-    AgentLife& it = life(agent);
-    if (!it.hello || it.welcomed) continue;
-    it.welcomed = true;
-    act<SendWelcome>(agent);
-  }
-}
-
-void Step::hear(AgentId agent, wire::Ready& ready) {
-  if (ending()) return;
-  if (!life(agent).welcomed || life(agent).ready) return protocol(agent, "Ready out of turn");
-  if (ready.shards < 1 || ready.shards > kMaxShards) {
-    return protocol(agent, cat(ready.shards, " shards; 1 to ", kMaxShards, " are possible"));
-  }
-  if (ready.owners != "all" && ready.owners != "servers") {
-    return protocol(agent, cat("owners '", ready.owners, "'; 'all' and 'servers' are possible"));
-  }
-  for (AgentId other = 0; other < count(); ++other) {
-    if (!life(other).ready) continue;
-    const wire::Ready& known = *life(other).ready;
-    const auto same = [&](const char* what, const auto& mine, const auto& theirs) {
-      return agree(agent, what, cat(mine), cat(theirs), Reason::kDisagree, other);
-    };
-    if (!same("job hash", ready.job_hash, known.job_hash) ||
-        !same("job", ready.job_json, known.job_json) ||
-        !same("number of shards", ready.shards, known.shards) ||
-        !same("number of blocks", ready.blocks, known.blocks) ||
-        !same("owners", ready.owners, known.owners) ||
-        !same("number of servers", ready.servers, known.servers) ||
-        !same("first round", ready.first_round, known.first_round) ||
-        !same("state hash", ready.state_hash, known.state_hash)) {
-      return;
-    }
-    break;
-  }
-  life(agent).ready = std::move(ready);
-  const bool all = std::all_of(state_.agents.begin(), state_.agents.end(),
-                               [](const AgentLife& it) { return it.ready.has_value(); });
-  if (all) publish();
-}
-
-void Step::publish() {
-  const wire::Ready& ready = *state_.agents.front().ready;
-  std::vector<AgentId> agents;
-  for (AgentId agent = 0; agent < count(); ++agent) agents.push_back(agent);
-  const Owners owners = ready.owners == "all" ? Owners::kAll : Owners::kServers;
-  state_.view = assign({}, ready.first_round, agents, ready.shards, ready.blocks, owners,
-                       std::max(1U, ready.servers));
-  state_.phase = Phase::kRunning;
-  act<Publish>(*state_.view);
-}
-
-void Step::hear(AgentId agent, wire::Progress& progress) { act<Show>(agent, std::move(progress)); }
 
 void Step::hear(AgentId agent, wire::Done& done) {
   if (ending()) return;
@@ -225,15 +91,31 @@ void Step::hear(AgentId agent, wire::Done& done) {
     return protocol(agent, "that it is done, before the run began");
   }
   it.report = std::move(done.report);
-  const bool all = std::all_of(state_.agents.begin(), state_.agents.end(),
-                               [](const AgentLife& other) { return other.report.has_value(); });
-  if (!all) return;
-  if (state_.phase == Phase::kStopping) {
-    state_.outcome.reason = Reason::kStopped;
-  } else {
-    state_.outcome.reason = Reason::kFinished;
-  }
+  if (in_view(agent)) state_.over = true;
+}
+
+void Step::finish_if_done() {
+  const bool views = state_.rules.needs_view;
+  if (views && (!state_.view || state_.restart)) return;
+  auto members = views ? state_.view->members : those([](AgentId) { return true; });
+  // The others may end before the round that newcomers come in with.
+  if (views) std::erase_if(members, [this](AgentId agent) { return is_outside(agent); });
+  const bool done = std::all_of(members.begin(), members.end(),
+                                [this](AgentId agent) { return life(agent).report.has_value(); });
+  if (!done || members.empty()) return;
+  tell_repairs(true);
+  withdraw();
+  state_.outcome.reason = state_.phase == Phase::kStopping ? Reason::kStopped : Reason::kFinished;
   state_.phase = Phase::kLeaving;
+  for (AgentId agent = 0; agent < count(); ++agent) {
+    if (life(agent).report) continue;
+    if (views && is_outside(agent)) {  // it waits for a state that nobody hands over any more
+      life(agent).told_to_end = true;
+      act<Signal>(agent, SIGKILL);
+    } else {
+      tell_to_end(agent, "finished");
+    }
+  }
   if (state_.rules.linger) {
     state_.terminate_at = now_ + *state_.rules.linger;
     state_.kill_at = *state_.terminate_at + state_.rules.kill_after;
@@ -241,12 +123,15 @@ void Step::hear(AgentId agent, wire::Done& done) {
 }
 
 void Step::hear(AgentId agent, wire::Failed& failed) {
+  if (life(agent).out && !in_view(agent) && !in_before(agent)) return;  // it was let go
   Outcome outcome;
   outcome.reason = Reason::kAgentFailed;
   outcome.agent = agent;
   const bool known = failed.kind >= 0 && failed.kind <= static_cast<int>(ErrorKind::kInternal);
   outcome.kind = known ? static_cast<ErrorKind>(failed.kind) : ErrorKind::kInternal;
   outcome.message = std::move(failed.message);
+  if (outcome.kind == ErrorKind::kDamaged) return damaged(agent, std::move(outcome));
+  if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));
 }
 
@@ -260,9 +145,14 @@ void Step::on(LinkEnded& event) {
 void Step::on(Exited& event) {
   AgentLife& it = life(event.agent);
   it.alive = false;
+  it.link_open = false;
   it.exit_due.reset();
+  it.kill_due.reset();
+  it.words = event.words;
   const bool clean = event.code == 0 && event.signal == 0;
-  const bool ours = state_.phase == Phase::kLeaving && state_.rules.linger && !state_.terminate_at;
+  const bool ours =
+      state_.phase == Phase::kLeaving && ((state_.rules.linger && !state_.terminate_at) ||
+                                          it.told_to_end || (it.report && event.signal != 0));
   if (ours || (clean && it.report)) return;
   Outcome outcome;
   outcome.reason = event.signal != 0 ? Reason::kKilled : Reason::kExited;
@@ -270,7 +160,8 @@ void Step::on(Exited& event) {
   outcome.code = event.signal != 0 ? event.signal : event.code;
   outcome.joined = it.hello.has_value();
   outcome.was_done = it.report.has_value();
-  fail(std::move(outcome));
+  if (ending() || !state_.rules.needs_view) return fail(std::move(outcome));
+  died(event.agent, std::move(outcome));
 }
 
 void Step::on(Prepared&) {
@@ -301,12 +192,7 @@ void Step::on(StopAsked& event) {
       state_.phase = Phase::kStopping;
       state_.outcome.stop_reason = event.reason;
       state_.outcome.interrupted = event.interrupted;
-      for (AgentId agent = 0; agent < count(); ++agent) {
-        if (life(agent).link_open && !life(agent).report) {
-          act<SendStop>(agent, event.reason);
-        }
-      }
-      return;
+      return;  // settle() tells everybody
     case Phase::kStopping:
       if (!event.by_signal) return;
       end(abandon());
@@ -323,12 +209,22 @@ void Step::on(StopAsked& event) {
 void Step::on(TimePassed&) {
   for (AgentId agent = 0; agent < count(); ++agent) {
     AgentLife& it = life(agent);
+    if (it.kill_due && now_ >= *it.kill_due) {
+      it.kill_due.reset();
+      act<Signal>(agent, SIGKILL);
+    }
     if (!it.exit_due || now_ < *it.exit_due) continue;
     it.exit_due.reset();
     Outcome outcome;
     outcome.reason = Reason::kLinkEnded;
     outcome.agent = agent;
-    fail(std::move(outcome));
+    if (it.told_to_end && !ending()) {
+      act<Signal>(agent, SIGKILL);
+    } else if (it.joining && !is_in(agent)) {
+      refuse(agent, std::move(outcome));
+    } else {
+      fail(std::move(outcome));
+    }
   }
   if (state_.terminate_at && now_ >= *state_.terminate_at) {
     state_.terminate_at.reset();
@@ -337,22 +233,42 @@ void Step::on(TimePassed&) {
   if (state_.kill_at && now_ >= *state_.kill_at) kill_all();
 }
 
+void Step::send_stops() {
+  state_.stop_is_out = true;
+  withdraw();
+  for (AgentId agent = 0; agent < count(); ++agent) {
+    const AgentLife& it = life(agent);
+    if (!it.alive || it.report) continue;
+    if (!in_view(agent) && !in_before(agent)) {
+      tell_to_end(agent, state_.outcome.stop_reason);
+    } else if (it.link_open) {
+      act<SendStop>(agent, state_.outcome.stop_reason);
+    }
+  }
+}
+
 void Step::settle() {
+  if (state_.phase == Phase::kAdmitting && state_.rules.needs_view) publish_first();
+  if (!ending() && state_.phase != Phase::kLeaving) finish_if_done();
+  if (training()) restart_if_due();
+  if (state_.phase == Phase::kStopping && !state_.stop_is_out && !state_.restart) send_stops();
+  if (training()) plan_if_due();
+  if (training() || state_.phase == Phase::kAdmitting) start_agents();
   if (state_.phase != Phase::kLeaving && state_.phase != Phase::kEnding) return;
-  const bool any = std::any_of(state_.agents.begin(), state_.agents.end(),
-                               [](const AgentLife& it) { return it.alive; });
-  if (any) return;
+  if (!those([this](AgentId agent) { return life(agent).alive; }).empty()) return;
   state_.phase = Phase::kOver;
   state_.terminate_at.reset();
   state_.kill_at.reset();
 }
 
-}  // namespace
-
 RunState begin(const Rules& rules) {
   RunState state;
   state.rules = rules;
-  state.agents.resize(rules.agents);
+  state.wanted = rules.agents;
+  state.agents.resize(std::max(rules.agents, rules.slots));
+  for (std::uint32_t agent = 0; agent < rules.agents; ++agent) {
+    state.agents[agent].alive = state.agents[agent].link_open = true;
+  }
   return state;
 }
 
@@ -370,7 +286,13 @@ std::optional<Nanoseconds> next_deadline(const RunState& state) {
   };
   consider(state.terminate_at);
   consider(state.kill_at);
-  for (const AgentLife& it : state.agents) consider(it.exit_due);
+  for (const AgentLife& it : state.agents) {
+    consider(it.exit_due);
+    consider(it.kill_due);
+  }
+  if (state.restart && state.restart->enough_at) {
+    consider(*state.restart->enough_at + state.rules.gather_limit);
+  }
   return next;
 }
 

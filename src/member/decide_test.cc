@@ -27,7 +27,7 @@ TEST(Decide, AWholeRun) {
   driver.hear(1, ready());
   ASSERT_EQ(driver.asked<Publish>().size(), 1U);
   const View view = driver.asked<Publish>()[0].view;
-  EXPECT_EQ(view, assign({1, 0}, 3, {0, 1, 2}, 8, 100, Owners::kAll, 0));
+  EXPECT_EQ(view, assign({1, 1}, gather_op(3, 0), {0, 1, 2}, 8, 100, Owners::kAll, 0));
   driver.hear(0, wire::Progress{"epoch", "{}"});
   ASSERT_EQ(driver.asked<Show>().size(), 1U);
   for (AgentId k = 0; k < 3; ++k) driver.hear(k, wire::Done{"{}"});
@@ -94,14 +94,14 @@ TEST(Decide, AgentsMustBeReadyForTheSame) {
   }
 }
 
-TEST(Decide, ADeathTellsTheOthersThenTerminatesThenKills) {
+TEST(Decide, AnExitCodeTellsTheOthersThenTerminatesThenKills) {
   Driver driver(3);
   driver.to_running();
   driver.feed(LinkEnded{1, ""});
   EXPECT_EQ(driver.state.phase, Phase::kRunning);  // the news of its exit says more
-  driver.feed(Exited{1, 0, SIGSEGV});
-  EXPECT_EQ(driver.state.outcome.reason, Reason::kKilled);
-  EXPECT_EQ(driver.state.outcome.code, SIGSEGV);
+  driver.feed(Exited{1, 5, 0});
+  EXPECT_EQ(driver.state.outcome.reason, Reason::kExited);
+  EXPECT_EQ(driver.state.outcome.code, 5);
   EXPECT_EQ(driver.state.outcome.agent, 1);
   EXPECT_EQ(driver.asked<SendStop>(driver.newest).size(), 2U);
   driver.pass(*next_deadline(driver.state) - driver.now);
@@ -244,6 +244,32 @@ TEST(Decide, AnAgentThatIsDoneAndLingersIsEndedWithoutBlame) {
   EXPECT_EQ(driver.state.outcome.reason, Reason::kFinished);
 }
 
+// Between its killing and the news of its end it still counts.
+TEST(Decide, NobodyIsStartedInThePlaceOfOneThatHangsWhereNobodyIsReplaced) {
+  Rules rules;
+  rules.agents = 2;
+  rules.slots = 8;
+  rules.replace = false;
+  Driver driver(rules);
+  driver.to_running();
+  Words waits, hangs;
+  waits.started = hangs.started = waits.released = hangs.released = round_op(3);
+  waits.view = hangs.view = waits.taken = hangs.taken = 1;
+  waits.busy = Busy::kWaiting;
+  hangs.busy = Busy::kComputing;
+  while (driver.signalled(SIGKILL).empty() && driver.now < 2 * rules.patience_ceiling) {
+    driver.now += 20 * kMillisecond;
+    ++waits.beats;
+    driver.feed(Observed{{waits, hangs}});
+  }
+  EXPECT_EQ(driver.signalled(SIGKILL), std::set<AgentId>{1});
+  driver.pass(20 * kMillisecond);
+  driver.feed(Exited{1, 0, SIGKILL, hangs});
+  driver.pass(20 * kMillisecond);
+  EXPECT_TRUE(driver.asked<Start>().empty());
+  EXPECT_EQ(driver.state.view->members, std::vector<AgentId>{0});
+}
+
 TEST(Decide, APredictingAgentNeedsNoView) {
   Driver driver(1, false);
   driver.feed(Prepared{});
@@ -254,10 +280,10 @@ TEST(Decide, APredictingAgentNeedsNoView) {
 }
 
 TEST(Decide, MessagesOutOfTurnAreRefused) {
-  const std::vector<wire::Message> bad = {wire::Welcome{},         wire::ViewMessage{},
-                                          wire::StopRequest{},     wire::Ready{},
-                                          wire::Done{"{}"},        hello(1),
-                                          wire::Hello{9, 0, 1, {}}};
+  const std::vector<wire::Message> bad = {
+      wire::Welcome{},         wire::ViewMessage{}, wire::StopRequest{}, wire::Ready{},
+      wire::Propose{},         wire::Leaving{},     wire::Done{"{}"},    hello(1),
+      wire::Hello{9, 0, 1, {}}};
   for (const wire::Message& message : bad) {
     Driver driver(2);
     driver.feed(Prepared{});
@@ -277,8 +303,8 @@ TEST(Decide, MessagesOutOfTurnAreRefused) {
   }
 }
 
-// Whatever happens in whatever order: once everybody has exited the run is over; it is over only
-// then; and it never ends by itself while nothing was wrong.
+// Whatever happens in whatever order: the run is over only when everybody has exited; and if
+// whoever is started dies, it is over after a while.
 TEST(Decide, RandomHistoriesEnd) {
   for (std::uint64_t seed = 0; seed < 3000; ++seed) {
     SCOPED_TRACE(seed);
@@ -291,12 +317,26 @@ TEST(Decide, RandomHistoriesEnd) {
       living.erase(agent);
       driver.feed(Exited{agent, code, signal});
     };
+    std::size_t obeyed = driver.all.size();
+    const auto obey = [&] {
+      for (; obeyed < driver.all.size(); ++obeyed) {
+        const Action action = driver.all[obeyed];
+        if (const auto* started = std::get_if<Start>(&action)) {
+          EXPECT_TRUE(living.insert(started->agent).second);
+        } else if (std::holds_alternative<TakeBook>(action)) {
+          EXPECT_TRUE(living.empty());
+          driver.feed(BookTaken{random.below(2) == 0 ? std::nullopt : std::optional(7ULL)});
+        } else if (const auto* it = std::get_if<Signal>(&action)) {
+          if (it->signal == SIGKILL && living.contains(it->agent)) exit_one(it->agent, 0, SIGKILL);
+        }
+      }
+    };
     const auto random_agent = [&] {
       return static_cast<AgentId>(random.below(std::uint64_t(driver.count())));
     };
     for (int step = 0; step < 30 && driver.state.phase != Phase::kOver; ++step) {
       const AgentId agent = random_agent();
-      switch (random.below(10)) {
+      switch (random.below(13)) {
         case 0:
           driver.hear(agent, hello(agent));
           break;
@@ -324,18 +364,30 @@ TEST(Decide, RandomHistoriesEnd) {
         case 8:
           driver.hear(agent, wire::Failed{int(random.below(9)), "m"});
           break;
+        case 9:
+          driver.hear(agent, wire::Leaving{});
+          break;
+        case 10:
+          driver.feed(ScaleAsked{static_cast<std::uint32_t>(random.below(7))});
+          break;
+        case 11: {
+          const auto plan = driver.state.plan.value_or(Plan{});
+          driver.hear(agent, wire::Promise{plan.number, random.below(4) != 0, random.below(9) == 0,
+                                           plan.round});
+          break;
+        }
         default:
           if (living.contains(agent))
             exit_one(agent, int(random.below(2)), int(random.below(2)) * 9);
       }
-      for (const Signal& it : driver.asked<Signal>(driver.newest)) {
-        EXPECT_TRUE(living.contains(it.agent));
-        if (it.signal == SIGKILL) exit_one(it.agent, 0, SIGKILL);
-      }
-      EXPECT_EQ(driver.state.phase == Phase::kOver, living.empty());
+      obey();
+      EXPECT_TRUE(driver.state.phase != Phase::kOver || living.empty());
     }
     // The rest die, whatever they did before.
-    while (!living.empty()) exit_one(*living.begin(), 0, SIGKILL);
+    for (int k = 0; k < 100 && driver.state.phase != Phase::kOver; ++k) {
+      if (!living.empty()) exit_one(*living.begin(), 0, SIGKILL);
+      obey();
+    }
     EXPECT_EQ(driver.state.phase, Phase::kOver);
     EXPECT_NE(driver.state.outcome.reason, Reason::kNone);
     EXPECT_FALSE(describe(driver.state.outcome).empty());

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "member/decide.h"
+#include "member/outcome.h"
 
 namespace instep::member {
 namespace {
@@ -32,6 +32,8 @@ int exit_code(ErrorKind kind) {
     case ErrorKind::kNoMemory:
       return 2;
     case ErrorKind::kUnavailable:
+    case ErrorKind::kAgain:
+    case ErrorKind::kDamaged:
     case ErrorKind::kInternal:
       return 1;
   }
@@ -58,6 +60,7 @@ int exit_code(const Outcome& outcome) {
     case Reason::kExited:
     case Reason::kKilled:
     case Reason::kLinkEnded:
+    case Reason::kCrashLoop:
       return 1;
   }
   return 1;
@@ -90,6 +93,10 @@ std::string describe(const Outcome& outcome) {
                  ::strsignal(outcome.code), ")", when);
     case Reason::kLinkEnded:
       return cat("agent ", outcome.agent, " hung up before it was done");
+    case Reason::kCrashLoop:
+      return cat("round ", outcome.round, " kills one agent after the other; the last one, agent ",
+                 outcome.agent, ", was killed by signal ", outcome.code, " (",
+                 ::strsignal(outcome.code), ")");
     case Reason::kAgentFailed:
     case Reason::kLauncher:
       return outcome.message;

@@ -16,7 +16,7 @@ inline constexpr Nanoseconds kMillisecond = 1'000'000;
 inline wire::Hello hello(AgentId agent) {
   return {wire::kProtocol, agent, 100 + agent, {{"build", "b"}, {"probe", "p"}}};
 }
-inline wire::Ready ready() { return {"{}", "hash", 8, 100, "all", 0, 3, "state"}; }
+inline wire::Ready ready() { return {"{}", "hash", 8, 100, "all", 0, 3, "state", true}; }
 
 // Drives decide() and remembers what it asked for.
 class Driver {
@@ -27,6 +27,7 @@ class Driver {
     rules.needs_view = needs_view;
     state = begin(rules);
   }
+  explicit Driver(const Rules& rules) { state = begin(rules); }
   void feed(Event event) {
     Decision decision = decide(std::move(state), std::move(event), now);
     state = std::move(decision.state);
@@ -38,7 +39,7 @@ class Driver {
     now += time;
     feed(TimePassed{});
   }
-  AgentId count() const { return static_cast<AgentId>(state.agents.size()); }
+  AgentId count() const { return static_cast<AgentId>(state.rules.agents); }
   void to_running() {
     feed(Prepared{});
     for (AgentId k = 0; k < count(); ++k) hear(k, hello(k));

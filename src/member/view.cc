@@ -67,20 +67,40 @@ Status malformed(const std::string& what) {
   return Error{ErrorKind::kInvalid, cat("the view does not hold together: ", what)};
 }
 
+bool contains(const std::vector<AgentId>& ids, AgentId id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
 bool strictly_ascending(const std::vector<AgentId>& ids) {
   return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end() &&
          (ids.empty() || ids.front() >= 0);
 }
 
+Status validate_joining(const View& view, const std::set<AgentId>& members) {
+  if (!strictly_ascending(view.joined)) return malformed("those who join are not ascending");
+  for (const AgentId agent : view.joined) {
+    if (!members.contains(agent))
+      return malformed(cat("agent ", agent, " joins, but is no member"));
+  }
+  const bool by_book = view.donor == -1;
+  if (!by_book && (!members.contains(view.donor) || contains(view.joined, view.donor))) {
+    return malformed(cat("the donor, agent ", view.donor, ", is not in"));
+  }
+  if (view.joined.empty()) return {};
+  if ((view.enters_at & kRoundOp) != kRoundOp) return malformed("agents join between rounds");
+  if (view.first_op > view.enters_at) return malformed("agents join before it begins");
+  return {};
+}
+
 }  // namespace
 
-View assign(Epoch epoch, std::uint64_t first_round, const std::vector<AgentId>& agents,
-            std::uint32_t shards, std::uint64_t blocks, Owners owners, std::uint32_t servers) {
+View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
+            std::uint64_t blocks, Owners owners, std::uint32_t servers) {
   INSTEP_CHECK(!agents.empty() && strictly_ascending(agents), "agents are ascending, at least one");
   INSTEP_CHECK(shards > 0, "a view has a shard");
   View view;
   view.epoch = epoch;
-  view.first_round = first_round;
+  view.first_op = first_op;
   const auto count = static_cast<std::uint32_t>(agents.size());
   const std::uint32_t computing = std::min(count, shards);
   const std::vector<std::uint32_t> sizes = range_sizes(shards, computing);
@@ -108,6 +128,7 @@ Status validate(const View& view, std::uint32_t shards, std::uint64_t blocks) {
   for (const AgentId spare : view.spares) {
     if (members.contains(spare)) return malformed(cat("agent ", spare, " is member and spare"));
   }
+  INSTEP_RETURN_IF_ERROR(validate_joining(view, members));
   if (view.shard_agent.size() != shards) {
     return malformed(cat(view.shard_agent.size(), " shards are assigned, the job has ", shards));
   }
@@ -140,7 +161,10 @@ wire::ViewMessage to_message(const View& view) {
   wire::ViewMessage message;
   message.generation = view.epoch.generation;
   message.number = view.epoch.number;
-  message.first_round = view.first_round;
+  message.first_op = view.first_op;
+  message.enters_at = view.enters_at;
+  message.donor = view.donor;
+  message.joined = view.joined;
   message.members = view.members;
   message.spares = view.spares;
   message.shard_agent = view.shard_agent;
@@ -155,7 +179,10 @@ wire::ViewMessage to_message(const View& view) {
 Result<View> from_message(const wire::ViewMessage& message) {
   View view;
   view.epoch = {message.generation, message.number};
-  view.first_round = message.first_round;
+  view.first_op = message.first_op;
+  view.enters_at = message.enters_at;
+  view.donor = message.donor;
+  view.joined = message.joined;
   view.members = message.members;
   view.spares = message.spares;
   view.shard_agent = message.shard_agent;

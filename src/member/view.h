@@ -11,7 +11,19 @@
 
 namespace instep::member {
 
-using AgentId = std::int32_t;  // a slot on the host, 0…; never reused inside one run
+// A slot on the host, 0…; given to a new process only when nobody can read what the last one left.
+using AgentId = std::int32_t;
+
+// Where an agent stands: a round or a gather, the same sequence on every member. Gathers after
+// `rounds` finished rounds are numbered from 0, and the next round comes behind all of them.
+using Op = std::uint64_t;
+inline constexpr int kOpBits = 14;
+inline constexpr std::uint64_t kRoundOp = (1U << kOpBits) - 1;
+inline constexpr Op gather_op(std::uint64_t rounds, std::uint64_t index) {
+  return rounds << kOpBits | index;
+}
+inline constexpr Op round_op(std::uint64_t round) { return round << kOpBits | kRoundOp; }
+inline constexpr std::uint64_t rounds_before(Op op) { return op >> kOpBits; }
 
 // Grows for ever: a starting coordinator takes a generation above every one seen (design, rule 5).
 struct Epoch {
@@ -26,11 +38,20 @@ struct Slice {
   bool operator==(const Slice&) const = default;
 };
 
+// A view begins with an op: after a death the first one that the dead have not finished their part
+// of, so nobody can be past it; for a planned change a round that nobody has begun. What is under
+// way there is done again under it: shards and slices of survivors stay theirs, so only what the
+// dead had is computed anew.
 struct View {
   Epoch epoch;
-  std::uint64_t first_round = 0;
-  std::vector<AgentId> members;      // those with a shard or a slice, ascending
-  std::vector<AgentId> spares;       // admitted, with neither
+  Op first_op = 0;
+  std::vector<AgentId> members;  // those with a shard or a slice, ascending
+  std::vector<AgentId> spares;   // admitted, with neither
+  // Members that come in with it, at the op `enters_at`, which is a round: they take no part in
+  // gathers before. They take the state from the donor's book; donor -1: from a book sent along.
+  std::vector<AgentId> joined;
+  Op enters_at = 0;
+  AgentId donor = -1;
   std::vector<AgentId> shard_agent;  // [shards]
   std::vector<Slice> slices;         // ascending, disjoint, covering all blocks
   bool operator==(const View&) const = default;
@@ -45,8 +66,16 @@ enum class Owners { kAll, kServers };
 // without a block has no slice. Owners are all agents with a shard, or the first `servers` agents
 // (at least 1, at most all). With fewer shards than agents the last agents are spares, unless they
 // own a slice. `agents` is ascending and not empty; `shards` is at least 1.
-View assign(Epoch epoch, std::uint64_t first_round, const std::vector<AgentId>& agents,
-            std::uint32_t shards, std::uint64_t blocks, Owners owners, std::uint32_t servers);
+View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
+            std::uint64_t blocks, Owners owners, std::uint32_t servers);
+
+// `view` without `dead`, from `first_op` on: survivors keep what they have, and the shards and
+// slices of the dead go to those with the fewest, so that loads differ by one at most where they
+// did before. A shard goes beside its siblings where it can, blocks are split evenly. Spares stay
+// spares: they come in by a planned view. Empty members: nobody is left.
+View without(const View& view, const std::vector<AgentId>& dead, Epoch epoch, Op first_op);
+// Those who take part in an op under the view: all members, or those who are in already.
+std::vector<AgentId> participants(const View& view, Op op);
 
 // A view from outside must hold together: every shard has a member, slices cover [0, blocks),
 // members and spares are ascending and apart, and a member has a shard or a slice.

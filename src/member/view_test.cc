@@ -70,7 +70,7 @@ TEST(Assign, HoldsTogetherForAnyNumbers) {
     SCOPED_TRACE(::testing::Message() << agents.size() << " agents, " << shards << " shards, "
                                       << blocks << " blocks, servers " << servers);
     EXPECT_EQ(view.epoch, (Epoch{2, 5}));
-    EXPECT_EQ(view.first_round, 99U);
+    EXPECT_EQ(view.first_op, 99U);
     const Status status = validate(view, shards, blocks);
     ASSERT_TRUE(status.ok()) << status.error().message;
     EXPECT_TRUE(std::is_sorted(view.shard_agent.begin(), view.shard_agent.end()));

@@ -1,0 +1,154 @@
+// A view without some of its members: who takes over what.
+#include <algorithm>
+#include <bit>
+#include <iterator>
+#include <limits>
+#include <map>
+
+#include "member/view.h"
+
+namespace instep::member {
+namespace {
+
+std::vector<AgentId> minus(const std::vector<AgentId>& ids, const std::vector<AgentId>& others) {
+  std::vector<AgentId> out;
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(out), [&](AgentId id) {
+    return std::find(others.begin(), others.end(), id) == others.end();
+  });
+  return out;
+}
+
+// How far up the canonical tree the node is that holds the shard and one of the agent's.
+int distance(const std::vector<AgentId>& shard_agent, std::size_t shard, AgentId agent) {
+  int nearest = std::numeric_limits<int>::max();
+  for (std::size_t other = 0; other < shard_agent.size(); ++other) {
+    if (shard_agent[other] != agent) continue;
+    nearest = std::min(nearest, static_cast<int>(std::bit_width(shard ^ other)));
+  }
+  return nearest;
+}
+
+void hand_over_shards(View& view) {
+  std::map<AgentId, std::uint32_t> load;
+  for (const AgentId member : view.members) load[member] = 0;
+  std::vector<std::size_t> orphans;
+  for (std::size_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    const auto holder = load.find(view.shard_agent[shard]);
+    if (holder != load.end()) {
+      ++holder->second;
+    } else {
+      view.shard_agent[shard] = -1;
+      orphans.push_back(shard);
+    }
+  }
+  for (const std::size_t shard : orphans) {
+    AgentId best = -1;
+    int best_distance = 0;
+    for (const auto& [agent, shards] : load) {
+      if (best >= 0 && shards > load[best]) continue;
+      const int far = distance(view.shard_agent, shard, agent);
+      if (best >= 0 && shards == load[best] && far >= best_distance) continue;
+      best = agent;
+      best_distance = far;
+    }
+    view.shard_agent[shard] = best;
+    ++load[best];
+  }
+}
+
+// How many of `orphans` blocks each owner gets, so that all have as nearly the same as they can.
+void level(std::map<AgentId, std::uint64_t>& load, std::uint64_t orphans) {
+  std::vector<std::pair<std::uint64_t, AgentId>> order;
+  for (const auto& [agent, blocks] : load) order.emplace_back(blocks, agent);
+  std::sort(order.begin(), order.end());
+  // The `filled` emptiest are raised to one level together.
+  std::size_t filled = 1;
+  std::uint64_t total = order[0].first + orphans;
+  while (filled < order.size() && total > order[filled].first * filled) {
+    total += order[filled++].first;
+  }
+  for (auto& [agent, blocks] : load) blocks = 0;
+  for (std::size_t k = 0; k < filled; ++k) {
+    const std::uint64_t target = total / filled + (k < total % filled ? 1 : 0);
+    load[order[k].second] = target - std::min(target, order[k].first);
+  }
+}
+
+void hand_over_slices(View& view) {
+  std::map<AgentId, std::uint64_t> owned;
+  std::map<AgentId, std::uint64_t> lost;
+  std::uint64_t orphans = 0;
+  const auto lives = [&view](AgentId agent) {
+    return std::binary_search(view.members.begin(), view.members.end(), agent);
+  };
+  for (const Slice& slice : view.slices) {
+    (lives(slice.owner) ? owned : lost)[slice.owner] += slice.blocks;
+    if (!lives(slice.owner)) orphans += slice.blocks;
+  }
+  if (orphans == 0) return;
+  // Without an owner left as many others as there were own from now on.
+  if (owned.empty()) {
+    const std::size_t owners = std::min(lost.size(), view.members.size());
+    for (std::size_t k = 0; k < owners; ++k) owned[view.members[k]] = 0;
+  }
+  level(owned, orphans);
+  std::vector<Slice> slices;
+  const auto add = [&slices](const Slice& slice) {
+    if (!slices.empty() && slices.back().owner == slice.owner) {
+      slices.back().blocks += slice.blocks;
+    } else {
+      slices.push_back(slice);
+    }
+  };
+  auto next = owned.begin();
+  for (const Slice& slice : view.slices) {
+    if (lives(slice.owner)) {
+      add(slice);
+      continue;
+    }
+    for (std::uint64_t given = 0; given < slice.blocks;) {
+      while (next->second == 0) ++next;
+      const std::uint64_t blocks = std::min(next->second, slice.blocks - given);
+      add({slice.first_block + given, blocks, next->first});
+      next->second -= blocks;
+      given += blocks;
+    }
+  }
+  view.slices = std::move(slices);
+}
+
+}  // namespace
+
+View without(const View& view, const std::vector<AgentId>& dead, Epoch epoch, Op first_op) {
+  View out = view;
+  out.epoch = epoch;
+  out.first_op = first_op;
+  out.members = minus(view.members, dead);
+  out.spares = minus(view.spares, dead);
+  out.joined = minus(view.joined, dead);
+  if (out.members.empty()) {
+    out.joined.clear();
+    out.shard_agent.clear();
+    out.slices.clear();
+  }
+  // Nobody passes the round that agents come in with before they are in.
+  if (out.joined.empty() || first_op > out.enters_at) {
+    out.joined.clear();
+    out.enters_at = 0;
+    out.donor = -1;
+  }
+  if (out.members.empty()) return out;
+  if (out.donor >= 0 && !std::binary_search(out.members.begin(), out.members.end(), out.donor)) {
+    const std::vector<AgentId> in = minus(out.members, out.joined);
+    out.donor = in.empty() ? -1 : in.front();
+  }
+  hand_over_shards(out);
+  hand_over_slices(out);
+  return out;
+}
+
+std::vector<AgentId> participants(const View& view, Op op) {
+  return op < view.enters_at ? minus(view.members, view.joined) : view.members;
+}
+
+}  // namespace instep::member
