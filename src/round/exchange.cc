@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/failpoint.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "fabric/wait.h"
@@ -19,36 +20,15 @@ using reduce::Range;
 
 namespace {
 
-// The shards of an agent are one contiguous range (member::assign keeps it so).
-Node range_of(const member::View& view, AgentId agent) {
-  Node range;
-  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
-    if (view.shard_agent[shard] != agent) continue;
-    if (range.count == 0) range.first = shard;
-    ++range.count;
-  }
-  return range;
-}
-
-std::vector<Node> all_nodes(const Setup& setup, std::vector<std::size_t>& begin) {
-  std::vector<Node> nodes;
-  begin.assign(1, 0);
-  for (const AgentId agent : setup.view.members) {
-    const Node range = range_of(setup.view, agent);
-    for (const Node& node : reduce::maximal_nodes(setup.shards, range.first, range.count)) {
-      nodes.push_back(node);
-    }
-    begin.push_back(nodes.size());
-  }
-  return nodes;
+bool canonical(std::uint32_t shards, const Node& node) {
+  if (node.count == 0 || node.first >= shards || node.count > shards - node.first) return false;
+  const std::vector<Node> cover = reduce::maximal_nodes(shards, node.first, node.count);
+  return cover.size() == 1 && cover.front() == node;
 }
 
 }  // namespace
 
-Exchange::Exchange(Setup setup)
-    : setup_(std::move(setup)),
-      nodes_(all_nodes(setup_, node_begin_)),
-      combiner_(setup_.shards, nodes_) {
+Exchange::Exchange(Setup setup) : setup_(std::move(setup)), combiner_(1, {{0, 1}}) {
   for (const AgentId agent : setup_.view.members) {
     const auto& slices = setup_.view.slices;
     if (std::any_of(slices.begin(), slices.end(), [agent](const member::Slice& slice) {
@@ -65,19 +45,24 @@ Exchange::Exchange(Setup setup)
   }
   order_.resize(setup_.units.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
-  sources_.resize(nodes_.size() * setup_.tensors.size());
-  row_.resize(nodes_.size());
+  due_.resize(setup_.view.members.size());
+  parts_.resize(setup_.view.members.size());
   if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
 }
 
 AgentWords& Exchange::words(AgentId agent) const { return setup_.control->agents[agent]; }
 
+bool Exchange::owner() const {
+  return std::find(owners_.begin(), owners_.end(), setup_.me) != owners_.end();
+}
+
 void Exchange::begin(const Posted& posted, const Judging& judging, Update* update) {
   posted_ = posted;
   judging_ = judging;
   update_ = update;
   gather_ = false;
+  parties_ = setup_.view.members;
   phase_ = Phase::kPublish;
   at_ = 0;
   verdict_ = 1;
@@ -92,9 +77,10 @@ void Exchange::begin(const Posted& posted, const Judging& judging, Update* updat
   }
 }
 
-void Exchange::begin_gather(const Posted& posted) {
+void Exchange::begin_gather(const Posted& posted, std::vector<AgentId> participants) {
   posted_ = posted;
   gather_ = true;
+  parties_ = std::move(participants);
   phase_ = Phase::kPublish;
   at_ = 0;
   gathered_.clear();
@@ -102,9 +88,9 @@ void Exchange::begin_gather(const Posted& posted) {
 
 std::vector<std::span<const std::byte>> Exchange::gathered() const { return gathered_; }
 
-void Exchange::say(std::atomic<std::uint32_t>& word) {
+void Exchange::say(std::atomic<fabric::Ticket>& word) {
   fabric::publish(word, posted_.ticket);
-  for (const AgentId agent : setup_.view.members) {
+  for (const AgentId agent : parties_) {
     if (agent != setup_.me && words(agent).waiting.load(std::memory_order_seq_cst) != 0) {
       fabric::wake(word);
       return;
@@ -113,10 +99,10 @@ void Exchange::say(std::atomic<std::uint32_t>& word) {
 }
 
 Exchange::Step Exchange::await(const std::vector<AgentId>& agents,
-                               std::atomic<std::uint32_t> AgentWords::*word, Phase next) {
+                               std::atomic<fabric::Ticket> AgentWords::*word, Phase next) {
   for (; at_ < agents.size(); ++at_) {
-    const std::atomic<std::uint32_t>& theirs = words(agents[at_]).*word;
-    if (!fabric::at_least(theirs.load(std::memory_order_acquire), posted_.ticket)) {
+    const std::atomic<fabric::Ticket>& theirs = words(agents[at_]).*word;
+    if (theirs.load(std::memory_order_acquire) < posted_.ticket) {
       awaited_ = {&theirs, posted_.ticket, agents[at_]};
       return Step::kWait;
     }
@@ -130,22 +116,25 @@ Exchange::Step Exchange::step() {
   switch (phase_) {
     case Phase::kPublish: {
       AgentWords& mine = words(setup_.me);
-      mine.mail_offset[posted_.ticket & 1].store(posted_.mail_offset, std::memory_order_relaxed);
-      mine.mail_bytes[posted_.ticket & 1].store(posted_.mail_bytes, std::memory_order_relaxed);
+      mine.mail[posted_.slot].store(posted_.mail, std::memory_order_release);
+      failpoint("exchange.mail");
       say(mine.published);
+      failpoint("exchange.published");
       phase_ = Phase::kAwaitParts;
       return Step::kAgain;
     }
     case Phase::kAwaitParts: {
-      if (const Step step = await(setup_.view.members, &AgentWords::published, Phase::kCombine);
+      if (const Step step = await(parties_, &AgentWords::published, Phase::kCombine);
           step == Step::kWait) {
         return step;
       }
+      failpoint("exchange.parts");
       return take_parts();
     }
     case Phase::kCombine: {
       if (at_ < order_.size()) {
         do_unit(order_[at_++]);
+        failpoint("exchange.combined");
         return Step::kAgain;
       }
       at_ = 0;
@@ -153,7 +142,9 @@ Exchange::Step Exchange::step() {
       return Step::kAgain;
     }
     case Phase::kJudge: {
+      failpoint("exchange.judge");
       say(words(setup_.me).judged);
+      failpoint("exchange.judged");
       phase_ = Phase::kAwaitJudged;
       return Step::kAgain;
     }
@@ -163,12 +154,14 @@ Exchange::Step Exchange::step() {
         return step;
       }
       judge();
+      failpoint("exchange.verdict");
       return Step::kAgain;
     }
     case Phase::kApply: {
       if (at_ < order_.size()) {
         const std::size_t unit = order_[at_++];
         void_ ? update_->carry(unit) : update_->apply(unit, verdict_);
+        failpoint("exchange.applied");
         return Step::kAgain;
       }
       at_ = 0;
@@ -176,7 +169,9 @@ Exchange::Step Exchange::step() {
       return Step::kAgain;
     }
     case Phase::kFinish: {
+      failpoint("exchange.finish");
       say(words(setup_.me).finished);
+      failpoint("exchange.finished");
       phase_ = Phase::kAwaitFinished;
       return Step::kAgain;
     }
@@ -198,23 +193,22 @@ Exchange::Step Exchange::step() {
 }
 
 Exchange::Step Exchange::take_parts() {
-  for (const AgentId agent : setup_.view.members) {
-    const AgentWords& theirs = words(agent);
-    const std::uint64_t offset = theirs.mail_offset[posted_.ticket & 1].load();
-    const std::uint64_t bytes = theirs.mail_bytes[posted_.ticket & 1].load();
+  const std::vector<std::vector<Node>> before = due_;
+  for (const AgentId agent : parties_) {
     const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
     Status status;
-    if (offset > arena.size() || bytes > arena.size() - offset) {
-      status = Error{ErrorKind::kCorrupt, "its mail lies outside its arena"};
-    } else if (auto part = read_part(arena.subspan(offset, bytes)); !part.ok()) {
+    auto part = find_part(words(agent), arena, posted_.ticket);
+    if (!part.ok()) {
       status = part.error();
-    } else if (part->round != posted_.round) {
+    } else if (!*part) {
+      return Step::kStale;  // it goes on under a later view
+    } else if ((*part)->round != posted_.round) {
       status = Error{ErrorKind::kCorrupt,
-                     cat("it is at round ", part->round, " and not at ", posted_.round)};
+                     cat("it is at round ", (*part)->round, " and not at ", posted_.round)};
     } else if (gather_) {
-      gathered_.push_back(part->bytes);
+      gathered_.push_back((*part)->bytes);
     } else {
-      status = take_part(agent, *part);
+      status = take_part(agent, **part);
     }
     if (!status.ok()) {
       error_ = {status.error().kind, cat("agent ", agent, ": ", status.error().message)};
@@ -225,28 +219,60 @@ Exchange::Step Exchange::take_parts() {
     phase_ = Phase::kDone;
     return Step::kDone;
   }
+  if (due_ != before) {
+    nodes_.clear();
+    for (const auto& of : due_) nodes_.insert(nodes_.end(), of.begin(), of.end());
+    combiner_ = reduce::Combiner(setup_.shards, nodes_);
+    row_.resize(nodes_.size());
+  }
+  sources_.clear();
+  for (const auto& of : parts_) sources_.insert(sources_.end(), of.begin(), of.end());
   weigh();
   return Step::kAgain;
+}
+
+// A member's nodes cover its shards, each once. How it cuts them is its own business: one that took
+// over a shard in mid-round has not added it to what it had.
+Status Exchange::take_nodes(std::size_t place, std::span<const Node> nodes) {
+  if (std::equal(nodes.begin(), nodes.end(), due_[place].begin(), due_[place].end())) return {};
+  const AgentId agent = setup_.view.members[place];
+  const auto& holder = setup_.view.shard_agent;
+  std::vector<bool> seen(setup_.shards);
+  std::size_t covered = 0;
+  for (const Node& node : nodes) {
+    if (!canonical(setup_.shards, node)) {
+      return Error{ErrorKind::kCorrupt, "it published a sum that is none of the tree"};
+    }
+    for (std::uint32_t shard = node.first; shard < node.first + node.count; ++shard) {
+      if (holder[shard] != agent || seen[shard]) {
+        return Error{ErrorKind::kCorrupt, "it published other shards than the view gives it"};
+      }
+      seen[shard] = true;
+      ++covered;
+    }
+  }
+  if (covered != static_cast<std::size_t>(std::count(holder.begin(), holder.end(), agent))) {
+    return Error{ErrorKind::kCorrupt, "it published fewer shards than the view gives it"};
+  }
+  due_[place].assign(nodes.begin(), nodes.end());
+  return {};
 }
 
 Status Exchange::take_part(AgentId agent, const Part& part) {
   const auto& members = setup_.view.members;
   const auto place =
       static_cast<std::size_t>(std::find(members.begin(), members.end(), agent) - members.begin());
-  const std::span<const Node> due(nodes_.data() + node_begin_[place],
-                                  node_begin_[place + 1] - node_begin_[place]);
-  if (!std::equal(due.begin(), due.end(), part.nodes.begin(), part.nodes.end())) {
-    return Error{ErrorKind::kCorrupt, "it published other shards than the view gives it"};
-  }
+  INSTEP_RETURN_IF_ERROR(take_nodes(place, part.nodes));
   const std::size_t tensors = setup_.tensors.size();
-  if (part.offsets.size() != due.size() * tensors) {
+  if (part.offsets.size() != part.nodes.size() * tensors) {
     return Error{ErrorKind::kCorrupt, cat("it published ", part.offsets.size(), " tensors and not ",
-                                          due.size() * tensors)};
+                                          part.nodes.size() * tensors)};
   }
+  parts_[place].resize(part.offsets.size());
   const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
   for (std::size_t i = 0; i < part.offsets.size(); ++i) {
     const std::uint64_t offset = part.offsets[i];
-    const float*& source = sources_[node_begin_[place] * tensors + i];
+    const float*& source = parts_[place][i];
     source = nullptr;
     if (offset == kAbsent) continue;
     const std::uint64_t bytes = setup_.tensors[i % tensors].count * sizeof(float);

@@ -5,10 +5,12 @@
 //
 // The machine never blocks: step() does one bounded piece of work or says on which word it waits,
 // so a simulator can stop, kill or wake a member between any two of its steps. Single-threaded.
+//
+// An attempt whose view is over ends in kStale, or waits for ever: whoever runs it looks for the
+// next view between steps, takes it up, and begins the op again with a new ticket.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -68,11 +70,13 @@ struct Setup {
   std::uint64_t shuffle = 0;  // not 0: units in this seeded order instead of ascending
 };
 
-// Mine, for one ticket. The mail lies at `mail_offset` of my arena and is written already.
+// Mine, for one ticket. The mail lies at `mail` of my arena and is written already; `slot` (0 or 1)
+// alternates between ops.
 struct Posted {
-  std::uint32_t ticket = 0;
+  fabric::Ticket ticket = 0;
   std::uint64_t round = 0;
-  std::uint64_t mail_offset = 0, mail_bytes = 0;
+  std::uint64_t mail = 0;
+  int slot = 0;
 };
 
 struct Outcome {
@@ -102,10 +106,10 @@ class Exchange {
     kAwaitFinished,
     kDone
   };
-  enum class Step { kAgain, kWait, kDone, kFailed };
+  enum class Step { kAgain, kWait, kDone, kStale, kFailed };
   struct Awaited {
-    const std::atomic<std::uint32_t>* word = nullptr;
-    std::uint32_t ticket = 0;
+    const std::atomic<fabric::Ticket>* word = nullptr;
+    fabric::Ticket ticket = 0;
     member::AgentId agent = 0;
   };
 
@@ -118,14 +122,17 @@ class Exchange {
   const Setup& setup() const { return setup_; }
   fabric::AgentWords& words(member::AgentId agent) const;
 
-  // Publishes the bytes of a gather (written as a Part) and hands over everybody's, by member
-  // order. The same words and the same machine; no slice is touched.
-  void begin_gather(const Posted& posted);
+  // Whether others wait for my `finished` in a round.
+  bool owner() const;
+
+  // Publishes the bytes of a gather (written as a Part) and hands over everybody's in the order of
+  // `participants`. The same words and the same machine; no slice is touched.
+  void begin_gather(const Posted& posted, std::vector<member::AgentId> participants);
   std::vector<std::span<const std::byte>> gathered() const;  // after kDone
 
  private:
   Step await(const std::vector<member::AgentId>& agents,
-             std::atomic<std::uint32_t> fabric::AgentWords::*word, Phase next);
+             std::atomic<fabric::Ticket> fabric::AgentWords::*word, Phase next);
   Step take_parts();
   Status take_part(member::AgentId agent, const Part& part);
   void weigh();
@@ -135,18 +142,21 @@ class Exchange {
   void keep_unchanged(std::size_t index, float* to);
   void do_unit(std::size_t index);
   void judge();
-  void say(std::atomic<std::uint32_t>& word);
+  void say(std::atomic<fabric::Ticket>& word);
+  Status take_nodes(std::size_t place, std::span<const reduce::Node> nodes);
 
   Setup setup_;
   std::vector<member::AgentId> owners_;
-  std::vector<std::size_t> node_begin_;   // [members + 1] into nodes_
-  std::vector<reduce::Node> nodes_;       // of all contributors, in member order
-  std::vector<std::size_t> unit_tensor_;  // first tensor that a unit touches
-  std::vector<std::size_t> order_;        // of units
+  std::vector<member::AgentId> parties_;        // of the op under way
+  std::vector<std::vector<reduce::Node>> due_;  // [members] as published last
+  std::vector<reduce::Node> nodes_;             // of all contributors, in member order
+  std::vector<std::size_t> unit_tensor_;        // first tensor that a unit touches
+  std::vector<std::size_t> order_;              // of units
   reduce::Combiner combiner_;
-  std::vector<const float*> sources_;  // [nodes][tensors]
-  std::vector<const float*> row_;      // [nodes], scratch of combine()
-  std::vector<float> flags_;           // [carried parts] combined
+  std::vector<std::vector<const float*>> parts_;  // [members][nodes][tensors]
+  std::vector<const float*> sources_;             // [nodes][tensors]
+  std::vector<const float*> row_;                 // [nodes], scratch of combine()
+  std::vector<float> flags_;                      // [carried parts] combined
 
   Posted posted_;
   Judging judging_;
@@ -161,16 +171,6 @@ class Exchange {
   Error error_;
   Outcome outcome_;
   std::vector<std::span<const std::byte>> gathered_;
-};
-
-// Runs the machine to its end, waiting on words. `alive` is asked between waits; an Error from it
-// (the coordinator is gone, somebody failed) ends the wait. Adds the time spent waiting to
-// `waited_seconds`.
-struct Runner {
-  std::uint32_t spins = 4000;
-  std::function<Status()> alive;
-  double waited_seconds = 0;
-  Status run(Exchange& exchange);
 };
 
 }  // namespace instep::round

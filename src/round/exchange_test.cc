@@ -183,7 +183,7 @@ class World {
     space_.finish();
     std::vector<AgentId> agents;
     for (std::uint32_t a = 0; a < c.agents; ++a) agents.push_back(static_cast<AgentId>(a));
-    view_ = member::assign({1, 0}, 0, agents, c.shards, space_.blocks(),
+    view_ = member::assign({1, 0}, member::round_op(7), agents, c.shards, space_.blocks(),
                            c.servers ? member::Owners::kServers : member::Owners::kAll, 1);
     combined_ = floats(space_.elements());
     old_ = floats(space_.elements());
@@ -255,9 +255,9 @@ class World {
         top += (case_.lengths[t] * sizeof(float) + 63) / 64 * 64;
       }
     }
-    const Part part{7, Directive::kNone, rows, nodes, offsets, {}};
+    const Part part{1, 7, Directive::kNone, rows, nodes, offsets, {}};
     write_part(part, arena.data() + top);
-    posted_.push_back({1, 7, top, part_bytes(part)});
+    posted_.push_back({1, 7, top, 0});
   }
 
   void start(AgentId agent, std::uint64_t shuffle) {

@@ -1,12 +1,13 @@
 #include "round/part.h"
 
+#include <cstddef>
 #include <cstring>
 
 namespace instep::round {
 namespace {
 
 struct Header {
-  std::uint64_t round, rows, nodes, offsets, bytes;
+  std::uint64_t ticket, round, rows, nodes, offsets, bytes;
   std::uint32_t directive, magic;
 };
 constexpr std::uint32_t kMagic = 0x54524150;  // "PART"
@@ -33,7 +34,8 @@ std::size_t part_bytes(const Part& part) {
 }
 
 void write_part(const Part& part, std::byte* to) {
-  const Header header{part.round,
+  const Header header{part.ticket,
+                      part.round,
                       part.rows.size(),
                       part.nodes.size(),
                       part.offsets.size(),
@@ -47,13 +49,14 @@ void write_part(const Part& part, std::byte* to) {
   put(to, part.bytes);
 }
 
-Result<Part> read_part(std::span<const std::byte> mail) {
+Result<Part> read_part(std::span<const std::byte> memory) {
   const Error broken{ErrorKind::kCorrupt, "a member published a part that does not hold together"};
   Header header{};
-  if (mail.size() < sizeof header) return broken;
-  std::memcpy(&header, mail.data(), sizeof header);
-  std::span<const std::byte> rest = mail.subspan(sizeof header);
+  if (memory.size() < sizeof header) return broken;
+  std::memcpy(&header, memory.data(), sizeof header);
+  std::span<const std::byte> rest = memory.subspan(sizeof header);
   Part part;
+  part.ticket = header.ticket;
   part.round = header.round;
   part.directive = static_cast<Directive>(header.directive);
   if (header.magic != kMagic || header.directive > static_cast<std::uint32_t>(Directive::kStop) ||
@@ -62,6 +65,24 @@ Result<Part> read_part(std::span<const std::byte> mail) {
     return broken;
   }
   return part;
+}
+
+Result<std::optional<Part>> find_part(const fabric::AgentWords& words,
+                                      std::span<const std::byte> arena, fabric::Ticket ticket) {
+  for (const auto& word : words.mail) {
+    const std::uint64_t offset = word.load(std::memory_order_acquire);
+    if (offset == 0) continue;
+    if (offset > arena.size() || arena.size() - offset < sizeof(Header)) {
+      return Error{ErrorKind::kCorrupt, "its mail lies outside its arena"};
+    }
+    // The other one may be over, and its memory something else by now: only this one is read.
+    fabric::Ticket found = 0;
+    std::memcpy(&found, arena.data() + offset + offsetof(Header, ticket), sizeof found);
+    if (found != ticket) continue;
+    INSTEP_ASSIGN_OR_RETURN(const Part part, read_part(arena.subspan(offset)));
+    return std::optional<Part>(part);
+  }
+  return std::optional<Part>();
 }
 
 }  // namespace instep::round

@@ -1,32 +1,37 @@
 // What a member publishes for one ticket: the rows of the shards that it computed and where the
 // partial sums of its canonical nodes lie in its arena (a round), or plain bytes (a gather). It is
-// written to the member's mail, in its arena, before its `published` word says so, and is not
-// touched again until every member has published the next ticket but one.
+// written to a mail of its own in the member's arena before its `published` word says so, and stays
+// as it is until every member has begun the next op but one.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "fabric/host_memory.h"
 #include "reduce/tree.h"
 
 namespace instep::round {
 
 inline constexpr std::uint64_t kAbsent = ~0ULL;  // a tensor that took no part in the loss
 
-// A shard's scalars of a round. `samples` is its weight in every mean.
+// A shard's scalars of a round. `samples` is its weight in every mean; `drawn` is a hash of the
+// numbers of the samples that it was computed from.
 struct ShardRow {
   std::uint32_t shard = 0;
   std::uint32_t samples = 0;
   double loss = 0;
+  std::uint64_t drawn = 0;
 };
 
 // Decided by the lead (the lowest member), obeyed by all at the end of the round that carries it.
 enum class Directive : std::uint32_t { kNone, kStop };
 
 struct Part {
+  fabric::Ticket ticket = 0;
   std::uint64_t round = 0;
   Directive directive = Directive::kNone;
   std::span<const ShardRow> rows;
@@ -37,7 +42,11 @@ struct Part {
 
 std::size_t part_bytes(const Part& part);
 void write_part(const Part& part, std::byte* to);
-// The spans point into `mail`. Counts are held against the mail's size before they are used.
-Result<Part> read_part(std::span<const std::byte> mail);
+// `memory` begins with a part; the spans point into it. Counts are held against its size before
+// they are used.
+Result<Part> read_part(std::span<const std::byte> memory);
+// The part for `ticket` among the two newest of an agent; nothing if they are for other tickets.
+Result<std::optional<Part>> find_part(const fabric::AgentWords& words,
+                                      std::span<const std::byte> arena, fabric::Ticket ticket);
 
 }  // namespace instep::round

@@ -1,38 +1,48 @@
 // The shell around the step machine that really waits.
+#include "round/runner.h"
+
 #include <ctime>
 
 #include "fabric/wait.h"
-#include "round/exchange.h"
 
 namespace instep::round {
+namespace {
 
-Status Runner::run(Exchange& exchange) {
-  std::atomic<std::uint32_t>& waiting = exchange.words(exchange.setup().me).waiting;
+double seconds_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+}  // namespace
+
+Result<Turn::Step> Runner::run(Turn& turn, const Exchange* const& exchange) {
   const fabric::WaitOptions options{spins, 20};
   while (true) {
-    switch (exchange.step()) {
-      case Exchange::Step::kAgain:
-        break;
-      case Exchange::Step::kWait: {
-        timespec before{};
-        timespec after{};
-        ::clock_gettime(CLOCK_MONOTONIC, &before);
-        Status status;
-        while (!fabric::wait_at_least(*exchange.awaited().word, exchange.awaited().ticket, waiting,
-                                      options)) {
-          if (alive) status = alive();
-          if (!status.ok()) return status;
-        }
-        ::clock_gettime(CLOCK_MONOTONIC, &after);
-        waited_seconds += static_cast<double>(after.tv_sec - before.tv_sec) +
-                          1e-9 * static_cast<double>(after.tv_nsec - before.tv_nsec);
-        break;
+    const Turn::Step step = turn.step();
+    if (step == Turn::Step::kAgain) continue;
+    if (step == Turn::Step::kFailed) return turn.error();
+    if (step != Turn::Step::kWaitWord && step != Turn::Step::kWaitNews) return step;
+    const double before = seconds_now();
+    const std::uint32_t was = words_.busy.exchange(
+        static_cast<std::uint32_t>(fabric::Busy::kWaiting), std::memory_order_relaxed);
+    Status status;
+    if (step == Turn::Step::kWaitNews) {
+      status = wait_for_news();
+    } else {
+      const Exchange::Awaited& awaited = exchange->awaited();
+      // Said before we look, so that whoever brings news either sees where we sleep or is seen.
+      asleep_on.store(awaited.word, std::memory_order_seq_cst);
+      while (!seat_.is_due() &&
+             !fabric::wait_at_least(*awaited.word, awaited.ticket, words_.waiting, options)) {
+        words_.beats.fetch_add(1, std::memory_order_relaxed);
       }
-      case Exchange::Step::kDone:
-        return {};
-      case Exchange::Step::kFailed:
-        return exchange.error();
+      asleep_on.store(nullptr, std::memory_order_relaxed);
     }
+    words_.beats.fetch_add(1, std::memory_order_relaxed);
+    words_.busy.store(was, std::memory_order_relaxed);
+    waited_seconds += seconds_now() - before;
+    if (!status.ok()) return status.error();
   }
 }
 

@@ -1,0 +1,67 @@
+#include "round/turn.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+namespace instep::round {
+namespace {
+
+// No more than what a turn asks for before its round begins.
+class Idle : public Turn::Agent {
+ public:
+  Result<std::vector<std::uint32_t>> take_up(bool /*in_round*/) override {
+    return std::vector<std::uint32_t>();
+  }
+  void begin_round() override {}
+  Status compute(std::uint32_t) override { return {}; }
+  void will_compute(const std::vector<std::uint32_t>&) override {}
+  const std::vector<std::uint32_t>& shards() const override { return none_; }
+  Posted post_round(fabric::Ticket, bool) override { return {}; }
+  Judging judging() override { return {}; }
+  Update* update() override { return nullptr; }
+  Result<Posted> post_gather(fabric::Ticket, bool) override { return Posted{}; }
+  Exchange& exchange() override { return *exchange_; }
+
+ private:
+  std::vector<std::uint32_t> none_;
+  std::unique_ptr<Exchange> exchange_;
+};
+
+// Agents that waited at a round, as for more agents to come, kept a processor busy all the while.
+TEST(Turn, WhoIsHeldSleepsUntilThereIsNews) {
+  const auto control = std::make_unique<fabric::ControlPage>();
+  Seat seat(control->agents[0], 0);
+  Idle agent;
+  Turn turn(seat, agent);
+  ASSERT_TRUE(seat.propose({7, 5})->kept);
+  turn.begin_round(5);
+  EXPECT_EQ(turn.step(), Turn::Step::kWaitNews);
+  EXPECT_FALSE(seat.news());
+  EXPECT_FALSE(seat.propose({7, wire::kWithdrawn}));
+  EXPECT_TRUE(seat.news());
+  EXPECT_EQ(turn.step(), Turn::Step::kAgain);
+  EXPECT_EQ(turn.phase(), Turn::Phase::kTake);
+}
+
+// Two deaths in one gather that is made again by the program: who heard of them one by one went one
+// op further than who heard of both at once, and each waited for the other.
+TEST(Turn, AGatherThatIsMadeAgainIsTheSameOp) {
+  const auto control = std::make_unique<fabric::ControlPage>();
+  Seat seat(control->agents[0], 0);
+  Idle agent;
+  Turn turn(seat, agent);
+  seat.take(member::assign({1, 1}, 0, {0, 1, 2, 3}, 4, 4, member::Owners::kAll, 0));
+  member::Op op = 0;
+  for (std::uint32_t number = 2; number < 4; ++number) {
+    turn.begin_gather(5, false);
+    if (number == 2) op = seat.op();
+    EXPECT_EQ(seat.op(), op);
+    seat.offer(member::without(seat.view(), {static_cast<member::AgentId>(number)}, {1, number},
+                               seat.op()));
+    EXPECT_EQ(turn.step(), Turn::Step::kOthers);
+  }
+}
+
+}  // namespace
+}  // namespace instep::round
