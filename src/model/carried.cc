@@ -110,6 +110,25 @@ void Carried::write(float* to, std::uint64_t first, std::uint64_t count) const {
   }
 }
 
+std::vector<std::int64_t> Carried::counts() const {
+  std::vector<std::int64_t> out;
+  for (const Item& item : items_) out.insert(out.end(), item.counts.begin(), item.counts.end());
+  return out;
+}
+
+Status Carried::set_counts(std::span<const std::int64_t> counts) {
+  begin();
+  for (Item& item : items_) {
+    if (item.counts.size() > counts.size()) {
+      return Error{ErrorKind::kMismatch, "a state taken over has other buffers than the model"};
+    }
+    std::copy_n(counts.begin(), item.counts.size(), item.counts.begin());
+    counts = counts.subspan(item.counts.size());
+  }
+  if (counts.empty()) return {};
+  return Error{ErrorKind::kMismatch, "a state taken over has more buffers than the model"};
+}
+
 void Carried::advance(const float* stretch) {
   for (Item& item : items_) {
     for (std::uint64_t i = 0; i < item.counts.size(); ++i) {

@@ -10,9 +10,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "model/named_tensor.h"
 #include "reduce/flat.h"
 
@@ -41,6 +43,9 @@ class Carried {
   // The elements [first, first + count) of the stretch as the buffers have them, for the first
   // round.
   void write(float* to, std::uint64_t first, std::uint64_t count) const;
+  // Integers at this round, all of them in one row: for who takes the state over.
+  std::vector<std::int64_t> counts() const;
+  Status set_counts(std::span<const std::int64_t> counts);
   // After an applied round: integers move by what it combined.
   void advance(const float* stretch);
   // The first buffer that is not carried and has changed since this was made; empty: none.

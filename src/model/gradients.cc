@@ -36,14 +36,20 @@ Gradients::~Gradients() {
   }
 }
 
-void Gradients::assign(std::uint32_t shards, std::uint32_t first, std::uint32_t count) {
+void Gradients::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
+  shards_ = shards;
   nodes_.clear();
   merges_.clear();
-  for (std::uint32_t shard = first; shard < first + count; ++shard) {
+  extend(mine);
+}
+
+void Gradients::extend(const std::vector<std::uint32_t>& more) {
+  const std::size_t kept = nodes_.size();
+  for (const std::uint32_t shard : more) {
     nodes_.push_back({shard, 1});
     merges_.push_back(0);
-    while (nodes_.size() > 1 &&
-           reduce::are_siblings(shards, nodes_[nodes_.size() - 2], nodes_.back())) {
+    while (nodes_.size() > kept + 1 &&
+           reduce::are_siblings(shards_, nodes_[nodes_.size() - 2], nodes_.back())) {
       nodes_[nodes_.size() - 2].count += nodes_.back().count;
       nodes_.pop_back();
       ++merges_.back();

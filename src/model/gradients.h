@@ -25,11 +25,13 @@ class Gradients {
   Gradients(const Gradients&) = delete;
   Gradients& operator=(const Gradients&) = delete;
 
-  // For the shards [first, first + count) of `shards`, from the next round on.
-  void assign(std::uint32_t shards, std::uint32_t first, std::uint32_t count);
+  // For these of `shards` shards, ascending, from the next round on.
+  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine);
+  // More of them, ascending, in mid-round: behind those computed, which stay as they are.
+  void extend(const std::vector<std::uint32_t>& more);
 
   void begin_round();
-  // The next shard, ascending. `weight` is its samples by those of a full shard.
+  // The next shard, in order. `weight` is its samples by those of a full shard.
   void begin_shard(float weight);
   // Before each backward() of the shard: gradients of several parts are summed by autograd, in
   // their order, and taken with the last.
@@ -49,6 +51,7 @@ class Gradients {
   void push(std::size_t tensor, at::Tensor values);
 
   const fabric::Arena& arena_;
+  std::uint32_t shards_ = 0;  // of the job
   std::vector<at::Tensor> parameters_;
   std::vector<std::vector<at::Tensor>> stacks_;  // [parameters and carried]
   std::vector<std::uint32_t> seen_;              // the same: shard index + 1 that came last

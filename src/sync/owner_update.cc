@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "base/failpoint.h"
 #include "reduce/kernels.h"
 
 namespace instep::sync {
@@ -40,19 +41,31 @@ const float* StateUpdate::standing(std::size_t unit) {
 }
 
 void StateUpdate::apply(std::size_t unit, float factor) {
+  check(unit);
   if (!is_carried(unit)) step(unit, factor);
+  failpoint("update.done");
+  stamp(unit);
+  failpoint("update.stamped");
+}
+
+void StateUpdate::stamp(std::size_t unit) {
+  round::set_stamps(memory_.stamps(), units_[unit], round_);
 }
 
 void StateUpdate::carry(std::size_t unit) {
+  check(unit);
   const Range& range = units_[unit];
   std::memcpy(memory_.parameters(round_ + 1) + range.begin, standing(unit),
               range.count * sizeof(float));
+  stamp(unit);
 }
 
 FusedUpdate::FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space,
                          std::uint64_t carried, std::vector<Range> units, Rule rule,
-                         double average_decay)
+                         double average_decay, round::UndoSlot& undo, Damage damage)
     : StateUpdate(memory, std::move(units), carried),
+      undo_(undo),
+      damage_(std::move(damage)),
       rule_(rule),
       average_weight_(average_decay > 0 ? static_cast<float>(1 - average_decay) : 0),
       tensors_(std::make_unique<Tensors>()) {
@@ -84,6 +97,23 @@ FusedUpdate::FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& spa
 
 FusedUpdate::~FusedUpdate() = default;
 
+void FusedUpdate::check(std::size_t unit) const {
+  const Range& range = units_[unit];
+  for (std::uint64_t at = range.begin; at < range.end(); at += kBlockElements) {
+    const std::uint64_t block = at / kBlockElements;
+    if (memory_.check_of(block, round_) != memory_.checks(round_)[block]) damage_(block);
+  }
+}
+
+void FusedUpdate::stamp(std::size_t unit) {
+  const Range& range = units_[unit];
+  for (std::uint64_t at = range.begin; at < range.end(); at += kBlockElements) {
+    const std::uint64_t block = at / kBlockElements;
+    memory_.checks(round_ + 1)[block] = memory_.check_of(block, round_ + 1);
+  }
+  StateUpdate::stamp(unit);
+}
+
 void FusedUpdate::prepare(std::uint64_t round, std::uint64_t steps,
                           const std::vector<GroupSettings>& settings, bool keep_combined,
                           bool want_change) {
@@ -114,6 +144,9 @@ void FusedUpdate::step(std::size_t index, float factor) {
   const float* current = memory_.parameters(round_) + unit.begin;
   float* next = memory_.parameters(round_ + 1) + unit.begin;
   std::memcpy(next, current, unit.count * sizeof(float));
+  failpoint("update.begin");
+  undo_.save(unit, round_);
+  failpoint("update.saved");
   const at::TensorList parameters(&tensors.parameters[(round_ + 1) & 1], 1);
   const at::TensorList gradients(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);
   switch (rule_) {
@@ -137,8 +170,10 @@ void FusedUpdate::step(std::size_t index, float factor) {
     case Rule::kReplica:
       INSTEP_CHECK(false, "owners know the rule that they apply");
   }
+  failpoint("update.stepped");
   if (average_weight_ > 0) {
     reduce::blend(memory_.average() + unit.begin, next, average_weight_, unit.count);
+    failpoint("update.averaged");
   }
   if (!want_change_) return;
   for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {

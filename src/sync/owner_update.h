@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -32,19 +33,29 @@ class StateUpdate : public round::Update {
   virtual float* gradient(std::size_t unit) = 0;  // where the combined one goes
   virtual void step(std::size_t unit, float factor) = 0;
 
+  // Before the unit's state is used, and when its next one stands.
+  virtual void check(std::size_t unit) const { (void)unit; }
+  virtual void stamp(std::size_t unit);
+
   const StateMemory& memory_;
   const std::vector<reduce::Range> units_;
   const std::uint64_t carried_;
   std::uint64_t round_ = 0;
 };
 
+// Called for a block that does not hold what was written there, before anything is made of it. Does
+// not come back.
+using Damage = std::function<void(std::uint64_t block)>;
+
 // next = rule(current, combined gradient, moments), by libtorch's fused kernels (at::_fused_sgd_,
 // …).
 class FusedUpdate : public StateUpdate {
  public:
-  // `average_decay` > 0: StateMemory::average() follows the parameters by it.
+  // `average_decay` > 0: StateMemory::average() follows the parameters by it. What is stepped in
+  // place is saved in `undo` before, which outlives it.
   FusedUpdate(const StateMemory& memory, const reduce::FlatSpace& space, std::uint64_t carried,
-              std::vector<reduce::Range> units, Rule rule, double average_decay);
+              std::vector<reduce::Range> units, Rule rule, double average_decay,
+              round::UndoSlot& undo, Damage damage);
   ~FusedUpdate() override;
 
   // Before each round. `steps`: updates applied so far (0: the first is to come). `keep_combined`:
@@ -57,7 +68,11 @@ class FusedUpdate : public StateUpdate {
   struct Tensors;
   float* gradient(std::size_t unit) override;
   void step(std::size_t index, float factor) override;
+  void check(std::size_t unit) const override;
+  void stamp(std::size_t unit) override;
 
+  round::UndoSlot& undo_;
+  const Damage damage_;
   std::vector<std::size_t> group_;  // [unit]
   Rule rule_;
   float average_weight_;  // of the new parameters in their average; 0: none is kept

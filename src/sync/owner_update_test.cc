@@ -9,6 +9,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
 
 #include "base/random.h"
 #include "sync/schedule.h"
@@ -41,8 +42,17 @@ class OwnerUpdateTest : public testing::Test {
     EXPECT_TRUE(memory.ok());
     EXPECT_TRUE(memory->own({{0, kBlocks, 0}}, 0).ok());
     fill(memory->parameters(0), 1);
+    auto map = fabric::Mapping::map(files->arenas[0], true);
+    EXPECT_TRUE(map.ok());
+    fabric::Arena arena(std::span(map->data(), map->size()));
+    const auto words = std::make_unique<fabric::AgentWords>();
+    round::UndoSlot undo(arena, *words, memory->data(), memory->stepped(), memory->stamps(),
+                         kElements);
     FusedUpdate update(*memory, space_, kElements, reduce::cut_units(space_, 0, kBlocks, most),
-                       rule, 0);
+                       rule, 0, undo, [](std::uint64_t block) { ADD_FAILURE() << block; });
+    for (std::uint64_t block = 0; block < kBlocks; ++block) {
+      memory->checks(0)[block] = memory->check_of(block, 0);
+    }
     const std::size_t units = reduce::cut_units(space_, 0, kBlocks, most).size();
     for (std::uint64_t round = 0; round < 5; ++round) {
       update.prepare(round, round, read_settings(optimizer, rule), factor != 1, false);

@@ -7,11 +7,13 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "reduce/flat.h"
+#include "reduce/kernels.h"
 
 namespace instep::sync {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kSums = 4;  // by block: of gradients, of changes, and two of checks
 constexpr std::uint64_t kBlockBytes = reduce::kBlockElements * sizeof(float);
 static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
 
@@ -24,7 +26,8 @@ Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int m
   memory.moments_ = moments;
   memory.average_ = average;
   INSTEP_ASSIGN_OR_RETURN(memory.mapping_, fabric::Mapping::map(file, true));
-  const std::uint64_t bytes = 2 * memory.sums_bytes() + memory.regions() * blocks * kBlockBytes;
+  const std::uint64_t bytes =
+      kSums * memory.sums_bytes() + memory.stamps_bytes() + memory.regions() * blocks * kBlockBytes;
   // Parameters twice, moments, and a gradient for this agent at least; the rest depends on the
   // batch.
   const std::uint64_t needed = memory.regions() * blocks * kBlockBytes;
@@ -43,12 +46,38 @@ std::uint64_t StateMemory::sums_bytes() const {
   return (blocks_ * sizeof(double) + kPage - 1) / kPage * kPage;
 }
 
+std::uint64_t StateMemory::stamps_bytes() const {
+  return (blocks_ * sizeof(round::Stamp) + kPage - 1) / kPage * kPage;
+}
+
+round::Stamp* StateMemory::stamps() const {
+  return reinterpret_cast<round::Stamp*>(mapping_.data() + kSums * sums_bytes());
+}
+
+std::vector<const float*> StateMemory::stepped() const {
+  std::vector<const float*> out;
+  for (int index = 0; index < moments_; ++index) out.push_back(moment(index));
+  if (average_) out.push_back(average());
+  return out;
+}
+
+std::uint64_t StateMemory::check_of(std::uint64_t block, std::uint64_t round) const {
+  const std::uint64_t at = block * reduce::kBlockElements;
+  std::uint64_t check = reduce::sum_of_bits(parameters(round) + at, reduce::kBlockElements);
+  std::uint64_t weight = 1;
+  for (const float* region : stepped()) {
+    weight += 2;  // odd, so that no bit is lost
+    check += weight * reduce::sum_of_bits(region + at, reduce::kBlockElements);
+  }
+  return check;
+}
+
 double* StateMemory::sums(std::uint64_t index) const {
   return reinterpret_cast<double*>(mapping_.data() + index * sums_bytes());
 }
 
 float* StateMemory::region(std::uint64_t index) const {
-  return reinterpret_cast<float*>(mapping_.data() + 2 * sums_bytes() +
+  return reinterpret_cast<float*>(mapping_.data() + kSums * sums_bytes() + stamps_bytes() +
                                   index * blocks_ * kBlockBytes);
 }
 

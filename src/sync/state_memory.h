@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "fabric/host_memory.h"
 #include "member/view.h"
+#include "round/undo.h"
 
 namespace instep::sync {
 
@@ -34,6 +35,19 @@ class StateMemory {
   double* gradient_sums() const { return sums(0); }
   double* change_sums() const { return sums(1); }
 
+  // By block, [blocks]: what the state at the beginning of the round sums up to, written by the
+  // block's owner with it (design, rule 12).
+  std::uint64_t* checks(std::uint64_t round) const {
+    return reinterpret_cast<std::uint64_t*>(sums(2 + (round & 1)));
+  }
+  // The same from what memory holds now.
+  std::uint64_t check_of(std::uint64_t block, std::uint64_t round) const;
+  // By block, [blocks]: see round/undo.h. One writer a word, the block's owner.
+  round::Stamp* stamps() const;
+  // What a round steps in place: moments and average.
+  std::vector<const float*> stepped() const;
+  const std::byte* data() const { return mapping_.data(); }
+
   // Makes exactly these slices writable for this process.
   Status own(const std::vector<member::Slice>& slices, member::AgentId me);
 
@@ -41,6 +55,7 @@ class StateMemory {
   float* region(std::uint64_t index) const;
   double* sums(std::uint64_t index) const;
   std::uint64_t sums_bytes() const;
+  std::uint64_t stamps_bytes() const;
 
   fabric::Mapping mapping_;
   std::uint64_t blocks_ = 0;
