@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -57,11 +58,19 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
 
 Engine::~Engine() = default;
 
-bool Engine::lead() const { return view_.members.front() == session_.me(); }
+std::vector<member::AgentId> Engine::participants() const {
+  return member::participants(seat_.view(), seat_.op());
+}
 
-bool Engine::spare() const {
-  return std::find(view_.members.begin(), view_.members.end(), session_.me()) ==
-         view_.members.end();
+bool Engine::lead() const {
+  if (!member_) return false;
+  const auto all = participants();
+  return !all.empty() && all.front() == session_.me();
+}
+
+void Engine::busy(fabric::Busy what) {
+  session_.words().busy.store(static_cast<std::uint32_t>(what), std::memory_order_relaxed);
+  session_.words().beats.fetch_add(1, std::memory_order_relaxed);
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& job,
@@ -102,79 +111,44 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   }
   ready.state_hash =
       cat(std::hex, fast, std::dec, " at round ", engine->round_, ", update ", engine->updates_);
-  INSTEP_ASSIGN_OR_RETURN(const member::View view, session.ready(ready));
-  INSTEP_RETURN_IF_ERROR(engine->take_up(view));
-  if (engine->spare()) return engine;
-
-  INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
-  INSTEP_ASSIGN_OR_RETURN(const auto all_ready, engine->gather({}));
-  (void)all_ready;
-  engine->point_at_parameters();
-  return engine;
-}
-
-Status Engine::take_up(const member::View& view) {
-  view_ = view;
-  session_.words().status.shards.store(0);
-  if (spare()) return {};
-  INSTEP_RETURN_IF_ERROR(memory_->own(view.slices, session_.me()));
-  round::Setup setup;
-  setup.view = view;
-  setup.me = session_.me();
-  setup.shards = static_cast<std::uint32_t>(job_.shards);
-  setup.full_samples = static_cast<std::uint32_t>((job_.batch + job_.shards - 1) / job_.shards);
-  setup.tensors = binding_.space.tensors();
-  if (!binding_.carried.empty()) {
-    setup.carried = round::Carried{binding_.carried.parts(), binding_.carried.flags()};
+  ready.joinable = !engine->replicas_step();
+  std::vector<at::Tensor> parameters;
+  for (const model::NamedTensor& item : engine->binding_.parameters) {
+    parameters.push_back(item.tensor);
   }
-  setup.control = session_.control();
-  setup.arenas = session_.arenas();
-  setup.shuffle = job_.shuffle_exchange;
-  for (const member::Slice& slice : view.slices) {
-    if (slice.owner != session_.me() || slice.blocks == 0) continue;
-    my_ranges_.push_back({slice.first_block * kBlockElements, slice.blocks * kBlockElements});
-    for (const Range& unit :
-         reduce::cut_units(binding_.space, slice.first_block, slice.blocks, sync::kUnitElements)) {
-      setup.units.push_back(unit);
+  engine->gradients_ = std::make_unique<model::Gradients>(
+      std::move(parameters), !engine->binding_.carried.empty(), session.arena());
+  engine->undo_ = std::make_unique<round::UndoSlot>(
+      session.arena(), session.words(), engine->memory_->data(), engine->memory_->stepped(),
+      engine->memory_->stamps(), sync::kUnitElements);
+  failpoint("start.made");
+  INSTEP_RETURN_IF_ERROR(session.ready(ready));
+  failpoint("start.ready");
+  if (session.joining()) return engine;
+
+  // Whoever has a place in the first view begins with this op; the others come in later.
+  while (engine->seat_.view().epoch.number == 0) {
+    if (auto view = engine->seat_.first()) {
+      engine->seat_.take(std::move(*view));
+    } else {
+      INSTEP_RETURN_IF_ERROR(session.wait_for_news());
     }
   }
-  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
-    if (view.shard_agent[shard] == session_.me()) my_shards_.push_back(shard);
-  }
-  session_.words().status.shards.store(static_cast<std::uint32_t>(my_shards_.size()));
-  if (replicas_step()) {
-    update_ =
-        std::make_unique<sync::GradientUpdate>(*memory_, binding_.carried_begin(), setup.units);
-  } else {
-    update_ = std::make_unique<sync::FusedUpdate>(
-        *memory_, binding_.space, binding_.carried_begin(), setup.units, rule_, job_.ema.decay);
-  }
-  std::vector<at::Tensor> parameters;
-  for (const model::NamedTensor& item : binding_.parameters) parameters.push_back(item.tensor);
-  gradients_ = std::make_unique<model::Gradients>(std::move(parameters), !binding_.carried.empty(),
-                                                  session_.arena());
-  gradients_->assign(setup.shards, my_shards_.empty() ? 0 : my_shards_.front(),
-                     static_cast<std::uint32_t>(my_shards_.size()));
-  const bool crowded =
-      view.members.size() * static_cast<std::size_t>(job_.threads) > session_.welcome().processors;
-  runner_.spins = crowded ? 100 : 20000;
-  // Survivors of a dead coordinator finish their round, so that alone ends no wait.
-  runner_.alive = [] { return Status(); };
-  exchange_ = std::make_unique<round::Exchange>(std::move(setup));
-  return {};
-}
-
-std::uint64_t Engine::post(const round::Part& part) {
-  Mail& mail = mail_[ticket_ & 1];
-  const std::size_t bytes = round::part_bytes(part);
-  if (bytes > mail.capacity) {
-    session_.arena().give_back(mail.at);
-    mail.capacity = bytes + bytes / 2;
-    mail.at = static_cast<std::byte*>(session_.arena().take(mail.capacity));
-    INSTEP_CHECK(mail.at != nullptr, "an arena holds its mail");
-  }
-  round::write_part(part, mail.at);
-  return bytes;
+  failpoint("start.view");
+  INSTEP_ASSIGN_OR_RETURN(const auto shards, engine->take_up(false));
+  (void)shards;
+  if (engine->spare()) return engine;
+  // Whoever takes slices over before everybody has filled theirs fills them too.
+  INSTEP_ASSIGN_OR_RETURN(const auto all_ready,
+                          engine->gather([&]() -> Result<std::vector<std::byte>> {
+                            INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
+                            failpoint("start.filled");
+                            return std::vector<std::byte>();
+                          }));
+  (void)all_ready;
+  failpoint("start.gathered");
+  engine->point_at_parameters();
+  return engine;
 }
 
 // Forward and backward passes of one shard; the mean loss over its samples.
@@ -209,90 +183,6 @@ Result<double> Engine::compute_shard(const ShardWork& work, std::uint32_t shard,
   return mean;
 }
 
-Result<std::vector<round::ShardRow>> Engine::compute(const ShardWork& work) {
-  std::vector<round::ShardRow> rows;
-  const float full = static_cast<float>(exchange_->setup().full_samples);
-  gradients_->begin_round();
-  for (const std::uint32_t shard : my_shards_) {
-    const std::uint32_t samples = work.samples(shard);
-    round::ShardRow row{shard, samples, 0};
-    gradients_->begin_shard(static_cast<float>(samples) / full);
-    if (samples > 0) {
-      at::manual_seed(mix(job_.seed, shard, round_));
-      INSTEP_ASSIGN_OR_RETURN(row.loss, compute_shard(work, shard, samples));
-      if (!binding_.carried.empty()) {
-        gradients_->add_carried(binding_.carried.contribution(carried_state()));
-        restore_carried();
-      }
-    }
-    gradients_->end_shard();
-    rows.push_back(row);
-  }
-  if (const std::string name = binding_.carried.changed_elsewhere(); !name.empty()) {
-    return invalid(cat("buffer ", name,
-                       " changes in training, and only dense float32, int64 and int32 buffers on "
-                       "the CPU can: convert it, or keep it as it is"));
-  }
-  return rows;
-}
-
-Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
-                                         round::Directive directive) {
-  const auto& groups = optimizer_->param_groups();
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    optimizer_->param_groups()[i].options().set_lr(base_lr_[i] * factor);
-  }
-  INSTEP_ASSIGN_OR_RETURN(const std::vector<round::ShardRow> rows, compute(work));
-  ++ticket_;
-  const std::uint64_t bytes = post({round_,
-                                    lead() ? directive : round::Directive::kNone,
-                                    rows,
-                                    gradients_->nodes(),
-                                    gradients_->offsets(),
-                                    {}});
-  round::Judging judging;
-  judging.clip_norm = job_.optimizer.clip_norm;
-  judging.before_apply = judging.clip_norm > 0;
-  judging.sums_wanted = judging.before_apply || job_.stop.gradient_norm > 0;
-  judging.block_sums = memory_->gradient_sums();
-  const bool want_change = job_.stop.parameter_change > 0 && !replicas_step();
-  if (auto* fused = dynamic_cast<sync::FusedUpdate*>(update_.get())) {
-    fused->prepare(round_, updates_, sync::read_settings(*optimizer_, rule_), judging.before_apply,
-                   want_change);
-  } else if (auto* gradient = dynamic_cast<sync::GradientUpdate*>(update_.get())) {
-    gradient->prepare(round_);
-  }
-  const Mail& mail = mail_[ticket_ & 1];
-  exchange_->begin({ticket_, round_, session_.arena().offset(mail.at), bytes}, judging,
-                   update_.get());
-  INSTEP_RETURN_IF_ERROR(runner_.run(*exchange_));
-
-  const round::Outcome& outcome = exchange_->outcome();
-  const bool failed = outcome.bad_shard || (outcome.bad_norm && judging.before_apply);
-  if (failed && job_.on_nonfinite == job::OnNonfinite::kStop) return outcome;
-  if (outcome.applied) {
-    if (replicas_step()) step_replica();
-    if (want_change) {
-      parameter_change_ =
-          std::sqrt(reduce::tree_sum({memory_->change_sums(), binding_.space.blocks()}));
-    }
-    ++updates_;
-  }
-  ++round_;
-  if (outcome.applied) binding_.carried.advance(carried_state());
-  point_at_parameters();
-  // Of my gradients the others read their slices, and I read mine of theirs; then parameters
-  // likewise.
-  std::uint64_t mine = 0;
-  for (const Range& range : my_ranges_) mine += range.count * sizeof(float);
-  const std::uint64_t whole = binding_.space.elements() * sizeof(float);
-  const std::uint64_t others = view_.members.size() - 1;
-  const std::uint64_t nodes = gradients_->nodes().size();
-  bytes_sent_ += (whole - mine) * nodes + mine * others;
-  bytes_received_ += outcome.bytes_read + (whole - mine);
-  return outcome;
-}
-
 void Engine::point_at_parameters() {
   if (!replicas_step()) binding_.point_at(memory_->parameters(round_));
   restore_carried();
@@ -319,14 +209,6 @@ void Engine::step_replica() {
   }
   optimizer_->step();
   for (const model::NamedTensor& item : binding_.parameters) item.tensor.mutable_grad().reset();
-}
-
-Result<std::vector<std::span<const std::byte>>> Engine::gather(std::span<const std::byte> mine) {
-  ++ticket_;
-  const std::uint64_t bytes = post({round_, round::Directive::kNone, {}, {}, {}, mine});
-  exchange_->begin_gather({ticket_, round_, session_.arena().offset(mail_[ticket_ & 1].at), bytes});
-  INSTEP_RETURN_IF_ERROR(runner_.run(*exchange_));
-  return exchange_->gathered();
 }
 
 }  // namespace instep::train

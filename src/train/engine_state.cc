@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "reduce/kernels.h"
 #include "train/engine.h"
@@ -36,6 +37,25 @@ Status Engine::restore(const store::Found& found) {
 
 // Every owner writes its slices of the initial state; then the host holds it once.
 Status Engine::fill_my_slices(const std::optional<store::Found>& resumed) {
+  // A run that goes back to its beginning has stepped what should be fresh.
+  for (const Range& range : my_ranges_) {
+    const bool fresh = round::unstamped({range}, memory_->stamps(), ~0ULL).empty();
+    for (const auto& [suffix, region] : state_regions()) {
+      if (!fresh) std::memset(region + range.begin, 0, range.count * sizeof(float));
+    }
+  }
+  INSTEP_RETURN_IF_ERROR(write_my_slices(resumed));
+  for (const Range& range : my_ranges_) {
+    for (std::uint64_t at = range.begin; at < range.end(); at += reduce::kBlockElements) {
+      const std::uint64_t block = at / reduce::kBlockElements;
+      memory_->checks(round_)[block] = memory_->check_of(block, round_);
+    }
+    round::set_stamps(memory_->stamps(), range, round_ - 1);
+  }
+  return {};
+}
+
+Status Engine::write_my_slices(const std::optional<store::Found>& resumed) {
   const std::vector<reduce::Piece> mine = reduce::pieces_of(binding_.space, my_ranges_);
   float* const parameters = memory_->parameters(round_);
   binding_.carried.begin();
@@ -51,6 +71,7 @@ Status Engine::fill_my_slices(const std::optional<store::Found>& resumed) {
     if (memory_->average() == nullptr) continue;
     std::memcpy(memory_->average() + piece.at, parameters + piece.at, piece.count * sizeof(float));
   }
+  failpoint("start.half_filled");
   if (!resumed || replicas_step()) return {};
   const auto path = resumed->folder / "state.safetensors";
   INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(path));

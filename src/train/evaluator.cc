@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/failpoint.h"
 #include "reduce/kernels.h"
 #include "train/batches.h"
 
@@ -26,7 +27,7 @@ Share share_of(const Engine* engine, std::uint64_t samples, std::uint64_t batch)
   Share out;
   out.batches = (samples + batch - 1) / batch;
   if (engine != nullptr) {
-    const auto& all = engine->view().members;
+    const auto all = engine->participants();
     out.members = all.size();
     out.member =
         static_cast<std::size_t>(std::find(all.begin(), all.end(), engine->me()) - all.begin());
@@ -40,9 +41,19 @@ bool nothing_to_do(const Engine* engine, const std::vector<std::uint64_t>& sampl
   return samples.empty() || (engine != nullptr && engine->spare());
 }
 
+// Shares are of those who take part: when they change, everything is measured again by those of
+// now.
+template <class T, class Measure>
+Result<T> with_those_of_now(const Measure& measure) {
+  while (true) {
+    Result<T> result = measure();
+    if (result.ok() || result.error().kind != ErrorKind::kAgain) return result;
+  }
+}
+
 // Calls `take` with each of my batches, without autograd.
 template <class Take>
-Status each_batch(const Share& share, const data::Table& table,
+Status each_batch(Engine* engine, const Share& share, const data::Table& table,
                   const std::vector<std::uint64_t>& samples, std::uint64_t batch,
                   const Take& take) {
   for (std::uint64_t i = share.first; i < share.last; ++i) {
@@ -50,13 +61,15 @@ Status each_batch(const Share& share, const data::Table& table,
     const std::uint64_t count = std::min<std::uint64_t>(batch, samples.size() - begin);
     const c10::InferenceMode guard;
     INSTEP_RETURN_IF_ERROR(take(make_batch(table, std::span(samples).subspan(begin, count))));
+    if (engine != nullptr) engine->beat();
+    failpoint("evaluate.batch");
   }
   return {};
 }
 
 Gather gather_of(Engine* engine) {
   if (engine != nullptr) {
-    return [engine](std::span<const std::byte> mine) { return engine->gather(mine); };
+    return [engine](std::span<const std::byte> mine) { return engine->gather_share(mine); };
   }
   return [](std::span<const std::byte> mine) {
     return Result<std::vector<std::span<const std::byte>>>(std::vector{mine});
@@ -70,27 +83,30 @@ Result<Metrics> measure(Engine* engine, const data::Table& table,
                         const MetricSpec& spec, const Forward& forward, const LossFunction& loss) {
   INSTEP_RETURN_IF_ERROR(check_metrics(spec));
   if (nothing_to_do(engine, samples)) return Metrics();
-  const Share share = share_of(engine, samples.size(), batch);
-  MetricPart part(spec, samples.size());
-  INSTEP_RETURN_IF_ERROR(
-      each_batch(share, table, samples, batch, [&](const Batch& given) -> Status {
-        const at::Tensor output = forward(given);
-        const at::Tensor mean = loss(output, given.target);
-        if (!mean.defined() || mean.numel() != 1) {
-          return invalid("the loss of an evaluation is not a single number");
-        }
-        return part.add(output, given.target, mean.item<double>());
-      }));
-  return part.combine(share.batches, share.member, share.members, gather_of(engine));
+  return with_those_of_now<Metrics>([&]() -> Result<Metrics> {
+    const Share share = share_of(engine, samples.size(), batch);
+    MetricPart part(spec, samples.size());
+    INSTEP_RETURN_IF_ERROR(
+        each_batch(engine, share, table, samples, batch, [&](const Batch& given) -> Status {
+          const at::Tensor output = forward(given);
+          const at::Tensor mean = loss(output, given.target);
+          if (!mean.defined() || mean.numel() != 1) {
+            return invalid("the loss of an evaluation is not a single number");
+          }
+          return part.add(output, given.target, mean.item<double>());
+        }));
+    return part.combine(share.batches, share.member, share.members, gather_of(engine));
+  });
 }
 
-Result<Evaluation> evaluate(Engine* engine, const data::Table& table,
-                            const std::vector<std::uint64_t>& samples, std::uint64_t batch,
-                            const std::function<Score(const Batch&)>& score) {
-  if (nothing_to_do(engine, samples)) return Evaluation();
+namespace {
+
+Result<Evaluation> try_evaluate(Engine* engine, const data::Table& table,
+                                const std::vector<std::uint64_t>& samples, std::uint64_t batch,
+                                const std::function<Score(const Batch&)>& score) {
   const Share share = share_of(engine, samples.size(), batch);
   std::vector<ScoreRow> mine;
-  INSTEP_RETURN_IF_ERROR(each_batch(share, table, samples, batch, [&](const Batch& given) {
+  INSTEP_RETURN_IF_ERROR(each_batch(engine, share, table, samples, batch, [&](const Batch& given) {
     const Score got = score(given);
     mine.push_back({got.loss * static_cast<double>(given.samples.size()), got.correct});
     return Status();
@@ -114,6 +130,16 @@ Result<Evaluation> evaluate(Engine* engine, const data::Table& table,
   out.loss = reduce::tree_sum(sums) / static_cast<double>(samples.size());
   out.accuracy = static_cast<double>(correct) / static_cast<double>(samples.size());
   return out;
+}
+
+}  // namespace
+
+Result<Evaluation> evaluate(Engine* engine, const data::Table& table,
+                            const std::vector<std::uint64_t>& samples, std::uint64_t batch,
+                            const std::function<Score(const Batch&)>& score) {
+  if (nothing_to_do(engine, samples)) return Evaluation();
+  return with_those_of_now<Evaluation>(
+      [&] { return try_evaluate(engine, table, samples, batch, score); });
 }
 
 }  // namespace instep::train

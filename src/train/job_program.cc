@@ -111,7 +111,7 @@ class JobProgram {
   // `instep eval`: the sets of the job, measured with a checkpoint's weights.
   void evaluate() {
     if (impl_.engine->spare()) return;
-    json report = json::parse(train::report(*impl_.engine, nullptr, job_));
+    json report = json::parse(train::report(*impl_.engine, nullptr, job_, ""));
     for (const auto& [name, value] : measure()) {
       const std::size_t cut = name.find('_');
       report[name.substr(0, cut)][name.substr(cut + 1)] = value;

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
@@ -44,21 +46,33 @@ Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesyste
                job.seed),
       rounds_per_epoch_(sampler_.rounds_per_epoch()),
       rounds_(rounds_per_epoch_ * static_cast<std::uint64_t>(job.epochs)),
-      ledger_(table_->size),
-      batches_(table_, sampler_, read_ahead()) {
+      shards_(engine.my_shards()),
+      run_dir_(std::move(run_dir)) {
+  session_.seat().plan(rounds_);
   session_.words().status.rounds.store(rounds_);
   session_.words().status.state.store(static_cast<std::uint32_t>(
       engine_.spare() ? fabric::AgentState::kReady : fabric::AgentState::kTraining));
-  if (run_dir.empty() || engine_.spare()) return;
-  saver_ = std::make_unique<Saver>(session_, engine_, job_, std::move(run_dir),
-                                   [this](const Saved& saved) {
-                                     const std::lock_guard lock(told_mutex_);
-                                     told_.push_back(saved);
-                                   });
+  if (run_dir_.empty() || engine_.spare()) return;
+  saver_ = std::make_unique<Saver>(session_, engine_, job_, run_dir_, [this](const Saved& saved) {
+    const std::lock_guard lock(told_mutex_);
+    told_.push_back(saved);
+  });
 }
 
-ReadAhead::Setup Loop::read_ahead() const {
-  ReadAhead::Setup setup{engine_.my_shards(), rounds_per_epoch_, rounds_, false, {}};
+// Batches are made for the shards that are computed next: all of mine, or those of a dead agent in
+// the midst of a round.
+void Loop::take_shards(const std::vector<std::uint32_t>& shards) {
+  if (!batches_ || shards != shards_) {
+    if (batches_) waited_ms_ += batches_->waited_ms();
+    shards_ = shards;
+    batches_ = std::make_unique<ReadAhead>(table_, sampler_, read_ahead(shards));
+  }
+  batches_->begin_round(engine_.round());
+}
+
+ReadAhead::Setup Loop::read_ahead(const std::vector<std::uint32_t>& shards) const {
+  ReadAhead::Setup setup{shards, rounds_per_epoch_, rounds_, false, {}};
+  if (shards != engine_.my_shards()) return setup;
   std::uint64_t samples = 0;
   for (const std::uint32_t shard : setup.shards) samples += sampler_.batch_size(shard, 0);
   const std::uint64_t busy =
@@ -85,17 +99,58 @@ Status Loop::resume(const store::Found& found) {
     return Error{ErrorKind::kMismatch, cat(path.string(), " holds no training state to resume")};
   }
   const std::span<const std::byte> bytes = file.bytes(*ledger);
-  if (bytes.size() != ledger_.bytes().size()) {
+  const auto samples = file.metadata().find("samples");
+  if (samples == file.metadata().end() || samples->second != cat(table_->size)) {
     return Error{ErrorKind::kMismatch,
-                 cat(path.string(), " was trained on ", bytes.size(), " samples and the data has ",
-                     ledger_.bytes().size(), "; resume with the data that the run began with")};
+                 cat(path.string(), " was trained on ",
+                     samples == file.metadata().end() ? "other" : samples->second,
+                     " samples and the data has ", table_->size,
+                     "; resume with the data that the run began with")};
   }
   INSTEP_ASSIGN_OR_RETURN(progress_, progress_from_json(text->second));
   history_factor_ = history_factor(job_, progress_.epochs);
-  // The ledgers are added up, so one agent takes the whole.
-  if (!engine_.spare() && engine_.lead()) {
-    ledger_.add({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+  INSTEP_RETURN_IF_ERROR(ledger_.take(bytes));
+  engine_.book().set_history(std::as_bytes(std::span(text->second)));
+  engine_.book().append(bytes);
+  saved_round_ = engine_.round();
+  return {};
+}
+
+namespace {
+
+// What changes of a loop from round to round, beside its ledger.
+struct LoopState {
+  double loss_sum = 0;
+  std::uint64_t loss_samples = 0;
+  SampleCounts samples;
+};
+
+}  // namespace
+
+std::vector<std::byte> Loop::state() const {
+  const LoopState now{progress_.loss_sum, progress_.loss_samples, progress_.samples};
+  const auto bytes = std::as_bytes(std::span(&now, 1));
+  return {bytes.begin(), bytes.end()};
+}
+
+Status Loop::enter(const Handover& handover) {
+  LoopState now;
+  if (handover.state.size() != sizeof now) {
+    return Error{ErrorKind::kMismatch, "the state of the run does not fit this program"};
   }
+  std::memcpy(&now, handover.state.data(), sizeof now);
+  if (!handover.history.empty()) {
+    INSTEP_ASSIGN_OR_RETURN(progress_, progress_from_json(std::string_view(
+                                           reinterpret_cast<const char*>(handover.history.data()),
+                                           handover.history.size())));
+  }
+  progress_.loss_sum = now.loss_sum;
+  progress_.loss_samples = now.loss_samples;
+  progress_.samples = now.samples;
+  history_factor_ = history_factor(job_, progress_.epochs);
+  INSTEP_RETURN_IF_ERROR(ledger_.take(handover.log));
+  engine_.book().set_history(handover.history);
+  engine_.book().append(handover.log);
   saved_round_ = engine_.round();
   return {};
 }
@@ -121,26 +176,41 @@ double Loop::samples_per_second() const {
                             : 0;
 }
 
-double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
+ShardWork Loop::work(const std::function<at::Tensor(const Batch&)>& loss) {
   const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
-  const auto& shards = engine_.my_shards();
+  const auto index = [this](std::uint32_t shard) {
+    return static_cast<std::size_t>(std::find(shards_.begin(), shards_.end(), shard) -
+                                    shards_.begin());
+  };
   ShardWork work;
+  work.begin = [this](const std::vector<std::uint32_t>& shards) { take_shards(shards); };
   work.samples = [this, in_epoch](std::uint32_t shard) {
     return static_cast<std::uint32_t>(sampler_.batch_size(shard, in_epoch));
   };
-  batches_.begin_round(engine_.round());
-  work.loss = [this, &loss, &shards](std::uint32_t shard, std::uint32_t first,
-                                     std::uint32_t count) {
-    const std::size_t index = shard - shards.front();
-    return loss(job_.accumulate > 1 ? batches_.take_part(index, first, count)
-                                    : batches_.take(index));
+  work.loss = [this, &loss, index](std::uint32_t shard, std::uint32_t first, std::uint32_t count) {
+    return loss(job_.accumulate > 1 ? batches_->take_part(index(shard), first, count)
+                                    : batches_->take(index(shard)));
   };
-  const std::string asked = engine_.lead() ? session_.stop_reason() : "";
+  work.drawn = [this, index](std::uint32_t shard) {
+    return drawn_hash(batches_->samples(index(shard)));
+  };
+  work.directive = [this] {
+    asked_ = session_.stop_reason();
+    return asked_.empty() ? round::Directive::kNone : round::Directive::kStop;
+  };
+  return work;
+}
+
+double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
   factor_ = history_factor_ *
             sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
-  Result<round::Outcome> outcome = engine_.run_round(
-      work, factor_, asked.empty() ? round::Directive::kNone : round::Directive::kStop);
+  asked_.clear();
+  Result<round::Outcome> outcome = engine_.run_round(work(loss), factor_, state());
   if (!outcome.ok()) fail(outcome.error());
+  if (engine_.left()) {
+    stopped_ = "it was let go";
+    return 0;
+  }
   if (bad(*outcome)) {
     if (job_.on_nonfinite == job::OnNonfinite::kStop) stop_for(*outcome);
     event("skipped", outcome->bad_shard
@@ -149,7 +219,7 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
   }
   count(*outcome);
   if (outcome->directive == round::Directive::kStop) {
-    stopped_ = asked.empty() ? "asked to stop" : asked;
+    stopped_ = asked_.empty() ? "asked to stop" : asked_;
   }
   after_round(*outcome);
   return outcome->loss;
@@ -180,7 +250,11 @@ void Loop::stop_for(const round::Outcome& outcome) {
   what += "; lower optimizer.lr, clip (optimizer.clip_norm), or set on_nonfinite = \"skip\"";
   // Nobody leaves before the lead has saved, and all say what the lead says, since any of them may
   // be heard first.
-  if (const auto all = engine_.gather(std::as_bytes(std::span(what))); all.ok()) {
+  const auto text = [&what]() -> Result<std::vector<std::byte>> {
+    const auto bytes = std::as_bytes(std::span(what));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  };
+  if (const auto all = engine_.gather(text); all.ok()) {
     const std::span<const std::byte> leads = all->front();
     what.assign(reinterpret_cast<const char*>(leads.data()), leads.size());
   }
@@ -203,13 +277,11 @@ void Loop::event(const std::string& kind, const std::string& reason) {
 void Loop::count(const round::Outcome& outcome) {
   if (!outcome.applied) return;
   const std::uint64_t in_epoch = (engine_.round() - 1) % rounds_per_epoch_;
-  for (std::size_t i = 0; i < engine_.my_shards().size(); ++i) {
-    const std::uint32_t shard = engine_.my_shards()[i];
-    if (sampler_.batch_size(shard, in_epoch) == 0) continue;
-    const std::span<const std::uint64_t> samples = batches_.samples(i);
-    ledger_.count(samples);
-    session_.words().status.samples.fetch_add(samples.size(), std::memory_order_relaxed);
-  }
+  engine_.book().append(std::as_bytes(ledger_.count(in_epoch, outcome.rows)));
+  failpoint("count.booked");
+  std::uint64_t mine = 0;
+  for (const std::uint32_t shard : engine_.my_shards()) mine += outcome.rows[shard].samples;
+  session_.words().status.samples.fetch_add(mine, std::memory_order_relaxed);
   progress_.loss_sum += outcome.loss * static_cast<double>(outcome.samples);
   progress_.loss_samples += outcome.samples;
 }
@@ -268,6 +340,9 @@ void Loop::end_epoch() {
   }
   progress_.epochs.push_back(
       {info.data_epoch, info.round, info.train_loss, info.metrics, info.lr_factor});
+  const std::string history = to_json(progress_);
+  engine_.book().set_history(std::as_bytes(std::span(history)));
+  failpoint("epoch.booked");
   if (stopped_.empty()) stopped_ = info.stop;
   if (stopped_.empty()) stopped_ = stop_after_epoch(job_, progress_.epochs);
   follow_history();
@@ -304,22 +379,40 @@ void Loop::follow_history() {
                              " of its own, and was ", number(before, 6)));
 }
 
-// Adds up everybody's ledger of the epoch, of whose samples `due` were planned by now.
+// Adds up the epoch's ledger, of whose samples `due` were planned by now.
 Status Loop::tally(std::uint64_t due) {
-  INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather(std::as_bytes(ledger_.bytes())));
-  std::vector<std::span<const std::uint8_t>> ledgers;
-  for (const auto& bytes : all) {
-    if (bytes.size() != ledger_.bytes().size()) {
+  while (true) {
+    Status status = try_tally(due);
+    if (status.ok() || status.error().kind != ErrorKind::kAgain) return status;
+  }
+}
+
+Status Loop::try_tally(std::uint64_t due) {
+  const std::vector<member::AgentId> all = engine_.participants();
+  const auto place =
+      static_cast<std::size_t>(std::find(all.begin(), all.end(), engine_.me()) - all.begin());
+  const std::uint64_t data_epoch =
+      engine_.round() == 0 ? 0 : (engine_.round() - 1) / rounds_per_epoch_;
+  INSTEP_ASSIGN_OR_RETURN(const std::vector<std::uint8_t> mine,
+                          ledger_.expand(sampler_, data_epoch, table_->size, place, all.size()));
+  failpoint("tally.expanded");
+  INSTEP_ASSIGN_OR_RETURN(const auto shares, engine_.gather_share(std::as_bytes(std::span(mine))));
+  std::vector<std::span<const std::uint8_t>> counts;
+  for (const auto& bytes : shares) {
+    if (bytes.size() != mine.size()) {
       return Error{ErrorKind::kCorrupt, "a member's ledger has another size"};
     }
-    ledgers.emplace_back(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+    counts.emplace_back(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   }
-  const SampleCounts epoch = Ledger::tally(ledgers, due);
+  failpoint("tally.gathered");
+  const SampleCounts epoch = Ledger::tally(counts, due);
   progress_.samples.due += epoch.due;
   progress_.samples.counted += epoch.counted;
   progress_.samples.missed += epoch.missed;
   progress_.samples.repeated += epoch.repeated;
   ledger_.clear();
+  engine_.book().clear_log();
+  failpoint("tally.done");
   return {};
 }
 

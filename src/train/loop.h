@@ -38,6 +38,8 @@ class Loop {
 
   // Takes over where a checkpoint stood.
   Status resume(const store::Found& found);
+  // Takes over where the members of a run under way stand.
+  Status enter(const Handover& handover);
 
   bool more() const;
   std::uint64_t data_epoch() const { return engine_.round() / rounds_per_epoch_; }
@@ -62,12 +64,17 @@ class Loop {
   double train_seconds() const { return train_seconds_; }
   double samples_per_second() const;
   // Time of training that went into making batches, or waiting for them.
-  double data_wait_ms() const { return batches_.waited_ms(); }
+  double data_wait_ms() const { return waited_ms_ + (batches_ ? batches_->waited_ms() : 0); }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  ReadAhead::Setup read_ahead() const;
+  ReadAhead::Setup read_ahead(const std::vector<std::uint32_t>& shards) const;
+  void take_shards(const std::vector<std::uint32_t>& shards);
+  ShardWork work(const std::function<at::Tensor(const Batch&)>& loss);
+  std::vector<std::byte> state() const;
+  Status try_tally(std::uint64_t due);
+  void save_last();
   bool bad(const round::Outcome& outcome) const;
   [[noreturn]] void stop_for(const round::Outcome& outcome);
   void event(const std::string& kind, const std::string& reason);
@@ -92,15 +99,19 @@ class Loop {
   const std::uint64_t rounds_;
   Ledger ledger_;
   Progress progress_;
-  ReadAhead batches_;
+  std::unique_ptr<ReadAhead> batches_;      // of shards_
+  std::vector<std::uint32_t> shards_;       // computed next, or last
+  double waited_ms_ = 0;                    // of ReadAheads that are gone
   std::map<std::string, double> measured_;  // by set_final_metrics()
   std::string stopped_;
+  std::string asked_;  // why the lead wanted the round under way to be the last
   bool finished_ = false;
 
   std::mutex told_mutex_;
   std::vector<Saved> told_;  // guarded by told_mutex_: checkpoints to tell callbacks of
   Saved last_checkpoint_;
   std::uint64_t saved_round_ = ~0ULL;
+  const std::filesystem::path run_dir_;
   std::unique_ptr<Saver> saver_;
 
   Clock::time_point started_ = Clock::now(), told_at_ = Clock::now();

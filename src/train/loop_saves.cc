@@ -1,7 +1,7 @@
 // What a loop saves and tells, and its end.
-#include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "train/loop.h"
@@ -26,11 +26,12 @@ void Loop::save() {
   notes.metrics = final_metrics();
   notes.best_by = judged_name(job_, progress_.epochs);
   notes.progress = to_json(progress_);
-  if (Result<bool> saved = saver_->save(ledger_, notes); !saved.ok()) fail(saved.error());
+  if (Result<bool> saved = saver_->save(ledger_, table_->size, notes); !saved.ok())
+    fail(saved.error());
 }
 
 void Loop::tell_checkpoints() {
-  if (!saver_ || !engine_.lead()) return;
+  if (!saver_) return;
   std::vector<Saved> told;
   {
     const std::lock_guard lock(told_mutex_);
@@ -74,28 +75,59 @@ void Loop::tell_round(const round::Outcome& outcome) {
 bool Loop::wants_measuring() {
   if (engine_.spare() || !final_metrics().empty()) return false;
   // Only the lead knows why the run ends, and all must measure or none.
-  const std::string why = engine_.lead() ? session_.stop_reason() : "";
-  const std::array<std::byte, 1> mine = {
-      static_cast<std::byte>(why != "interrupt" && !session_.coordinator_gone())};
-  const auto all = engine_.gather(mine);
+  const auto all = engine_.gather([this]() -> Result<std::vector<std::byte>> {
+    const std::string why = engine_.lead() ? session_.stop_reason() : "";
+    return std::vector<std::byte>(
+        1, static_cast<std::byte>(why != "interrupt" && !session_.coordinator_gone()));
+  });
   if (!all.ok()) fail(all.error());
   return !all->front().empty() && all->front()[0] != std::byte{0};
 }
 
-void Loop::finish() {
-  if (finished_ || engine_.spare()) return;
-  finished_ = true;
-  if (saver_) {
-    if (saved_round_ != engine_.round()) save();
+// Until the last round's checkpoint is whole, or cannot be: one that an agent's death has spoilt is
+// made again by those who are left.
+void Loop::save_last() {
+  enum class Verdict : std::uint8_t { kWhole, kAgain, kFailed };
+  bool again = saved_round_ != engine_.round();
+  while (true) {
+    if (again) save();
     saver_->wait();
     tell_checkpoints();
-    if (engine_.lead() && saver_->newest().round == engine_.round() && !saver_->newest().whole) {
+    const auto all = engine_.gather([this]() -> Result<std::vector<std::byte>> {
+      const auto found =
+          store::open_checkpoint(store::checkpoint_folder(run_dir_, engine_.round()));
+      Verdict verdict = Verdict::kAgain;
+      if (found.ok()) {
+        verdict = Verdict::kWhole;
+      } else if (saver_->newest().round == engine_.round() && !saver_->newest().problem.empty() &&
+                 !saver_->newest().bereft) {
+        verdict = Verdict::kFailed;
+      }
+      return std::vector<std::byte>(1, static_cast<std::byte>(verdict));
+    });
+    if (!all.ok()) fail(all.error());
+    const auto verdict = static_cast<Verdict>(all->front().empty() ? 2 : int(all->front()[0]));
+    if (verdict == Verdict::kWhole) break;
+    if (verdict == Verdict::kFailed) {
+      if (!engine_.lead()) break;
       fail({ErrorKind::kNoSpace,
             cat("the last checkpoint could not be written: ", saver_->newest().problem,
                 last_checkpoint_.whole ? cat("; the newest whole one is ", last_checkpoint_.folder)
                                        : std::string())});
     }
+    again = true;
   }
+  failpoint("end.saved");
+  // Who was not the lead when it was written reports it all the same.
+  last_checkpoint_.whole = true;
+  last_checkpoint_.round = engine_.round();
+  last_checkpoint_.folder = store::checkpoint_folder(run_dir_, engine_.round());
+}
+
+void Loop::finish() {
+  if (finished_ || engine_.spare()) return;
+  finished_ = true;
+  if (saver_) save_last();
   const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
   if (in_epoch > 0) {
     std::uint64_t due = 0;

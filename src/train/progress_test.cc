@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 namespace instep::train {
 namespace {
@@ -142,18 +143,63 @@ TEST(StopTest, NormsBelowTheirBoundsStopARound) {
   EXPECT_NE(stop_after_round(stop, 0, 1e-4), "");
 }
 
-TEST(LedgerTest, TellsMissedFromRepeated) {
-  Ledger a(5);
-  Ledger b(5);
-  const std::uint64_t first[] = {0, 1};
-  const std::uint64_t second[] = {1, 3};
-  a.count(first);
-  b.count(second);
-  const SampleCounts counts = Ledger::tally({a.bytes(), b.bytes()}, 5);
-  EXPECT_EQ(counts.due, 5U);
-  EXPECT_EQ(counts.counted, 3U);
-  EXPECT_EQ(counts.missed, 2U);
-  EXPECT_EQ(counts.repeated, 1U);
+class LedgerTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kSamples = 24;
+  // A row of what the sampler draws, or of other samples.
+  round::ShardRow row(std::uint32_t shard, std::uint64_t round, bool wrong = false) {
+    std::vector<std::uint64_t> numbers;
+    sampler_.batch(shard, 0, round, numbers);
+    if (wrong) numbers.front() ^= 1;
+    return {shard, static_cast<std::uint32_t>(numbers.size()), 0.5, drawn_hash(numbers)};
+  }
+  static std::vector<std::uint64_t> all() {
+    std::vector<std::uint64_t> out(kSamples);
+    std::iota(out.begin(), out.end(), 0);
+    return out;
+  }
+  data::Sampler sampler_{all(), {}, {}, 2, 8, 3};
+};
+
+TEST_F(LedgerTest, TellsMissedFromRepeated) {
+  Ledger ledger;
+  ledger.count(0, std::vector{row(0, 0), row(1, 0)});
+  ledger.count(1, std::vector{row(0, 1)});
+  ledger.count(1, std::vector{row(0, 1)});
+  // Whoever shares the work, and however many: the sum is the same.
+  for (std::size_t members = 1; members <= 3; ++members) {
+    std::vector<std::vector<std::uint8_t>> shares;
+    for (std::size_t member = 0; member < members; ++member) {
+      auto share = ledger.expand(sampler_, 0, kSamples, member, members);
+      ASSERT_TRUE(share.ok());
+      shares.push_back(share.take());
+    }
+    const std::vector<std::span<const std::uint8_t>> spans(shares.begin(), shares.end());
+    const SampleCounts counts = Ledger::tally(spans, 16);
+    EXPECT_EQ(counts.due, 16U);
+    EXPECT_EQ(counts.counted, 12U);
+    EXPECT_EQ(counts.missed, 4U);
+    EXPECT_EQ(counts.repeated, 4U);
+  }
+}
+
+TEST_F(LedgerTest, OtherSamplesThanThePlannedOnesAreAnError) {
+  Ledger ledger;
+  ledger.count(0, std::vector{row(0, 0), row(1, 0, true)});
+  const auto share = ledger.expand(sampler_, 0, kSamples, 0, 1);
+  ASSERT_FALSE(share.ok());
+  EXPECT_NE(share.error().message.find("shard 1 of round 0"), std::string::npos);
+}
+
+TEST_F(LedgerTest, AnotherTakesItOver) {
+  Ledger ledger;
+  const auto added = ledger.count(0, std::vector{row(0, 0), row(1, 0)});
+  EXPECT_EQ(added.size(), 2U);
+  Ledger other;
+  ASSERT_TRUE(other.take(std::as_bytes(ledger.rows())).ok());
+  EXPECT_EQ(*other.expand(sampler_, 0, kSamples, 0, 1),
+            *ledger.expand(sampler_, 0, kSamples, 0, 1));
+  EXPECT_FALSE(other.take(std::as_bytes(ledger.rows()).first(7)).ok());
 }
 
 }  // namespace

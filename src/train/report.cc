@@ -22,10 +22,18 @@ json set_metrics(const std::map<std::string, double>& metrics, const std::string
 
 }  // namespace
 
-std::string report(const Engine& engine, const Loop* loop, const job::Job& job) {
-  json out{{"bytes", {{"sent", engine.bytes_sent()}, {"received", engine.bytes_received()}}},
-           {"wait_seconds", engine.waited_seconds()},
-           {"spare", engine.spare()}};
+std::string report(const Engine& engine, const Loop* loop, const job::Job& job,
+                   std::string_view leads) {
+  const json own{{"bytes", {{"sent", engine.bytes_sent()}, {"received", engine.bytes_received()}}},
+                 {"wait_seconds", engine.waited_seconds()},
+                 {"spare", engine.spare()}};
+  if (!leads.empty()) {
+    json out = json::parse(leads, nullptr, false);
+    if (!out.is_object()) return own.dump();
+    out.update(own);
+    return out.dump();
+  }
+  json out = own;
   if (engine.spare() || !engine.lead()) return out.dump();
   const std::string parameters = store::digest(engine.parameters());
   out["job"] = json::parse(job::to_json(job));

@@ -122,7 +122,8 @@ Run::Run(int argc, char** argv, const Defaults& defaults) : impl_(std::make_uniq
     impl_->use_run_dir(asked);
   }
   the_run = this;
-  if (!welcome.checkpoint.empty()) {
+  // A newcomer takes over what is in memory; the checkpoint may be gone by now.
+  if (!welcome.checkpoint.empty() && !impl_->session->joining()) {
     auto found = store::open_checkpoint(welcome.checkpoint);
     if (!found.ok()) impl_->session->fail(found.error());
     impl_->resumed = found.take();
@@ -145,12 +146,13 @@ void Run::Impl::use_run_dir(const std::filesystem::path& folder) {
 int Run::agent() const { return impl_->session->me(); }
 
 int Run::agents() const {
-  return impl_->engine == nullptr ? 1 : static_cast<int>(impl_->engine->view().members.size());
+  const bool alone = impl_->engine == nullptr || impl_->engine->spare();
+  return alone ? 1 : static_cast<int>(impl_->engine->view().members.size());
 }
 
 bool Run::lead() const {
-  return impl_->engine == nullptr ? impl_->session->me() == 0
-                                  : !impl_->engine->spare() && impl_->engine->lead();
+  const bool joining = impl_->session->joining();
+  return impl_->engine == nullptr ? impl_->session->me() == 0 && !joining : impl_->engine->lead();
 }
 
 void Run::share(torch::nn::Module& module, torch::optim::Optimizer& optimizer) {
@@ -179,10 +181,22 @@ void Run::Impl::start_loop(std::shared_ptr<const data::Table> table,
         invalid("partition.strategy = \"stratified\" needs a class for each sample, and "
                 "the training set has none; use another strategy"));
   }
+  std::optional<train::Handover> handover;
+  if (engine->spare() && !engine->left()) {
+    auto entered = engine->enter();
+    if (!entered.ok()) session->fail(entered.error());
+    handover = entered.take();
+  }
   loop = std::make_unique<train::Loop>(*session, *engine, job, run_dir, callbacks, std::move(table),
                                        std::move(samples));
-  if (!resumed) return;
-  if (const Status status = loop->resume(*resumed); !status.ok()) session->fail(status.error());
+  session->may_leave(!session->alone() && !engine->spare());
+  Status status;
+  if (handover) {
+    status = loop->enter(*handover);
+  } else if (resumed) {
+    status = loop->resume(*resumed);
+  }
+  if (!status.ok()) session->fail(status.error());
 }
 
 void Run::Impl::finish() {
@@ -190,7 +204,23 @@ void Run::Impl::finish() {
   reported = true;
   if (loop) loop->finish();
   if (before_report) before_report();
-  session->done(train::report(*engine, loop.get(), job));
+  session->may_leave(false);
+  // Each has the whole report, so that none is lost with its agent.
+  std::string text = train::report(*engine, loop.get(), job, "");
+  if (!engine->spare()) {
+    const auto all = engine->gather([&]() -> Result<std::vector<std::byte>> {
+      if (!engine->lead()) return std::vector<std::byte>();
+      const std::string whole = train::report(*engine, loop.get(), job, "");
+      const auto bytes = std::as_bytes(std::span(whole));
+      return std::vector<std::byte>(bytes.begin(), bytes.end());
+    });
+    if (!all.ok()) session->fail(all.error());
+    const std::span<const std::byte> leads = all->front();
+    text =
+        train::report(*engine, loop.get(), job,
+                      std::string_view(reinterpret_cast<const char*>(leads.data()), leads.size()));
+  }
+  session->done(text);
 }
 
 Rounds Run::rounds(const Dataset& train) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "base/failpoint.h"
 #include "base/text.h"
 #include "fabric/wait.h"
 #include "store/safetensors.h"
@@ -65,39 +66,38 @@ Saver::~Saver() {
   thread_.join();
 }
 
-Result<bool> Saver::save(const Ledger& ledger, const SaveNotes& notes) {
+Result<bool> Saver::save(const Ledger& ledger, std::uint64_t samples, const SaveNotes& notes) {
   wait();
   // The lead clears the place before anybody opens a file there, which the gather makes sure of.
-  std::vector<std::byte> mine(1, std::byte{1});
   std::string problem;
-  if (engine_.lead()) {
+  INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather([&]() -> Result<std::vector<std::byte>> {
+    std::vector<std::byte> mine(1, std::byte{1});
+    if (!engine_.lead()) return mine;
     const auto begun = store::begin_checkpoint(run_dir_, engine_.round());
+    failpoint("save.begun");
     mine[0] = begun.ok() && *begun ? std::byte{1} : std::byte{0};
-    if (!begun.ok()) problem = begun.error().message;
-  }
-  const auto counts = std::as_bytes(ledger.bytes());
-  mine.insert(mine.end(), counts.begin(), counts.end());
-  INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather(mine));
-  if (all.front()[0] == std::byte{0}) {
-    if (!problem.empty()) told_({false, engine_.round(), {}, 0, 0, problem});
+    problem = begun.ok() ? "" : begun.error().message;
+    return mine;
+  }));
+  if (all.front().empty() || all.front()[0] == std::byte{0}) {
+    if (!problem.empty()) told_({false, engine_.round(), {}, 0, 0, problem, false});
     return false;
   }
-  Ledger sum(ledger.bytes().size());
-  for (const auto& bytes : all) {
-    const auto theirs = bytes.subspan(1);
-    if (theirs.size() != sum.bytes().size()) {
-      return Error{ErrorKind::kCorrupt, "a member's ledger has another size"};
-    }
-    sum.add({reinterpret_cast<const std::uint8_t*>(theirs.data()), theirs.size()});
-  }
-  ++number_;
-  Work work = snapshot(sum.bytes(), notes);
+  failpoint("save.agreed");
+  Work work = snapshot(ledger, samples, notes);
+  // Nobody goes on before all have copied: of one that leaves here another owns the slices next,
+  // and would step them under its hands.
+  INSTEP_ASSIGN_OR_RETURN(const auto copied, engine_.gather([]() -> Result<std::vector<std::byte>> {
+    return std::vector<std::byte>();
+  }));
+  (void)copied;
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(std::move(work));
     busy_ = true;
   }
   changed_.notify_all();
+  failpoint("save.queued");
   return true;
 }
 
@@ -106,31 +106,34 @@ void Saver::wait() {
   changed_.wait(lock, [this] { return !busy_; });
 }
 
-Saver::Work Saver::snapshot(std::span<const std::uint8_t> ledger, const SaveNotes& notes) const {
+Saver::Work Saver::snapshot(const Ledger& ledger, std::uint64_t samples,
+                            const SaveNotes& notes) const {
   Work work;
-  work.number = number_;
+  work.lead = engine_.lead();
   work.round = engine_.round();
   work.updates = engine_.updates();
   work.folder = store::checkpoint_folder(run_dir_, work.round);
-  for (const member::AgentId agent : engine_.view().members) work.writers.push_back(agent);
+  for (const member::AgentId agent : engine_.participants()) {
+    work.writers.push_back({agent, engine_.member_since(agent)});
+  }
 
   const std::vector<store::TensorBytes> parameters = engine_.parameters();
   std::vector<store::TensorBytes> state = engine_.optimizer_state();
-  state.push_back(
-      {kLedgerName, "U8", {static_cast<std::int64_t>(ledger.size())}, std::as_bytes(ledger)});
+  const auto rows = std::as_bytes(ledger.rows());
+  state.push_back({kLedgerName, "U8", {static_cast<std::int64_t>(rows.size())}, rows});
   std::map<std::string, std::string> place = {{"rounds", std::to_string(work.round)},
-                                              {"progress", notes.progress}};
+                                              {"progress", notes.progress},
+                                              {"samples", std::to_string(samples)}};
   if (!engine_.replicas_step()) place["updates"] = std::to_string(work.updates);
   work.files.emplace_back(infos(parameters), std::map<std::string, std::string>{{"format", "pt"}});
   work.files.emplace_back(infos(state), place);
 
   const std::size_t trained = engine_.binding().parameters.size();
-  const bool lead = engine_.lead();
   if (!engine_.replicas_step()) {
     copy_slices(parameters, trained, 0, work);
     copy_slices(state, state.size() - 1, 1, work);
   }
-  if (!lead) return work;
+  if (!work.lead) return work;
   for (std::size_t file = 0; file < work.files.size(); ++file) {
     work.pieces.push_back({file, 0, copy_of(std::as_bytes(std::span(work.files[file].header())))});
   }
@@ -179,13 +182,16 @@ void Saver::loop() {
     lock.unlock();
 
     const auto begin = std::chrono::steady_clock::now();
+    failpoint("save.writing");
     Status status = write(work);
-    std::atomic<std::uint32_t>& word = session_.words().saved;
-    fabric::publish(word, work.number | (status.ok() ? 0 : fabric::kSaveFailed));
+    failpoint("save.written");
+    std::atomic<std::uint64_t>& word = session_.words().saved;
+    fabric::publish(word, (work.round + 1) | (status.ok() ? 0 : fabric::kSaveFailed));
     fabric::wake(word);
-    if (engine_.lead()) {
-      if (const Status finished = finish(work); status.ok()) status = finished;
+    failpoint("save.said");
+    if (work.lead) {
       Saved saved;
+      if (const Status finished = finish(work, saved.bereft); status.ok()) status = finished;
       saved.whole = status.ok();
       saved.round = work.round;
       saved.folder = work.folder;
@@ -216,27 +222,47 @@ Status Saver::write(const Work& work) {
   return {};
 }
 
-// On the lead: waits for all writers, then hashes and commits.
-Status Saver::finish(Work& work) {
-  // All of them, whoever has failed: the next checkpoint clears what this one leaves, and nobody
-  // may write there any more.
+// All of them, whoever has failed: the next checkpoint clears what this one leaves, and nobody may
+// write there any more. One that is gone writes nothing.
+Status Saver::await_writers(const Work& work, bool& bereft) {
   std::atomic<std::uint32_t> nobody_looks = 0;
-  std::optional<member::AgentId> failed;
-  for (const member::AgentId agent : work.writers) {
-    const std::atomic<std::uint32_t>& word = session_.control()->agents[agent].saved;
-    while ((word.load(std::memory_order_acquire) & ~fabric::kSaveFailed) < work.number) {
-      fabric::wait_at_least(word, work.number, nobody_looks, {0, 20});
+  Status status;
+  for (const Work::Writer& writer : work.writers) {
+    const std::atomic<std::uint64_t>& word = session_.words_of(writer.agent).saved;
+    const auto written = [&] {
+      return (word.load(std::memory_order_acquire) & ~fabric::kSaveFailed) >= work.round + 1;
+    };
+    // Who trains may wait for this thread, and takes no view up meanwhile.
+    const auto gone = [&] {
+      return engine_.member_since(writer.agent) != writer.since ||
+             session_.seat().goes(writer.agent);
+    };
+    while (!written() && !gone()) {
+      fabric::wait_at_least(word, work.round + 1, nobody_looks, {0, 20});
     }
-    const bool bad = (word.load(std::memory_order_acquire) & fabric::kSaveFailed) != 0;
-    if (bad && !failed) failed = agent;
+    if (!written() || gone()) {
+      bereft = true;
+      status = Error{ErrorKind::kUnavailable,
+                     cat("agent ", writer.agent, " is gone, which had a part of it to write")};
+    } else if ((word.load(std::memory_order_acquire) & fabric::kSaveFailed) != 0 && status.ok()) {
+      status = Error{ErrorKind::kNoSpace, cat("agent ", writer.agent, " could not write its part")};
+    }
   }
-  if (failed)
-    return Error{ErrorKind::kNoSpace, cat("agent ", *failed, " could not write its part")};
+  return status;
+}
+
+// On the lead: when all have written, hashes and commits.
+Status Saver::finish(Work& work, bool& bereft) {
+  failpoint("save.wait");
+  INSTEP_RETURN_IF_ERROR(await_writers(work, bereft));
+  failpoint("save.all_written");
   INSTEP_ASSIGN_OR_RETURN(work.manifest.parameters_sha256, digest_of(work.folder / kFiles[0]));
   INSTEP_ASSIGN_OR_RETURN(const std::string optimizer, digest_of(work.folder / kFiles[1]));
   work.manifest.state_sha256 = store::state_digest(work.manifest.parameters_sha256, optimizer,
                                                    work.round, work.updates, job_.seed);
+  failpoint("save.hashed");
   INSTEP_RETURN_IF_ERROR(store::commit(work.folder, work.manifest, kFiles));
+  failpoint("save.committed");
   return store::prune(run_dir_, job_.checkpoint.keep_last, job_.checkpoint.keep_best, work.best_by,
                       job::falls(job_.stop.metric));
 }

@@ -36,6 +36,7 @@ struct Saved {
   std::uint64_t bytes = 0;
   double seconds = 0;
   std::string problem;  // why it is not whole
+  bool bereft = false;  // because an agent that had a part of it is gone
 };
 
 class Saver {
@@ -45,12 +46,13 @@ class Saver {
         std::function<void(const Saved&)> told);
   ~Saver();
 
-  // All members call it at the same boundary; `ledger` is this agent's of the epoch under way.
-  // Waits for the one before to be written. False if this round has a whole checkpoint already.
-  Result<bool> save(const Ledger& ledger, const SaveNotes& notes);
+  // All members call it at the same boundary; `ledger` is of the epoch under way, and `samples` the
+  // number in the training set. Waits for the one before to be written. False if this round has a
+  // whole checkpoint already.
+  Result<bool> save(const Ledger& ledger, std::uint64_t samples, const SaveNotes& notes);
   // Waits until everything asked for is written; on the lead, committed too.
   void wait();
-  const Saved& newest() const { return newest_; }  // after wait(), on the lead
+  const Saved& newest() const { return newest_; }  // after wait(), on who was the lead then
 
  private:
   struct Piece {
@@ -59,30 +61,34 @@ class Saver {
     std::vector<std::byte> bytes;
   };
   struct Work {
-    std::uint32_t number = 0;
     std::uint64_t round = 0;
+    bool lead = false;  // this agent commits it
     std::filesystem::path folder;
     std::vector<store::SafetensorsLayout> files;
     std::vector<Piece> pieces;
     store::Manifest manifest;
-    std::vector<member::AgentId> writers;
+    struct Writer {
+      member::AgentId agent = 0;
+      std::uint32_t since = 0;  // the view that it became a member with
+    };
+    std::vector<Writer> writers;
     std::uint64_t updates = 0;
     std::string best_by;
   };
 
-  Work snapshot(std::span<const std::uint8_t> ledger, const SaveNotes& notes) const;
+  Work snapshot(const Ledger& ledger, std::uint64_t samples, const SaveNotes& notes) const;
   void copy_slices(const std::vector<store::TensorBytes>& tensors, std::size_t count,
                    std::size_t file, Work& work) const;
   void loop();
   static Status write(const Work& work);
-  Status finish(Work& work);
+  Status finish(Work& work, bool& bereft);
+  Status await_writers(const Work& work, bool& bereft);
 
   Session& session_;
   Engine& engine_;
   const job::Job job_;
   const std::filesystem::path run_dir_;
   const std::function<void(const Saved&)> told_;
-  std::uint32_t number_ = 0;
   Saved newest_;
 
   std::mutex mutex_;

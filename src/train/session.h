@@ -20,6 +20,8 @@
 #include "fabric/control_link.h"
 #include "fabric/host_memory.h"
 #include "member/view.h"
+#include "round/runner.h"
+#include "round/seat.h"
 #include "wire/message.h"
 
 namespace instep::train {
@@ -39,12 +41,23 @@ class Session {
   fabric::ControlPage* control() const { return control_; }
   const Fd& state_file() const { return state_; }
   fabric::Arena& arena() { return *arena_; }
-  // [slot] every agent's arena, mine writable, the others' not.
-  const std::vector<std::span<const std::byte>>& arenas() const { return arena_spans_; }
+  // Another agent's arena, to be read. Mapped when it is first wanted.
+  Result<std::span<const std::byte>> arena_of(member::AgentId agent);
   fabric::AgentWords& words() const { return control_->agents[me_]; }
+  fabric::AgentWords& words_of(member::AgentId agent) const { return control_->agents[agent]; }
 
-  // Says what this agent is to train and waits for the view. Alone, the view is made here.
-  Result<member::View> ready(const wire::Ready& ready);
+  round::Seat& seat() { return *seat_; }
+  round::Runner& runner() { return *runner_; }
+  // Says what this agent is to train. Alone, the view is made here.
+  Status ready(const wire::Ready& ready);
+  // Whether the run has begun without this agent, which waits for a view that it is in.
+  bool joining() const { return welcome_.joining; }
+  // Waits until there is news for the seat, or for a while; an Error when there will be none.
+  Status wait_for_news();
+  // The book that came with the view of this number; empty if there is none.
+  Result<std::vector<std::byte>> book_of(std::uint32_t view);
+  // From here on SIGTERM asks to leave the run, or not any more.
+  void may_leave(bool may) { may_leave_.store(may); }
 
   void progress(const std::string& kind, const std::string& fields);
   void done(const std::string& report);
@@ -59,8 +72,12 @@ class Session {
  private:
   Session() = default;
   Status connect(int socket, const std::map<std::string, std::string>& fingerprint);
-  Status map_memory(const Fd& control, const std::vector<Fd>& arenas);
+  Status map_memory(const Fd& control, std::vector<Fd> arenas);
   void listen();
+  bool hear_all();
+  void hear(fabric::ControlLink::Received& received);
+  void hear(wire::ViewMessage& message, std::vector<Fd>& descriptors);
+  void take_signal();
 
   member::AgentId me_ = 0;
   std::uint32_t slots_ = 1;
@@ -68,16 +85,23 @@ class Session {
   wire::Welcome welcome_;
   Fd state_, dataset_;
   fabric::Mapping control_map_;
-  std::vector<fabric::Mapping> arena_maps_;
-  std::vector<std::span<const std::byte>> arena_spans_;
+  std::vector<Fd> arena_files_;
+  std::vector<fabric::Mapping> arena_maps_;  // [slot], empty until wanted
   fabric::ControlPage* control_ = nullptr;
   std::unique_ptr<fabric::Arena> arena_;
 
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
-  std::optional<wire::ViewMessage> view_;  // guarded by mutex_
-  std::string stop_reason_;                // guarded by mutex_
-  std::atomic<bool> stop_asked_ = false, gone_ = false;
+  std::string stop_reason_;      // guarded by mutex_
+  std::uint64_t heard_ = 0;      // guarded by mutex_: messages so far
+  std::string refused_;          // guarded by mutex_: why a view cannot be followed
+  std::uint32_t book_view_ = 0;  // guarded by mutex_
+  Fd book_;                      // guarded by mutex_
+  std::uint32_t shards_ = 0;     // guarded by mutex_: of the Ready
+  std::uint64_t blocks_ = 0;     // guarded by mutex_
+  std::atomic<bool> stop_asked_ = false, gone_ = false, may_leave_ = false;
+  std::unique_ptr<round::Seat> seat_;
+  std::unique_ptr<round::Runner> runner_;
 };
 
 int exit_code(ErrorKind kind);
