@@ -4,10 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <memory>
 
+#include "base/failpoint.h"
 #include "base/machine.h"
 #include "base/text.h"
 
@@ -21,6 +24,9 @@ void set_unless_given(std::vector<std::pair<std::string, std::string>>& environm
                       const char* name, const std::string& value) {
   if (std::getenv(name) == nullptr) environment.emplace_back(name, value);
 }
+
+// What a newcomer gets of processors that others use might never let it start.
+constexpr std::int64_t kIdleStart = 3'000'000'000;
 
 // Reads of one agent before the others and the clock get their turn. More than a socket or a pipe
 // can hold, so that nothing of a dead agent's is left behind.
@@ -45,22 +51,49 @@ std::vector<int> pinnable(const LaunchPlan& plan) {
 
 }  // namespace
 
-Result<Crew> Crew::start(const LaunchPlan& plan) {
-  INSTEP_CHECK(plan.agents >= 1 && plan.agents <= fabric::kMaxSlots, "number of agents");
-  Crew crew;
+Result<Crew> Crew::start(const LaunchPlan& plan, std::uint32_t slots) {
+  INSTEP_CHECK(plan.agents >= 1 && plan.agents <= slots && slots <= fabric::kMaxSlots,
+               "number of agents");
+  Crew crew(plan);
   const std::size_t wanted = static_cast<std::size_t>(plan.agents) * threads_of(plan);
   crew.claims_ = CpuClaims::take(pinnable(plan), wanted);
-  crew.members_.reserve(plan.agents);
+  crew.members_.resize(slots);
   for (std::uint32_t agent = 0; agent < plan.agents; ++agent) {
-    INSTEP_RETURN_IF_ERROR(crew.add(plan, agent));
+    INSTEP_RETURN_IF_ERROR(crew.add(agent, false));
   }
-  INSTEP_ASSIGN_OR_RETURN(crew.files_, fabric::make_host_files(plan.agents));
-  INSTEP_ASSIGN_OR_RETURN(crew.control_, fabric::Mapping::map(crew.files_.control, false));
+  INSTEP_ASSIGN_OR_RETURN(crew.files_, fabric::make_host_files(slots));
+  INSTEP_ASSIGN_OR_RETURN(crew.control_, fabric::Mapping::map(crew.files_.control, true));
   return crew;
 }
 
-Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
-  Member& member = members_.emplace_back();
+std::uint32_t Crew::free_seat() const {
+  for (std::uint32_t seat = 0;; ++seat) {
+    const bool taken = std::any_of(members_.begin(), members_.end(), [seat](const Member& it) {
+      return !it.gone && it.seat == seat;
+    });
+    if (!taken) return seat;
+  }
+}
+
+Status Crew::start_agent(std::uint32_t agent, bool beside) {
+  failpoint("launch.start");
+  newest_round();
+  fabric::AgentWords& words = fabric::control_page(control_)->agents[agent];
+  // Nobody reads them, and nobody writes them (decide() has seen to that).
+  std::destroy_at(&words);
+  std::construct_at(&words);
+  Status started = add(agent, beside && may_leave_idle());
+  if (!started.ok()) members_[agent] = Member{};
+  failpoint("launch.started");
+  return started;
+}
+
+Status Crew::add(std::uint32_t agent, bool idle) {
+  const LaunchPlan& plan = *plan_;
+  const std::uint32_t seat = free_seat();
+  members_[agent] = Member{};
+  Member& member = members_[agent];
+  member.seat = seat;
   INSTEP_ASSIGN_OR_RETURN(auto ends, fabric::make_control_pair());
   member.link = std::make_unique<fabric::ControlLink>(std::move(ends.first));
   INSTEP_RETURN_IF_ERROR(member.link->limit_sending(kSendLimitMilliseconds));
@@ -73,6 +106,7 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   ProcessPlan process;
   process.program = plan.program;
   process.arguments = plan.arguments;
+  process.idle = idle;
   process.inherited = ends.second.get();
   process.lock = plan.lock;
   process.output = process.errors = log.get();
@@ -87,7 +121,7 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   }
   const std::uint32_t threads = threads_of(plan);
   const std::vector<int>& cpus = claims_.order();
-  if (!cpus.empty()) process.cpus = cpus_of(agent, threads, cpus);
+  if (!cpus.empty()) process.cpus = cpus_of(seat, threads, cpus);
   process.environment = {{"INSTEP_CONTROL_FD", std::to_string(ends.second.get())},
                          {"INSTEP_AGENT", std::to_string(agent)},
                          {"INSTEP_START_NS", std::to_string(plan.start_ns)}};
@@ -95,7 +129,10 @@ Status Crew::add(const LaunchPlan& plan, std::uint32_t agent) {
   set_unless_given(process.environment, "MKL_CBWR", "AUTO");
   set_unless_given(process.environment, "OMP_NUM_THREADS", std::to_string(threads));
   INSTEP_ASSIGN_OR_RETURN(Process started, Process::start(process));
-  member.process.emplace(std::move(started));
+  member.process = std::make_unique<Process>(std::move(started));
+  member.link_open = true;
+  member.gone = false;
+  member.idle_until = idle ? now_ns() + kIdleStart : 0;
   return {};
 }
 
@@ -113,12 +150,22 @@ std::vector<member::Event> Crew::drain(const LineSink& line) {
     Member& member = members_[agent];
     const auto id = static_cast<member::AgentId>(agent);
     // Asked first, told last: what it wrote before it ended is there by now.
-    const Process::Ended end = member.process->reap();
+    if (!member.gone && member.idle_until > 0 && now_ns() >= member.idle_until) {
+      member.idle_until = 0;
+      leave_idle(member.process->pid());
+    }
+    const Process::Ended end = member.gone ? Process::Ended{} : member.process->reap();
     drain_output(agent, member, line);
     drain_link(id, member, out);
     if (!end.ended) continue;
     member.gone = true;
-    out.emplace_back(std::in_place_type<member::Exited>, id, end.code, end.signal);
+    failpoint("launch.reaped");
+    if (Status undone = undo(agent); !undone.ok()) {
+      out.emplace_back(std::in_place_type<member::LauncherFailed>, undone.error());
+    }
+    failpoint("launch.undone");
+    out.emplace_back(std::in_place_type<member::Exited>,
+                     member::Exited{id, end.code, end.signal, words(agent)});
   }
   return out;
 }
@@ -171,20 +218,19 @@ Status Crew::welcome(std::uint32_t agent, wire::Welcome message, const Fd& datas
   return members_[agent].link->send(message, descriptors);
 }
 
-Status Crew::send(std::uint32_t agent, const wire::Message& message) {
-  return members_[agent].link->send(message);
+Status Crew::send(std::uint32_t agent, const wire::Message& message, const Fd* beside) {
+  std::vector<int> descriptors;
+  if (beside != nullptr) descriptors.push_back(beside->get());
+  failpoint("launch.send");
+  Status sent = members_[agent].link->send(message, descriptors);
+  failpoint("launch.sent");
+  return sent;
 }
 
-void Crew::signal(std::uint32_t agent, int signal) { members_[agent].process->signal(signal); }
-
-std::vector<AgentSnapshot> Crew::snapshots() const {
-  std::vector<AgentSnapshot> out;
-  const fabric::ControlPage* page = fabric::control_page(control_);
-  for (std::uint32_t agent = 0; agent < size(); ++agent) {
-    out.push_back(snapshot(page->agents[agent].status));
-    out.back().gone = members_[agent].gone;
-  }
-  return out;
+bool Crew::signal(std::uint32_t agent, int signal) {
+  if (agent >= size() || members_[agent].gone) return false;
+  members_[agent].process->signal(signal);
+  return true;
 }
 
 std::string Crew::log_end(std::uint32_t agent) const {

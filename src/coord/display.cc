@@ -34,15 +34,24 @@ std::string state_words(const AgentSnapshot& agent) {
   return "";
 }
 
+std::size_t slot_of(const std::vector<AgentSnapshot>& agents, std::size_t place) {
+  const int slot = agents[place].slot;
+  return slot < 0 ? place : static_cast<std::size_t>(slot);
+}
+
 // "agents 1-3 training, 4 standing by", from agent `first` on: neighbours in one state together.
 std::string summary_line(const std::vector<AgentSnapshot>& agents, std::size_t first) {
   std::vector<std::string> parts;
   for (std::size_t begin = first; begin < agents.size();) {
     const std::string words = state_words(agents[begin]);
     std::size_t end = begin + 1;
-    while (end < agents.size() && state_words(agents[end]) == words) ++end;
-    parts.push_back(end - begin == 1 ? cat(begin, " ", words)
-                                     : cat(begin, "-", end - 1, " ", words));
+    const std::size_t from = slot_of(agents, begin);
+    while (end < agents.size() && state_words(agents[end]) == words &&
+           slot_of(agents, end) == from + (end - begin)) {
+      ++end;
+    }
+    parts.push_back(end - begin == 1 ? cat(from, " ", words)
+                                     : cat(from, "-", from + (end - begin) - 1, " ", words));
     begin = end;
   }
   return cat("  agents ", join(parts, ", "));
@@ -171,9 +180,10 @@ std::vector<std::string> render(const Picture& picture, int width, int height) {
   const std::size_t most = static_cast<std::size_t>(std::max(1, height));
   const std::size_t room = most > lines.size() ? most - lines.size() : 0;
   const std::size_t shown = agents <= room ? agents : room > 0 ? room - 1 : 0;
-  constexpr std::size_t kOneDigit = 10;
+  constexpr std::size_t kOneDigit = 9;
+  const bool two_digits = agents > 0 && slot_of(picture.agents, agents - 1) > kOneDigit;
   for (std::size_t i = 0; i < shown; ++i) {
-    lines.push_back(agent_line(i, picture.agents[i], agents > kOneDigit));
+    lines.push_back(agent_line(slot_of(picture.agents, i), picture.agents[i], two_digits));
   }
   if (shown < agents) lines.push_back(summary_line(picture.agents, shown));
   if (lines.size() > most) lines.resize(most);

@@ -16,7 +16,8 @@ namespace instep::coord {
 // An agent's figures as last seen in shared memory.
 struct AgentSnapshot {
   fabric::AgentState state = fabric::AgentState::kAbsent;
-  bool gone = false;  // its process has ended
+  bool gone = false;  // its process has ended, or there never was one
+  int slot = -1;      // -1: its place in the list
   std::uint32_t shards = 0;
   std::uint64_t round = 0, rounds = 0, samples = 0;
   double data_epoch = 0, loss = 0;

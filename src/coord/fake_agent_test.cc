@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -56,7 +57,8 @@ class FakeAgent {
     if ((*welcome)->descriptors.size() != expected) return 8;
     auto control = fabric::Mapping::map((*welcome)->descriptors[0], true);
     if (!control.ok()) return 7;
-    status_ = &fabric::control_page(*control)->agents[slot_].status;
+    words_ = &fabric::control_page(*control)->agents[slot_];
+    status_ = &words_->status;
     if (words->mode == "predict") {
       std::printf("prediction of %s\n", words->predict_input.c_str());
       std::fflush(stdout);
@@ -64,11 +66,17 @@ class FakeAgent {
       return 0;
     }
     say(wire::Ready{words->job_json.empty() ? "{}" : words->job_json, "hash", 2, 10, "all", 0, 0,
-                    "s"});
-    auto view = link_.receive();
-    if (!view.ok() || !view->has_value()) return 6;
-    if (!std::holds_alternative<wire::ViewMessage>((*view)->message)) return 0;
-    return train();
+                    "s", true});
+    while (true) {
+      auto told = link_.receive();
+      if (!told.ok() || !told->has_value()) return 6;
+      const auto* view = std::get_if<wire::ViewMessage>(&(*told)->message);
+      if (view == nullptr) return 0;
+      const bool member = std::count(view->members.begin(), view->members.end(), slot_) > 0;
+      if (!member && words->joining) continue;  // a spare of the first view is done at once
+      words_->taken.store(view->number);
+      return train();
+    }
   }
 
  private:
@@ -102,9 +110,14 @@ class FakeAgent {
       while (true) ::pause();
     }
     if (what_ == "forever") {
-      auto told = link_.receive();
-      if (!told.ok() || !told->has_value()) return 5;
-      stopped = std::get<wire::StopRequest>((*told)->message).reason;
+      while (true) {
+        auto told = link_.receive();
+        if (!told.ok() || !told->has_value()) return 5;
+        const auto* stop = std::get_if<wire::StopRequest>(&(*told)->message);
+        if (stop == nullptr) continue;
+        stopped = stop->reason;
+        break;
+      }
     }
     status_->state.store(std::uint32_t(fabric::AgentState::kDone));
     say(wire::Done{Json{{"rounds", 3},
@@ -119,6 +132,7 @@ class FakeAgent {
   std::string what_;
   int slot_;
   fabric::ControlLink link_;
+  fabric::AgentWords* words_ = nullptr;
   fabric::AgentStatus* status_ = nullptr;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "coord/steering.h"
 #include "job/job.h"
 #include "member/decide.h"
 
@@ -23,8 +24,13 @@ inline bool reads_alone(Mode mode) { return mode == Mode::kPredict || mode == Mo
 
 struct LaunchPlan {
   Mode mode = Mode::kTrain;
-  std::uint32_t agents = 1;
-  std::filesystem::path program;       // of an agent
+  std::uint32_t agents = 1;       // wanted
+  std::uint32_t min_agents = 1;   // fewer than that wait until there are enough again
+  std::uint32_t max_agents = 0;   // that may ever be wanted; 0: twice as many as now, at least 8
+  bool replace = true;            // a new agent is started for one that is lost
+  double patience_seconds = 60;   // the longest that an agent may show no sign of life
+  Drill drill;                    // may be empty
+  std::filesystem::path program;  // of an agent
   std::vector<std::string> arguments;  // its own
   // Not the built-in agent: its output is passed through, and it may do as it likes when it is
   // done.

@@ -90,14 +90,76 @@ TEST_F(LauncherTest, MoreAgentsThanShardsStandBy) {
   EXPECT_NE(text("events.jsonl").find("\"spares\":[2,3,4]"), std::string::npos);
 }
 
-TEST_F(LauncherTest, ADeadAgentEndsTheRunAndIsNamed) {
-  plan_.agents = 3;
+TEST_F(LauncherTest, ADeadAgentIsDroppedByAViewAndNamed) {
+  std::thread sender = signal_when("events.jsonl", "\"epoch\":\"1.2\"", SIGTERM);
   const LaunchResult result = run("all:forever,1:kill");
+  sender.join();
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped) << result.message;
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_NE(text("events.jsonl").find("\"members\":[0]"), std::string::npos);
+  const Json report = Json::parse(result.report);
+  Json died;
+  for (const Json& event : report["events"]) {
+    if (event["kind"] == "died") died = event;
+  }
+  EXPECT_EQ(died["agent"], 1);
+  EXPECT_EQ(died["reason"], "killed by signal 9");
+  EXPECT_EQ(report["rounds"], 3);
+  // Another one was started in its place, in a slot that nobody had read.
+  EXPECT_TRUE(fs::exists(folder_ / "logs" / "agent-2.log"));
+}
+
+TEST_F(LauncherTest, WithoutReplacementNobodyIsStarted) {
+  plan_.replace = false;
+  std::thread sender = signal_when("events.jsonl", "\"epoch\":\"1.2\"", SIGTERM);
+  const LaunchResult result = run("all:forever,1:kill");
+  sender.join();
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped) << result.message;
+  EXPECT_FALSE(fs::exists(folder_ / "logs" / "agent-2.log"));
+}
+
+TEST_F(LauncherTest, WhenNoneCanBeStartedTheRunEndsAndNamesTheDead) {
+  plan_.replace = false;
+  const LaunchResult result = run("all:kill");
   EXPECT_EQ(result.outcome.reason, Reason::kKilled);
-  EXPECT_EQ(result.outcome.agent, 1);
   EXPECT_EQ(result.outcome.code, SIGKILL);
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_TRUE(result.report.empty());
+}
+
+// Each generation dies as the one before: a pause, new agents, and after the third the end.
+TEST_F(LauncherTest, ARoundThatKillsEverybodyEndsTheRun) {
+  plan_.agents = 1;
+  const LaunchResult result = run("all:kill");
+  EXPECT_EQ(result.outcome.reason, Reason::kCrashLoop) << result.message;
+  EXPECT_NE(text("events.jsonl").find("\"paused\""), std::string::npos);
+}
+
+TEST_F(LauncherTest, ADrillSteersTheRun) {
+  std::vector<member::AgentId> seen;
+  int turns = 0;
+  plan_.drill = [&](Steering& run, std::int64_t now) -> std::optional<std::int64_t> {
+    if (++turns == 1) {
+      seen = run.agents();
+      EXPECT_EQ(run.wanted(), 2U);
+      EXPECT_FALSE(run.scale(0).ok());
+      EXPECT_FALSE(run.scale(17).ok());
+      EXPECT_FALSE(run.leave(7).ok());
+      EXPECT_FALSE(run.signal(7, SIGKILL));
+      EXPECT_TRUE(run.join().ok());
+      EXPECT_EQ(run.wanted(), 3U);
+      EXPECT_TRUE(run.signal(1, SIGKILL));
+      return now;
+    }
+    if (run.agents() == seen) return now;
+    EXPECT_EQ(run.agents(), (std::vector<member::AgentId>{0}));
+    ::kill(::getpid(), SIGTERM);
+    return std::nullopt;
+  };
+  const LaunchResult result = run("all:forever");
+  EXPECT_EQ(result.outcome.reason, Reason::kStopped) << result.message;
+  EXPECT_EQ(seen, (std::vector<member::AgentId>{0, 1}));
+  EXPECT_NE(text("events.jsonl").find("3 agents are wanted instead of 2"), std::string::npos);
 }
 
 TEST_F(LauncherTest, TheEndOfTheLogIsShown) {

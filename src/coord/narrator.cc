@@ -70,15 +70,16 @@ void Narrator::job_is_known(const job::Job& job) {
 }
 
 void Narrator::view_is_out(const member::View& view, std::uint32_t shards) {
+  const bool first = !running_;
   running_ = true;
-  looked_at_ = now_ns();
+  if (first) looked_at_ = now_ns();
   record(events_file_,
          {{"epoch", cat(view.epoch.generation, ".", view.epoch.number)},
-          {"first_round", view.first_round},
+          {"first_round", member::rounds_before(view.first_op)},
           {"members", view.members},
           {"spares", view.spares}},
          "view");
-  if (view.spares.empty() || plan_.mode != Mode::kTrain) return;
+  if (view.spares.empty() || plan_.mode != Mode::kTrain || !first) return;
   const std::string text = view.spares.size() == 1
                                ? cat("agent ", view.spares.front(), " has no shard and stands by")
                                : cat("agents ", view.spares.front(), "-", view.spares.back(),
@@ -133,6 +134,18 @@ void Narrator::stopping(const std::string& reason) {
   note(LogLevel::kInfo, cat(reason, ": ", picture_.notice));
 }
 
+void Narrator::tell(const member::Tell& news) {
+  Json fields = {{"kind", news.kind},
+                 {"round", news.round},
+                 {"reason", news.reason},
+                 {"stall_ms", news.stall_ms},
+                 {"text", news.text}};
+  if (news.agent >= 0) fields["agent"] = news.agent;
+  note(LogLevel::kInfo, news.text);
+  events_.push_back(fields);
+  record(events_file_, std::move(fields), "event");
+}
+
 void Narrator::output(std::uint32_t agent, std::string_view line) {
   display_.clear();
   const std::string text = plan_.agents > 1 ? cat("[", agent, "] ", line, "\n") : cat(line, "\n");
@@ -155,15 +168,24 @@ void Narrator::draw(std::int64_t now, std::vector<AgentSnapshot> agents) {
   std::uint64_t rounds = 0;
   bool evaluating = false;
   shares_.resize(picture_.agents.size());
+  samples_.resize(picture_.agents.size());
   for (std::size_t i = 0; i < picture_.agents.size(); ++i) {
     AgentSnapshot& agent = picture_.agents[i];
+    if (agent.samples < samples_[i]) {  // somebody else's slot now
+      past_samples_ += samples_[i];
+      shares_[i] = {};
+    }
+    samples_[i] = agent.samples;
     samples += agent.samples;
     round = std::max(round, agent.round);
     rounds = std::max(rounds, agent.rounds);
     evaluating = evaluating || agent.state == fabric::AgentState::kEvaluating;
     agent.computing = shares_[i].update(agent.round, agent.waited_s, now);
   }
-  pace_.look(round, rounds, samples, evaluating, now);
+  pace_.look(round, rounds, samples + past_samples_, evaluating, now);
+  std::erase_if(picture_.agents, [](const AgentSnapshot& agent) {
+    return agent.gone && agent.state != fabric::AgentState::kDone;
+  });
   picture_.samples_per_s = pace_.samples_per_s();
   picture_.left = time_left(now);
   if (display_.live()) {

@@ -13,6 +13,7 @@
 #include "coord/launcher.h"
 #include "coord/output.h"
 #include "coord/pace.h"
+#include "member/events.h"
 #include "member/view.h"
 #include "wire/message.h"
 
@@ -28,6 +29,7 @@ class Narrator {
   void view_is_out(const member::View& view, std::uint32_t shards);
   void progress(member::AgentId agent, const wire::Progress& progress);
   void stopping(const std::string& reason);
+  void tell(const member::Tell& news);
   // A line of an own program's output.
   void output(std::uint32_t agent, std::string_view line);
 
@@ -59,9 +61,12 @@ class Narrator {
   std::int64_t epochs_ = 0;
   Picture picture_;
   Pace pace_;
-  std::vector<Share> shares_;  // by agent
-  std::int64_t wall_at_ = 0;   // when the job's time is over; 0: it has all the time
-  bool running_ = false;
+  std::vector<Share> shares_;  // by slot
+  // By slot, what was counted last, and what agents had counted whose slots others took.
+  std::vector<std::uint64_t> samples_;
+  std::uint64_t past_samples_ = 0;
+  std::int64_t wall_at_ = 0;  // when the job's time is over; 0: it has all the time
+  bool running_ = false;      // there was a view
   std::int64_t looked_at_ = 0;
   bool records_failed_ = false;
 };

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "base/text.h"
 
@@ -56,7 +57,7 @@ struct Child {
   char* const* argv;
   char* const* envp;
   cpu_set_t cpus;
-  bool pinned;
+  bool pinned, idle;
   int inherited, lock, input, output, errors, failure;
   pid_t parent;
   sigset_t signals;
@@ -66,6 +67,8 @@ struct Child {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != parent) ::_exit(127);  // it died before the line above
     if (pinned) ::sched_setaffinity(0, sizeof cpus, &cpus);
+    const sched_param none{};
+    if (idle) ::sched_setscheduler(0, SCHED_IDLE, &none);
     ::signal(SIGPIPE, SIG_DFL);
     ::sigprocmask(SIG_SETMASK, &signals, nullptr);
     if (::dup2(input, 0) == 0 && ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
@@ -121,6 +124,7 @@ Result<Process> Process::start(const ProcessPlan& plan) {
   CPU_ZERO(&child.cpus);
   for (const int cpu : plan.cpus) CPU_SET(cpu, &child.cpus);
   child.pinned = !plan.cpus.empty();
+  child.idle = plan.idle;
   child.inherited = plan.inherited;
   child.lock = plan.lock;
   child.input = null.get();
@@ -179,6 +183,20 @@ Process::Ended Process::reap() {
   out.ended = true;
   (info.si_code == CLD_EXITED ? out.code : out.signal) = info.si_status;
   return out;
+}
+
+bool may_leave_idle() {
+  // Tried on a thread, since what a kernel and a container allow is not to be known otherwise.
+  static const bool may = [] {
+    bool came_back = false;
+    std::thread([&came_back] {
+      const sched_param none{};
+      came_back = ::sched_setscheduler(0, SCHED_IDLE, &none) == 0 &&
+                  ::sched_setscheduler(0, SCHED_OTHER, &none) == 0;
+    }).join();
+    return came_back;
+  }();
+  return may;
 }
 
 std::vector<int> cpus_of(std::uint32_t agent, std::uint32_t threads,

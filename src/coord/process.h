@@ -22,8 +22,9 @@ struct ProcessPlan {
   std::vector<std::string> arguments;                            // after the program's name
   std::vector<std::pair<std::string, std::string>> environment;  // set over ours
   std::vector<int> cpus;                                         // empty: not pinned
-  int inherited = -1, lock = -1;                                 // stay open in the child
-  int output = -1, errors = -1;                                  // its stdout and stderr
+  bool idle = false;  // takes only what processor time nobody else wants, until it says otherwise
+  int inherited = -1, lock = -1;  // stay open in the child
+  int output = -1, errors = -1;   // its stdout and stderr
 };
 
 // A child process. One that still lives when the object goes is killed and waited for.
@@ -53,6 +54,9 @@ class Process {
   pid_t pid_;
   Fd pidfd_;  // invalid once reaped
 };
+
+// Whether a process started idle may come back to normal by itself, which takes a right.
+bool may_leave_idle();
 
 // CPUs for one agent out of those usable: `threads` neighbours, agents wrapping around.
 std::vector<int> cpus_of(std::uint32_t agent, std::uint32_t threads,

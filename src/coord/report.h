@@ -17,7 +17,7 @@ struct ReportParts {
   std::string job_json, job_hash;
   std::map<std::string, std::string> fingerprint;  // of agent 0
   std::uint32_t agents = 0, shards = 0;
-  std::vector<std::string> agent_reports;  // Done.report by agent; the first has the run's results
+  std::vector<std::string> agent_reports;  // Done.report; the first has the run's results
   nlohmann::json events;                   // an array
   std::int64_t start_ns = 0, end_ns = 0;   // of the launcher, CLOCK_MONOTONIC
   std::string run_dir;                     // empty: nothing is kept

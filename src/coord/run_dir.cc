@@ -168,7 +168,7 @@ bool RunDir::discard() {
   if (!fresh_) return false;
   std::error_code error;
   for (const char* mine : {"logs", "checkpoints", "job.json", "job.toml", "run.json",
-                           "metrics.jsonl", "events.jsonl", "lock"}) {
+                           "metrics.jsonl", "events.jsonl", "control.sock", "lock"}) {
     fs::remove_all(path_ / mine, error);
   }
   if (made_) fs::remove(path_, error);
