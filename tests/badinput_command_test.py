@@ -30,6 +30,29 @@ class Words(RunCase):
                 with self.subTest(number, command=command):
                     self.refused(command, self.job, "-n", number, parts=(f"'{number}'", "1 to 64"))
 
+    def test_ranges_of_agents(self):
+        for text, allowed in (("4:2", "MIN at most MAX"), ("0:2", "1 to 64"), ("2:65", "1 to 64"), ("2:", "MIN:MAX"),
+                              (":2", "MIN:MAX"), ("1:2:3", "MIN:MAX"), ("a:b", "MIN:MAX")):
+            for flag in ("-n", "--nnodes"):
+                with self.subTest(text, flag=flag):
+                    self.refused("run", self.job, flag, text, parts=(f"'{text}'", allowed))
+        self.refused("check", self.job, "-n", "2:4", parts=("'2:4'", "1 to 64"))
+        self.refused("run", self.job, "-n", "2", "--nnodes", "3", parts=("excludes",))
+
+    def test_drills(self):
+        for flag, text, *parts in (("--fault", "join at 1; kil 2 at 100", "part 2, 'kil 2 at 100'", "'kill'?"),
+                                   ("--fault", "kill 2", "part 1", "at ROUND", "'kill 2 at 100'"),
+                                   ("--fault", "kill 99 at 1", "'99'", "0 to 63"),
+                                   ("--fault", "hang 1 at 2 for 5", "'5'", "250ms, 5s or 2min"),
+                                   ("--fault", "slow 1 by 1x at 2", "'1x'", "above 1x"),
+                                   ("--fault", "", "part 1 is empty"),
+                                   ("--chaos", "seed=7", "lacks the mean time", "mtbf=2s"),
+                                   ("--chaos", "mtbf=2s,kinds=flip", "'flip'", "kill, hang, join, leave"),
+                                   ("--chaos", "mtbf=0s", "'0s'", "10ms")):
+            with self.subTest(text):
+                for command in ("run", "resume"):
+                    self.refused(command, self.job, flag, text, parts=(flag, *parts))
+
     def test_help_and_version_are_no_errors(self):
         for words in (["--help"], ["run", "--help"], ["--version"]):
             result = self.run_instep(*words)
@@ -68,11 +91,16 @@ class Paths(RunCase):
         for command in ("resume", "inspect", "eval", "stop"):
             self.refused(command, "missing", parts=("no run 'missing'", "instep ls"))
             self.refused(command, empty, parts=(empty,))
+        self.refused("scale", "missing", "-n", "2", parts=("no run 'missing'", "instep ls"))
+        self.refused("scale", empty, "-n", "2", parts=(empty,))
+        self.refused("scale", empty, parts=("--agents is required",))
+        self.refused("scale", empty, "-n", "0", parts=("'0'", "1 to 64"))
         self.refused("predict", "missing", self.job, parts=("no run 'missing'",))
         run = self.new_path("first")
         self.train(self.job, 1, {"epochs": 1}, run_dir=run)
         self.refused("resume", run.name[:-1], parts=("did you mean", run.name))
         self.refused("stop", run, parts=(run, "is not running"))
+        self.refused("scale", run, "-n", "2", parts=(run, "is not running"))
         self.refused("predict", run, "missing.csv", parts=("missing.csv", "does not exist"))
         wrong = self.new_path("wrong.csv")
         wrong.write_text("a,b\n1,2\n")

@@ -1,8 +1,8 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <cstring>
+#include <functional>
 
 #include "base/text.h"
 #include "base/version.h"
@@ -13,15 +13,49 @@ namespace instep::cli {
 namespace {
 
 // The option's value as CLI11 checks it before it is converted.
-void add_agents(CLI::App* command, Options& options, const char* help) {
+CLI::Option* add_agents(CLI::App* command, Options& options, const char* help) {
   const auto check = [](const std::string& text) {
-    std::uint32_t agents = 0;
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), agents);
-    const bool whole = read.ec == std::errc() && read.ptr == text.data() + text.size();
-    if (whole && agents >= 1 && agents <= fabric::kMaxSlots) return std::string();
+    const auto range = parse_agents(text);
+    if (range.ok() && text.find(':') == std::string::npos) return std::string();
     return cat("found '", text, "'; allowed: a number of agents, 1 to ", fabric::kMaxSlots);
   };
-  command->add_option("-n,--agents", options.agents, help)->check(CLI::Validator(check, "NUMBER"));
+  return command->add_option("-n,--agents", options.agents, help)
+      ->check(CLI::Validator(check, "NUMBER"));
+}
+
+// Of runs, whose agents may come and go.
+void add_agent_range(CLI::App* command, Options& options) {
+  const auto check = [](const std::string& text) {
+    const auto range = parse_agents(text);
+    return range.ok() ? std::string() : range.error().message;
+  };
+  const std::function<void(const std::string&)> take = [&options](const std::string& text) {
+    const auto range = parse_agents(text);
+    if (!range.ok()) return;  // which check() has said
+    options.agents = range->most;
+    options.min_agents = range->least;
+  };
+  const CLI::Validator range(check, "N or MIN:MAX");
+  CLI::Option* agents =
+      command
+          ->add_option_function("-n,--agents", take,
+                                "agents to start (default: as many as there are processors for, "
+                                "at most one a shard); MIN:MAX: below MIN the run waits")
+          ->check(range);
+  command->add_option_function("--nnodes", take, "the same as -n, as torchrun spells it")
+      ->check(range)
+      ->excludes(agents);
+}
+
+// How agents fail, in earnest and for a drill.
+void add_fault_options(CLI::App* command, Options& options) {
+  command->add_flag("--no-replace", options.no_replace,
+                    "start no agent in the place of a dead one");
+  command->add_option("--fault", options.fault,
+                      "a drill, as 'kill 2 at 100; hang 1 at 200 for 5s; slow 3 by 3x at 50; "
+                      "join at 300; leave 0 at 400; flip at 120'");
+  command->add_option("--chaos", options.chaos,
+                      "faults at random, as 'mtbf=2s,seed=7,kinds=kill+hang+join+leave'");
 }
 
 // The command line up to "--", and the program after it.
@@ -43,8 +77,6 @@ Words split_words(int argc, char** argv) {
 }
 
 void add_run_options(CLI::App* command, Options& options) {
-  add_agents(command, options,
-             "agents to start (default: as many as there are processors for, at most one a shard)");
   command->add_option("--report", options.report, "write the report (JSON) to this file as well");
   command->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
   command->add_flag("--no-pin", options.no_pin, "do not bind agents to processors");
@@ -61,17 +93,24 @@ void define(CLI::App& app, Options& options) {
 
   CLI::App* run = app.add_subcommand("run", "train a job, or run a program of yours (after --)");
   run->add_option("JOB", options.target, "job file, or a folder with one");
+  add_agent_range(run, options);
   add_run_options(run, options);
+  add_fault_options(run, options);
   add_sets(run, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
   run->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
 
   CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
   resume->add_option("RUN", options.target, "directory or name of the run")->required();
+  add_agent_range(resume, options);
   add_run_options(resume, options);
-  add_sets(resume, options, "KEY=VALUE: change epochs, stop.* or checkpoint.* (repeatable)");
+  add_fault_options(resume, options);
+  add_sets(resume, options,
+           "KEY=VALUE: change epochs, stop.*, checkpoint.* or faults.* (repeatable)");
 
   CLI::App* evaluate = app.add_subcommand("eval", "evaluate a checkpoint on its job's data");
   evaluate->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
+  add_agents(evaluate, options,
+             "agents to start (default: as many as there are processors for, at most one a shard)");
   add_run_options(evaluate, options);
 
   CLI::App* predict = app.add_subcommand("predict", "apply a checkpoint's model to an input");
@@ -112,6 +151,11 @@ void define(CLI::App& app, Options& options) {
   CLI::App* stop = app.add_subcommand("stop", "ask a run to save a checkpoint and end");
   stop->add_option("RUN", options.target, "directory or name of the run")->required();
   stop->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
+
+  CLI::App* scale = app.add_subcommand("scale", "add agents to a run, or take some away");
+  scale->add_option("RUN", options.target, "directory or name of the run")->required();
+  add_agents(scale, options, "agents that it shall have from now on")->required();
+  scale->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
 }
 
 int misused(const std::string& what) { return fail(invalid(cat(what, "; see `instep --help`"))); }
@@ -157,6 +201,7 @@ int dispatch(const std::string& name, const Options& options) {
   if (name == "check") return check_command(options);
   if (name == "plot") return plot_command(options);
   if (name == "ls") return list_command();
+  if (name == "scale") return scale_command(options);
   return stop_command(options);
 }
 

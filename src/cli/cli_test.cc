@@ -3,14 +3,19 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/file.h"
 #include "base/machine.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "coord/run_dir.h"
+#include "coord/scale.h"
+#include "coord/steering.h"
 #include "job/job.h"
 
 namespace instep::cli {
@@ -95,8 +100,56 @@ TEST_F(CliTest, MisuseIsOneClearErrorAndCode2) {
   misused({"ls", "--", "x"}, "takes no program");
   misused({"run", "-n", "2", "--", "./missing-program"}, "./missing-program");
   misused({"run", "-n", "0", "--", "/bin/true"}, "1 to 64");
+  misused({"scale", "no-such-run", "-n", "2"}, "no-such-run");
+  misused({"scale", "no-such-run"}, "--agents is required");
   misused({"run", "--report", "no/such/folder/r.json", "--", "/bin/true"}, "--report");
   EXPECT_FALSE(fs::exists("runs"));  // nothing was begun
+}
+
+TEST_F(CliTest, MistakesAboutAgentsAndFaultsAreSaidBeforeARunBegins) {
+  const auto misused = [this](const std::vector<std::string>& flags, const std::string& sign) {
+    for (const char* command : {"run", "resume"}) {
+      std::vector<std::string> words = {command, "no-such"};
+      words.insert(words.end(), flags.begin(), flags.end());
+      EXPECT_EQ(instep(words), 2) << errors_;
+      EXPECT_TRUE(says(sign)) << errors_;
+      EXPECT_TRUE(says(flags[0] == "-n" ? "--agents" : flags[0])) << errors_;
+      EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;
+    }
+  };
+  for (const char* flag : {"-n", "--nnodes"}) {
+    misused({flag, "4:2"}, "found '4:2'; allowed: MIN:MAX with MIN at most MAX");
+    for (const char* text : {"0", "0:2", "1:0", "1:65", "2:", ":2", ":", "1:2:3", "a:b", "1-4",
+                             "+1", "1: 2", "99999999999", "1.5"}) {
+      misused({flag, text}, cat("found '", text, "'; allowed: a number of agents, 1 to 64, or"));
+    }
+  }
+  misused({"-n", "2", "--nnodes", "3"}, "excludes");
+  misused({"--fault", "kil 2 at 100"}, "did you mean 'kill'?");
+  misused({"--fault", ""}, "part 1 is empty");
+  misused({"--chaos", "seed=7"}, "lacks the mean time");
+  EXPECT_FALSE(fs::exists("runs"));
+}
+
+TEST(Agents, AreANumberOrARange) {
+  const auto range = [](const char* text) {
+    const auto read = parse_agents(text);
+    return read.ok() ? cat(read->least, "-", read->most) : read.error().message;
+  };
+  EXPECT_EQ(range("4"), "1-4");
+  EXPECT_EQ(range("2:6"), "2-6");
+  EXPECT_EQ(range("64:64"), "64-64");
+}
+
+TEST(Drills, AreThereWhereAskedFor) {
+  Options options;
+  EXPECT_FALSE(*plan_drill(options));
+  options.fault = "kill 0 at 1";
+  EXPECT_TRUE(*plan_drill(options));
+  options.chaos = "mtbf=2s";
+  EXPECT_TRUE(*plan_drill(options));
+  options.chaos = "mtbf=2";
+  EXPECT_FALSE(plan_drill(options).ok());
 }
 
 TEST_F(CliTest, HelpAndVersion) {
@@ -155,8 +208,50 @@ TEST_F(CliTest, ARunThatIsNotRunningCannotBeStopped) {
   EXPECT_TRUE(shows("died")) << out_;
   EXPECT_EQ(instep({"stop", "r"}), 2);
   EXPECT_TRUE(says("is not running"));
+  EXPECT_EQ(instep({"scale", "r", "-n", "3"}), 2);
+  EXPECT_TRUE(says("is not running")) << errors_;
   EXPECT_EQ(instep({"resume", "r"}), 2);
   EXPECT_TRUE(says("checkpoint")) << errors_;
+}
+
+TEST_F(CliTest, ARunIsScaledByItsLauncher) {
+  class Room : public coord::Steering {
+   public:
+    std::uint64_t round() const override { return 0; }
+    std::vector<member::AgentId> agents() const override { return {}; }
+    std::uint32_t wanted() const override { return wanted_; }
+    bool signal(member::AgentId, int) override { return false; }
+    Status scale(std::uint32_t agents) override {
+      if (agents > 16) return invalid("-n 17: this run has room for 16 agents");
+      wanted_ = agents;
+      return {};
+    }
+    Status join() override { return {}; }
+    Status leave(member::AgentId) override { return {}; }
+    Status flip_bit(std::uint64_t) override { return {}; }
+
+   private:
+    std::uint32_t wanted_ = 1;
+  };
+  auto run = coord::RunDir::create("r", "j").take();
+  ASSERT_TRUE(run.write_info({}).ok());
+  EXPECT_EQ(instep({"scale", "r", "-n", "3"}), 1);
+  EXPECT_TRUE(says("beginning or ending")) << errors_;
+  auto server = coord::ScaleServer::listen(run.path()).take();
+  std::atomic<bool> over = false;
+  std::thread launcher([&] {
+    Room room;
+    while (!over) server.serve(room, 0);
+  });
+  EXPECT_EQ(instep({"scale", "r", "-n", "3"}), 0) << errors_;
+  EXPECT_TRUE(shows("shall have 3 agents, 1 before")) << out_;
+  EXPECT_EQ(instep({"scale", "r", "-n", "17"}), 2);
+  EXPECT_TRUE(says("room for 16 agents")) << errors_;
+  EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;
+  EXPECT_EQ(instep({"scale", "r", "-n", "1", "-q"}), 0) << errors_;
+  EXPECT_TRUE(out_.empty()) << out_;
+  over = true;
+  launcher.join();
 }
 
 TEST_F(CliTest, AFolderThatIsNoRunIsNotResumed) {

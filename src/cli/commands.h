@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "coord/steering.h"
 #include "job/job.h"
 
 namespace instep::cli {
@@ -20,7 +21,10 @@ struct Options {
   std::string by = "round";          // plot
   bool log_loss = false;             // plot
   std::vector<std::string> sets;
-  std::optional<std::uint32_t> agents;
+  std::optional<std::uint32_t> agents;  // the most, where there is a least
+  std::uint32_t min_agents = 1;
+  std::optional<std::string> fault, chaos;  // drills of run and resume
+  bool no_replace = false;
   std::string run_dir, report;
   bool quiet = false, json = false, no_pin = false, ema = false;
   std::vector<std::string> program;  // after --
@@ -37,6 +41,7 @@ int inspect_command(const Options& options);
 int check_command(const Options& options);
 int list_command();
 int stop_command(const Options& options);
+int scale_command(const Options& options);
 int plot_command(const Options& options);
 
 // What several commands need.
@@ -59,6 +64,15 @@ Status write_report(const std::string& path, const std::string& report);
 std::vector<std::string> job_warnings(const job::Job& job);
 // A RUN or CHECKPOINT as a folder.
 Result<std::filesystem::path> find_checkpoint(const std::string& target);
+
+// "4" or "2:6", the least and the most agents of a run; a number alone is the most, and the least
+// is 1.
+struct AgentRange {
+  std::uint32_t least = 1, most = 1;
+};
+Result<AgentRange> parse_agents(const std::string& text);
+// --fault and --chaos as the launcher's hook; none without them.
+Result<coord::Drill> plan_drill(const Options& options);
 
 struct Memory {
   double state = 0;      // parameters, combined results and optimizer state, once a host

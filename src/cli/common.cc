@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 
 #include "base/file.h"
@@ -75,6 +76,29 @@ Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
             room, " would use each processor once"));
   }
   return agents;
+}
+
+Result<AgentRange> parse_agents(const std::string& text) {
+  const auto wrong = [&text](const std::string& allowed) {
+    return invalid(cat("found '", text, "'; allowed: ", allowed));
+  };
+  const std::string form = cat("a number of agents, 1 to ", fabric::kMaxSlots, ", or MIN:MAX");
+  const auto read = [](const std::string& word) -> std::optional<std::uint32_t> {
+    std::uint32_t agents = 0;
+    const char* end = word.data() + word.size();
+    const auto done = std::from_chars(word.data(), end, agents);
+    const bool whole = done.ec == std::errc() && done.ptr == end;
+    if (!whole || agents < 1 || agents > fabric::kMaxSlots) return std::nullopt;
+    return agents;
+  };
+  const std::size_t colon = text.find(':');
+  const auto most = read(text.substr(colon == std::string::npos ? 0 : colon + 1));
+  if (!most) return wrong(form);
+  if (colon == std::string::npos) return AgentRange{1, *most};
+  const auto least = read(text.substr(0, colon));
+  if (!least) return wrong(form);
+  if (*least > *most) return wrong("MIN:MAX with MIN at most MAX");
+  return AgentRange{*least, *most};
 }
 
 Status check_report(const std::string& path) {

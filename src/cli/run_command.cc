@@ -169,6 +169,16 @@ class Recorded {
   coord::RunInfo info_;
 };
 
+// How many agents, and what is done when some come or go.
+Status plan_membership(const Options& options, std::int64_t threads, std::int64_t shards,
+                       coord::LaunchPlan& plan) {
+  INSTEP_ASSIGN_OR_RETURN(plan.agents, agent_count(options, threads, shards));
+  plan.min_agents = options.min_agents;
+  plan.replace = !options.no_replace;
+  if (plan.job) plan.patience_seconds = plan.job->faults.patience;
+  return {};
+}
+
 // The plan of `instep run`, checked as far as can be without a directory or an agent.
 Result<coord::LaunchPlan> plan_run(const Options& options, const JobText& job_text) {
   coord::LaunchPlan plan;
@@ -199,7 +209,7 @@ Result<coord::LaunchPlan> plan_run(const Options& options, const JobText& job_te
     threads = plan.job->threads;
     shards = plan.job->shards;
   }
-  INSTEP_ASSIGN_OR_RETURN(plan.agents, agent_count(options, threads, shards));
+  INSTEP_RETURN_IF_ERROR(plan_membership(options, threads, shards, plan));
   if (plan.job) INSTEP_RETURN_IF_ERROR(check_memory(*plan.job, plan.agents));
   INSTEP_RETURN_IF_ERROR(check_report(options.report));
   return plan;
@@ -208,10 +218,10 @@ Result<coord::LaunchPlan> plan_run(const Options& options, const JobText& job_te
 Status keeps_the_trajectory(const std::string& set) {
   const std::string key = set.substr(0, set.find('='));
   const std::string top = key.substr(0, key.find('.'));
-  if (top == "epochs" || top == "stop" || top == "checkpoint") return {};
+  if (top == "epochs" || top == "stop" || top == "checkpoint" || top == "faults") return {};
   return invalid(cat("--set ", set,
-                     ": a resumed run goes on with its own job; only epochs, stop.* "
-                     "and checkpoint.* may be changed. For another job start a new run"));
+                     ": a resumed run goes on with its own job; only epochs, stop.*, "
+                     "checkpoint.* and faults.* may be changed. For another job start a new run"));
 }
 
 Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& run,
@@ -238,7 +248,7 @@ Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& ru
   } else {
     INSTEP_ASSIGN_OR_RETURN(plan.program, agent_program());
   }
-  INSTEP_ASSIGN_OR_RETURN(plan.agents, agent_count(options, plan.job->threads, plan.job->shards));
+  INSTEP_RETURN_IF_ERROR(plan_membership(options, plan.job->threads, plan.job->shards, plan));
   INSTEP_RETURN_IF_ERROR(check_memory(*plan.job, plan.agents));
   INSTEP_RETURN_IF_ERROR(check_report(options.report));
   if (!options.quiet) {
@@ -259,10 +269,13 @@ int run_command(const Options& options) {
         invalid("instep run needs a job file (instep run JOB.toml) or a program of yours "
                 "(instep run -n 4 -- ./program)"));
   }
+  auto drill = plan_drill(options);
+  if (!drill.ok()) return fail(drill.error());
   auto job_text = read_job(options.target);
   if (!job_text.ok()) return fail(job_text.error());
   auto plan = plan_run(options, *job_text);
   if (!plan.ok()) return fail(plan.error());
+  plan->drill = drill.take();
   std::optional<fs::path> wanted;
   if (!options.run_dir.empty()) wanted = options.run_dir;
   auto dir = coord::RunDir::create(
@@ -272,6 +285,8 @@ int run_command(const Options& options) {
 }
 
 int resume_command(const Options& options) {
+  auto drill = plan_drill(options);
+  if (!drill.ok()) return fail(drill.error());
   const auto run = coord::find_run(options.target);
   if (!run.ok()) return fail(run.error());
   // Held before its checkpoints are looked at: a living launcher may be writing them.
@@ -285,6 +300,7 @@ int resume_command(const Options& options) {
   std::vector<std::string> warnings;
   auto plan = plan_resume(options, *run, warnings);
   if (!plan.ok()) return fail(plan.error());
+  plan->drill = drill.take();
   return Recorded(options, plan.take(), dir.take()).run("", warnings);
 }
 

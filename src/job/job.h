@@ -26,6 +26,7 @@ enum class OptimizerKind { kSgd, kAdam, kAdamW };
 enum class ScheduleKind { kConstant, kStep, kCosine, kPlateau };
 enum class PolicyKind { kAllReduce, kSharded, kParameterServer };
 enum class OnNonfinite { kStop, kSkip };
+enum class OnCorruption { kRestore, kEnd };
 enum class Precision { kFp32, kBf16 };
 enum class Decay { kWeights, kAll };
 
@@ -116,6 +117,11 @@ struct Checkpoint {
   std::int64_t keep_last = 2, keep_best = 1;
 };
 
+struct Faults {          // what is done about agents that fail
+  double patience = 60;  // seconds: at the most so long may an agent be silent
+  OnCorruption on_corruption = OnCorruption::kRestore;
+};
+
 struct Job {
   std::int64_t version = 1;
   std::string name = "run";
@@ -144,6 +150,7 @@ struct Job {
   Ema ema;
   Stop stop;
   Checkpoint checkpoint;
+  Faults faults;
   std::uint64_t shuffle_exchange = 0;  // [debug]: not 0: the exchange's steps in this seeded order
 };
 
@@ -185,8 +192,9 @@ inline constexpr std::size_t kMaxJobBytes = 64 << 10;
 std::string to_json(const Job& job);
 Result<Job> from_json(std::string_view text);
 // SHA-256 of the canonical JSON without what changes no bit of the result (name, checkpoint,
-// policy, epochs unless the schedule depends on it, stop, metrics, debug, evaluate_each_epoch, the
-// folders of files): equal hashes train the same trajectory on the same data.
+// policy, epochs unless the schedule depends on it, stop, metrics, faults, debug,
+// evaluate_each_epoch, the folders of files): equal hashes train the same trajectory on the same
+// data.
 std::string hash(const Job& given);
 
 // Whether less is better: of losses, errors and perplexity.
@@ -207,6 +215,7 @@ std::string_view to_text(OptimizerKind value);
 std::string_view to_text(ScheduleKind value);
 std::string_view to_text(PolicyKind value);
 std::string_view to_text(OnNonfinite value);
+std::string_view to_text(OnCorruption value);
 std::string_view to_text(Precision value);
 std::string_view to_text(Decay value);
 

@@ -226,6 +226,7 @@ TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
       {"[optimizer]\nlr = inf", {"optimizer.lr: found the number inf"}},
       {"[optimizer]\nmomentum = 1.0", {"a.toml:2: optimizer.momentum: ", "from 0, below 1"}},
       {"[optimizer]\neps = 0.0", {"a.toml:2: optimizer.eps: ", "above 0, at most 1"}},
+      {"[faults]\npatience = 0.25", {"a.toml:2: faults.patience: ", "above 0.25, at most 86400"}},
       {"name = '../up'", {"name: found the text \"../up\"; allowed: a name"}},
       {"[model]\ninit = \"a\\u0001b\"",
        {"a.toml:2: model.init: found the text \"/jobs/a?b\"", "control"}},

@@ -173,8 +173,8 @@ std::string hash(const Job& given) {
     *path = file_name(*path);
   }
   Json json = json_of(job);
-  for (const char* key : {"name", "checkpoint", "policy", "stop", "debug", "evaluate_each_epoch",
-                          "metrics", "top_k"}) {
+  for (const char* key : {"name", "checkpoint", "policy", "stop", "faults", "debug",
+                          "evaluate_each_epoch", "metrics", "top_k"}) {
     json.erase(key);
   }
   // A plateau's learning rate follows what is measured.

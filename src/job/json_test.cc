@@ -98,6 +98,7 @@ TEST(Hash, LeavesOutWhatChangesNoBit) {
                      "policy.kind=sharded",
                      "stop.wall_seconds=5",
                      "checkpoint.keep_last=9",
+                     "faults.patience=5",
                      "debug.shuffle_exchange=4",
                      "evaluate_each_epoch=false"};
   for (const std::string& set : none) EXPECT_EQ(hash(read("", {set})->job), base) << set;

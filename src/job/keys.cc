@@ -157,6 +157,9 @@ const std::array kKeys = std::to_array<Key>({
     {"checkpoint.keep_last", AT(checkpoint.keep_last), integers(1, 1000), "Newest checkpoints that are kept."},
     {"checkpoint.keep_best", AT(checkpoint.keep_best), integers(0, 1000), "Best checkpoints that are kept, by stop.metric."},
 
+    {"faults.patience", AT(faults.patience), above(0.25, 86'400), "Seconds of silence after which an agent counts as hung in any case; usually far fewer do."},
+    {"faults.on_corruption", AT(faults.on_corruption), kWord, "Memory that no longer holds what was written there: restore the last checkpoint and go on, or end the run."},
+
     {"debug.shuffle_exchange", AT(shuffle_exchange), integers(0, kMaxInteger), "Not 0: the steps of the exchange in this seeded order. Changes no bit."},
 });
 // clang-format on

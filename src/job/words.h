@@ -23,6 +23,7 @@ Words words_of(OptimizerKind);
 Words words_of(ScheduleKind);
 Words words_of(PolicyKind);
 Words words_of(OnNonfinite);
+Words words_of(OnCorruption);
 Words words_of(Precision);
 Words words_of(Decay);
 
