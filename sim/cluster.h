@@ -1,0 +1,184 @@
+// A host with its coordinator, its agents and what goes wrong, on virtual time. The coordinator is
+// member::decide() in a shell as coord::Launcher and Crew are; every event is drawn from one queue
+// in an order that follows from the seed.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "host.h"
+#include "member/decide.h"
+#include "process.h"
+#include "simulate.h"
+
+namespace instep::sim {
+
+enum class Fault {
+  kKill,        // one member
+  kKillTwo,     // at once
+  kKillAll,     // a pause
+  kKillTorn,    // in the midst of an update's stores
+  kKillPoint,   // at a named failpoint
+  kKillJoiner,  // while it starts or takes the state over
+  kStop,        // for less than the patience
+  kStopTorn,
+  kHang,     // for longer
+  kSuspend,  // all at once, the coordinator too
+  kStall,    // the coordinator alone
+  kLeave,
+  kScale,
+  kLast = kScale
+};
+const char* name_of(Fault fault);
+
+class Cluster final : public Host {
+ public:
+  Cluster(const Options& options, const Job& job, Memory& memory, Oracle& oracle, Random& random,
+          Counts& counts);
+
+  Report run();
+
+  // Of a process.
+  void send(AgentId from, wire::Message message) override;
+  void round_begun(AgentId agent, std::uint64_t round) override;
+  void round_done(AgentId agent, std::uint64_t round) override;
+  bool left_out(AgentId agent) override;
+  void trace(AgentId agent, const std::string& what) override;
+  // Of the production code that it runs (instead.cc).
+  int passes(std::string_view failpoint);
+  void wakes(const void* word);
+
+ private:
+  enum class What : std::uint32_t {
+    kStep,      // of an agent
+    kDeliver,   // the next message to an agent
+    kLook,      // the coordinator's turn
+    kDie,       // a kill takes effect
+    kProof,     // of a death
+    kContinue,  // of a stopped one
+    kFault,
+    kEnding,     // of the run, before its time
+    kTerminate,  // SIGTERM arrives
+    kUndo        // of a planted bug
+  };
+  struct Event {
+    Nanoseconds at = 0;
+    std::uint64_t order = 0;
+    What what = What::kStep;
+    AgentId agent = -1;
+    std::uint64_t token = 0;  // of a step: valid while it is the agent's newest; else the life's
+    bool operator>(const Event& other) const {
+      return at != other.at ? at > other.at : order > other.order;
+    }
+  };
+  // A slot and its newest process.
+  struct Slot {
+    std::unique_ptr<Process> process;
+    std::uint64_t life = 0;   // processes so far
+    std::uint64_t token = 0;  // of its newest step
+    const void* asleep_on = nullptr;
+    bool asleep_for_news = false;
+    bool doomed = false, dead = false, proved = false, link_ended = false, told_end = true;
+    bool reaped = true;
+    int signal = 0, code = 0;  // how it died; signal 0: by itself
+    int stops = 0;             // SIGSTOPs not yet followed by a SIGCONT
+    bool missed_step = false, woken = false;
+    std::optional<Nanoseconds> still_since;  // it was stopped then
+    Nanoseconds still = 0;                   // alone, since its last step
+    std::deque<wire::Message> in;            // to it, in order
+    Nanoseconds in_at = 0;                   // when the last of them arrives
+    std::deque<std::pair<Nanoseconds, wire::Message>> out;
+    Nanoseconds out_at = 0;
+    // Faults that wait for their moment.
+    bool die_torn = false, stop_torn = false, tear_now = false;
+    std::optional<std::uint64_t> die_at_point;
+  };
+
+  // cluster.cc: time, processes, links.
+  void push(Nanoseconds after, What what, AgentId agent, std::uint64_t token);
+  void happen(const Event& event);
+  void step(AgentId agent);
+  void schedule(AgentId agent, Nanoseconds after);
+  void deliver(AgentId agent);
+  void start(AgentId agent);
+  void kill(AgentId agent, Nanoseconds after, int signal);
+  void die(AgentId agent);
+  void stop(AgentId agent, Nanoseconds time, bool alone = true);
+  void go_on(AgentId agent);
+  void post(AgentId agent, wire::Message message);
+  bool lives(const Slot& slot) const { return slot.process && !slot.dead; }
+  void note(std::uint64_t word) { hash_ = mix(hash_, word); }
+  Nanoseconds upto(Nanoseconds time) {
+    return static_cast<Nanoseconds>(random.below(static_cast<std::uint64_t>(time) + 1));
+  }
+  Slot& slot(AgentId agent) { return slots_[static_cast<std::size_t>(agent)]; }
+  AgentId count() const { return static_cast<AgentId>(slots_.size()); }
+  std::uint64_t tear(AgentId agent, std::uint64_t elements);
+  void check_end();
+
+  // coordinator.cc: the shell around decide().
+  void look();
+  void look_again();
+  member::Words words_of(AgentId agent);
+  std::vector<member::Words> observe();
+  void feed(member::Event event);
+  void act(const member::Action& action);
+  void publish(const member::Publish& action);
+  void take_book();
+  void undo(AgentId agent);
+  void check_decision(const member::Action& action);
+
+  // faults.cc: what goes wrong, and when.
+  void plan_faults();
+  void inject();
+  void end();
+  bool inject(Fault fault);
+  bool calm() const;
+  std::vector<AgentId> members();
+  AgentId pick(const std::vector<AgentId>& from);
+
+  const Options options_;
+  std::vector<Slot> slots_;
+  member::RunState state_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> queue_;
+  Nanoseconds now_ = 0;
+  std::uint64_t order_ = 0, hash_ = 0, events_ = 0;
+  AgentId running_ = -1;  // whose step is under way
+
+  // The coordinator.
+  std::vector<member::Event> pending_;
+  std::optional<Nanoseconds> look_at_;
+  Nanoseconds stalled_until_ = 0, observed_at_ = 0;
+  std::optional<std::uint64_t> book_round_;
+  std::uint32_t newest_view_ = 0;
+
+  // Progress.
+  std::uint64_t begun_ = 0, done_ = 0;  // newest rounds: begun by somebody, done by somebody
+  Nanoseconds progress_at_ = 0;
+  std::uint64_t kills_ = 0;      // since some rounds were done
+  std::uint64_t killed_in_ = 0;  // the newest round with a death
+
+  struct Planned {
+    std::uint64_t round = 0;
+    Fault fault = Fault::kKill;
+  };
+  std::vector<Planned> faults_;  // in order
+  std::size_t next_fault_ = 0;
+  bool fault_due_ = false;
+  std::uint64_t injected_ = 0;
+  std::uint64_t tries_ = 0;  // of the fault that is due
+  enum class Ending { kNone, kStop, kEarlyStop, kAbandon, kFailure };
+  Ending ending_ = Ending::kNone;
+  std::optional<std::uint64_t> end_at_;  // the round of it
+  std::vector<double> slowness_;
+};
+
+// The one whose production code runs now.
+extern thread_local Cluster* running_cluster;
+
+}  // namespace instep::sim

@@ -1,0 +1,207 @@
+// What goes wrong in a run, and when: all of it follows from the seed.
+#include <signal.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cluster.h"
+
+namespace instep::sim {
+
+const char* name_of(Fault fault) {
+  static constexpr const char* kNames[] = {
+      "kill",      "kill two", "kill all", "kill torn", "kill at a point", "kill a joiner", "stop",
+      "stop torn", "hang",     "suspend",  "stall",     "leave",           "scale"};
+  return kNames[static_cast<int>(fault)];
+}
+
+const char* name_of(Plant plant) {
+  static constexpr const char* kNames[] = {
+      "none",        "early-proof",     "no-undo",        "late-undo",       "forget-stamps",
+      "reuse-slot",  "backup",          "count-twice",    "forget-carried",  "forget-book",
+      "same-number", "plan-too-early",  "death-too-late", "death-too-early", "before-verdict",
+      "old-book",    "flag-after-look", "own-gap"};
+  return kNames[static_cast<int>(plant)];
+}
+
+void Cluster::plan_faults() {
+  const std::uint64_t many = 6 + random.below(7);
+  for (std::uint64_t i = 0; i < many; ++i) {
+    const auto fault = static_cast<Fault>(random.below(static_cast<int>(Fault::kLast) + 1));
+    faults_.push_back(
+        {random.below(job.rounds - std::min<std::uint64_t>(job.rounds - 1, 40)), fault});
+  }
+  // Some fall together.
+  if (random.below(2) == 0) faults_.back().round = faults_.front().round;
+  std::sort(faults_.begin(), faults_.end(),
+            [](const Planned& a, const Planned& b) { return a.round < b.round; });
+  // Most runs end by themselves.
+  const std::uint64_t dice = random.below(120);
+  ending_ = dice < 8    ? Ending::kStop
+            : dice < 10 ? Ending::kAbandon
+            : dice < 11 ? Ending::kFailure
+            : dice < 12 ? Ending::kEarlyStop
+                        : Ending::kNone;
+  if (ending_ == Ending::kEarlyStop) {
+    push(upto(12 * kMillisecond), What::kEnding, -1, 0);
+  } else if (ending_ != Ending::kNone) {
+    end_at_ = job.rounds - std::min(job.rounds, 1 + random.below(8));
+  }
+}
+
+std::vector<AgentId> Cluster::members() {
+  std::vector<AgentId> out;
+  if (!state_.view) return out;
+  for (const AgentId agent : state_.view->members) {
+    const Slot& it = slot(agent);
+    if (lives(it) && !it.doomed && it.process->in_rounds()) out.push_back(agent);
+  }
+  return out;
+}
+
+AgentId Cluster::pick(const std::vector<AgentId>& from) { return from[random.below(from.size())]; }
+
+// Three deaths in a row without a round between them end a run, and rightly so.
+bool Cluster::calm() const { return kills_ == 0; }
+
+void Cluster::inject() {
+  fault_due_ = false;
+  if (state_.phase != member::Phase::kRunning || next_fault_ >= faults_.size()) return;
+  // What cannot be had for long gives way.
+  const bool late = begun_ + 50 > job.rounds && tries_ > 0;
+  if (++tries_ > 12 || late) faults_[next_fault_].fault = Fault::kStop;
+  if (!inject(faults_[next_fault_].fault)) {
+    fault_due_ = true;
+    push(kMillisecond + upto(3 * kMillisecond), What::kFault, -1, 0);
+    return;
+  }
+  counts.note(cat("fault ", name_of(faults_[next_fault_].fault)));
+  tries_ = 0;
+  ++injected_;
+  ++next_fault_;
+  if (next_fault_ < faults_.size() && faults_[next_fault_].round < begun_) {
+    fault_due_ = true;
+    push(upto(3 * kMillisecond), What::kFault, -1, 0);
+  }
+}
+
+// How a run ends that does not end by itself.
+void Cluster::end() {
+  const auto all = members();
+  counts.note(cat("ending ", static_cast<int>(ending_)));
+  trace(-1, cat("ending ", static_cast<int>(ending_)));
+  switch (ending_) {
+    case Ending::kNone:
+      return;
+    case Ending::kStop:
+      return feed(member::StopAsked{"stop", false, false});
+    case Ending::kEarlyStop:
+      return feed(member::StopAsked{"interrupt", true, true});
+    case Ending::kAbandon:
+      feed(member::StopAsked{"interrupt", true, true});
+      return feed(member::StopAsked{"interrupt", true, true});
+    case Ending::kFailure:
+      if (all.empty()) return push(kMillisecond, What::kEnding, -1, 0);
+      const AgentId agent = pick(all);
+      send(agent, wire::Failed{static_cast<std::int32_t>(ErrorKind::kInvalid), "a bad loss"});
+      slot(agent).signal = 0;
+      slot(agent).code = 2;
+      return die(agent);
+  }
+}
+
+// False: not now.
+bool Cluster::inject(Fault fault) {
+  const std::vector<AgentId> all = members();
+  if (all.empty()) return false;
+  const auto killed = [this](std::uint64_t kills) {
+    kills_ += kills;
+    killed_in_ = begun_;
+  };
+  trace(-1, cat("fault: ", name_of(fault)));
+  switch (fault) {
+    case Fault::kKill:
+      if (kills_ > 1) return false;
+      killed(1);
+      kill(pick(all), upto(100 * kMicrosecond), SIGKILL);
+      return true;
+    case Fault::kKillTwo:
+      if (!calm()) return false;
+      killed(2);
+      kill(pick(all), upto(kMillisecond), SIGKILL);
+      kill(pick(all), upto(kMillisecond), SIGKILL);
+      return true;
+    case Fault::kKillAll:
+      if (!calm()) return false;
+      killed(2);
+      for (const AgentId agent : all) kill(agent, upto(200 * kMicrosecond), SIGKILL);
+      return true;
+    case Fault::kKillTorn:
+      if (kills_ > 1) return false;
+      killed(1);
+      slot(pick(all)).die_torn = true;
+      return true;
+    case Fault::kKillPoint:
+      if (kills_ > 1) return false;
+      killed(1);
+      slot(pick(all)).die_at_point = random.below(24);
+      return true;
+    case Fault::kKillJoiner: {
+      if (state_.failed_starts > 0 || kills_ > 1) return false;
+      for (AgentId agent = 0; agent < count(); ++agent) {
+        Slot& it = slot(agent);
+        if (!lives(it) || it.doomed || it.process->in_rounds() || it.process->done()) continue;
+        if (!state_.agents[static_cast<std::size_t>(agent)].joining) continue;
+        if (random.below(2) == 0) {
+          it.die_at_point = random.below(3);
+        } else {
+          kill(agent, upto(5 * kMillisecond), SIGKILL);
+        }
+        killed(1);
+        counts.note("joiners killed");
+        return true;
+      }
+      // There is none: one is made.
+      if (random.below(40) != 0) return false;
+      killed(1);
+      kill(pick(all), 0, SIGKILL);
+      return true;
+    }
+    case Fault::kStop:
+      stop(pick(all), upto(random.below(2) == 0 ? 2 * kMillisecond : 150 * kMillisecond));
+      return true;
+    case Fault::kStopTorn:
+      slot(pick(all)).stop_torn = true;
+      return true;
+    case Fault::kHang:
+      if (kills_ > 1) return false;
+      killed(1);
+      stop(pick(all), 300 * kMillisecond + upto(4 * kSecond));
+      return true;
+    case Fault::kSuspend: {
+      const Nanoseconds time = upto(2 * kSecond) + (random.below(2) == 0 ? 400 * kMillisecond : 0);
+      for (const Slot& it : slots_) {
+        if (lives(it) && it.stops > 0) return false;
+      }
+      for (AgentId agent = 0; agent < count(); ++agent) stop(agent, time, false);
+      stalled_until_ = std::max(stalled_until_, now_ + time + upto(60 * kMicrosecond));
+      return true;
+    }
+    case Fault::kStall:
+      stalled_until_ =
+          std::max(stalled_until_,
+                   now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
+      return true;
+    case Fault::kLeave:
+      if (all.size() < 2 || state_.wanted < 2 || !calm()) return false;
+      push(0, What::kTerminate, pick(all), slot(pick(all)).life);
+      return true;
+    case Fault::kScale:
+      feed(member::ScaleAsked{1 + static_cast<std::uint32_t>(random.below(6))});
+      look_again();
+      return true;
+  }
+  return true;
+}
+
+}  // namespace instep::sim

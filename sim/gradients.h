@@ -1,0 +1,38 @@
+// A simulated agent's gradients of a round, in its arena: as model::Gradients, over plain floats.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fabric/arena.h"
+#include "job.h"
+#include "reduce/tree.h"
+
+namespace instep::sim {
+
+class Gradients {
+ public:
+  Gradients(const Job& job, fabric::Arena& arena) : job_(job), arena_(arena) {
+    stacks_.resize(job.space.tensors().size());
+  }
+
+  void assign(const std::vector<std::uint32_t>& mine);
+  void extend(const std::vector<std::uint32_t>& more);
+  void begin_round();
+  void compute(std::uint32_t shard, std::uint64_t round, std::uint64_t counts,
+               const float* parameters);
+
+  const std::vector<reduce::Node>& nodes() const { return nodes_; }
+  const std::vector<std::uint64_t>& offsets();
+
+ private:
+  const Job& job_;
+  fabric::Arena& arena_;
+  std::vector<std::vector<float*>> stacks_;  // [tensors]
+  std::vector<std::uint32_t> merges_;        // [shards in order] siblings complete after it
+  std::vector<reduce::Node> nodes_;
+  std::vector<std::uint64_t> offsets_;
+  std::size_t done_ = 0;  // shards
+};
+
+}  // namespace instep::sim

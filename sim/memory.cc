@@ -1,0 +1,30 @@
+#include "memory.h"
+
+#include <sys/mman.h>
+
+#include "base/result.h"
+
+namespace instep::sim {
+
+Memory::Memory(const Job& job, std::uint32_t slots)
+    : slots_(slots),
+      elements_(job.space.elements()),
+      control_(std::make_unique<fabric::ControlPage>()) {
+  control_->magic = fabric::kHostMagic;
+  control_->slots = slots;
+  constexpr std::uint64_t kPage = 4096;
+  const auto pages = [](std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; };
+  stamps_at_ = pages(job.space.blocks() * sizeof(double));
+  regions_at_ = stamps_at_ + pages(job.space.blocks() * sizeof(round::Stamp));
+  const std::uint64_t state = pages(regions_at_ + 5 * elements_ * sizeof(float));
+  mapped_ = slots * kArenaBytes + state;
+  void* at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  INSTEP_CHECK(at != MAP_FAILED, "address space for a simulated host");
+  arenas_ = static_cast<std::byte*>(at);
+  state_ = {arenas_ + slots * kArenaBytes, state};
+}
+
+Memory::~Memory() { ::munmap(arenas_, mapped_); }
+
+}  // namespace instep::sim
