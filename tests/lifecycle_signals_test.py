@@ -1,4 +1,5 @@
-"""How runs end: Ctrl-C, `instep stop`, a killed launcher, a killed agent. What is left can go on."""
+"""How runs end: Ctrl-C, `instep stop`, a killed launcher, agents killed where nobody takes their place. What is left
+can go on."""
 
 import os
 import pathlib
@@ -139,28 +140,39 @@ class Killed(RunCase):
         process.wait()
         self.goes_on_as_if_never_stopped(run, agents=2)
 
-    def test_agent_ends_the_run_with_one_clear_error(self):
-        for agent in (0, 1):
-            with self.subTest(agent=agent):
+    def test_the_last_agent_ends_the_run_with_one_clear_error(self):
+        for first, last in ((1, 0), (0, 1)):
+            with self.subTest(last=last):
                 run = self.new_path("run")
-                process = self.start_endless(run, "--quiet")
+                process = self.start_endless(run, "--quiet", "--no-replace")
                 numbers = {self.number_of(pid): pid for pid in self.agents()}
-                os.kill(numbers[agent], signal.SIGKILL)
+                os.kill(numbers[first], signal.SIGKILL)
+                self.wait_until("death", lambda: [it for it in self.records(run, "events.jsonl")
+                                                  if it.get("kind") == "died"], process=process)
+                self.assertEqual(self.agents(), [numbers[last]])
+                os.kill(numbers[last], signal.SIGKILL)
                 result = self.finish(process)
-                self.one_error(result, f"agent {agent} was killed by signal 9 (Killed)", code=1,
+                self.one_error(result, f"agent {last} was killed by signal 9 (Killed)", code=1,
                                resumable=True)
                 self.assertEqual(self.state(run), "failed")
-                self.assertIn(f"agent {agent} ", (run / "run.json").read_text())
+                self.assertIn(f"agent {last} ", (run / "run.json").read_text())
                 self.goes_on_as_if_never_stopped(run)
 
     def test_agent_while_they_start(self):
-        run = self.new_path("run")
-        process = self.start("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run)
-        pid = self.wait_until("agent", self.agents, process=process)[0]
-        number = self.number_of(pid)
-        os.kill(pid, signal.SIGSEGV)
-        result = self.finish(process)
-        self.one_error(result, f"agent {number} was killed by signal 11", code=1)
+        for more in ((), ("--no-replace",)):
+            with self.subTest(more):
+                run = self.new_path("run")
+                process = self.start("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run, *more)
+                pid = self.wait_until("agent", self.agents, process=process)[0]
+                number = self.number_of(pid)
+                os.kill(pid, signal.SIGSEGV)
+                result = self.finish(process)
+                if more:
+                    self.one_error(result, f"agent {number} was killed by signal 11", code=1)
+                    continue
+                self.assertEqual(result.code, 0, result)  # another one was started
+                self.nothing_is_left()
+                self.assertEqual(self.report(run)["state_sha256"], self.train(self.job, 1)["state_sha256"])
 
     def number_of(self, pid):
         environment = pathlib.Path(f"/proc/{pid}/environ").read_text()

@@ -73,8 +73,9 @@ class RunCase(Case):
         return [pid for pid, command in self.living().items() if b"instep-agent" in command]
 
     def nothing_is_left(self):
-        # Shared memory has no name and dies with its last process; so none may live.
-        self.assertEqual(self.living(), {})
+        # Shared memory has no name and dies with its last process; so none may live. What an agent had started itself
+        # is killed with it, and gone a moment later.
+        self.wait_until("end of all processes", lambda: not self.living(), limit_s=5)
         self.assertEqual(self.named_shared_memory(), self.shared_memory)
 
     def named_shared_memory(self):
@@ -133,15 +134,15 @@ class RunCase(Case):
                 return line.split()[1]
         self.fail(f"instep ls does not show {run_dir}")
 
-    def use_failing_program(self):
-        """From now on this test runs a copy of instep whose agent FAIL_AGENT has the failpoints FAIL.
-        With CHILD set, every agent has started another process too."""
+    def use_failing_program(self, wrapper=WRAPPER):
+        """From now on this test runs a copy of instep whose agent is `wrapper`: agent FAIL_AGENT has the
+        failpoints FAIL. With CHILD set, every agent has started another process too."""
         root = self.new_path("installed")
         (root / "bin").mkdir(parents=True)
         (root / "libexec/instep").mkdir(parents=True)
         shutil.copy(INSTEP, root / "bin/instep")
         agent = root / "libexec/instep/instep-agent"
-        agent.write_text(WRAPPER)
+        agent.write_text(wrapper)
         agent.chmod(0o755)
         self.addCleanup(setattr, instep_test, "INSTEP", INSTEP)
         instep_test.INSTEP = root / "bin/instep"
