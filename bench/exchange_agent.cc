@@ -82,6 +82,7 @@ Agent::Agent(std::uint32_t me, const Settings& settings, Fd control, Fd state, F
     arenas_.emplace_back(maps_.back().data(), maps_.back().size());
   }
   arena_ = std::make_unique<fabric::Arena>(std::span(maps_[me].data(), maps_[me].size()));
+  (void)arena_->take(1);  // an offset of 0 means nothing
   const auto take = [this](std::uint64_t elements) {
     auto* at = static_cast<float*>(arena_->take(elements * sizeof(float)));
     std::memset(at, 0, elements * sizeof(float));
@@ -102,7 +103,7 @@ Agent::Agent(std::uint32_t me, const Settings& settings, Fd control, Fd state, F
   chunk_result_[1] = chunk_result_[0] + settings.chunk;
   whole_ = line(settings.elements, result_, arenas_[me]);
   for (int i = 0; i < 2; ++i) chunk_[i] = line(settings.chunk, chunk_result_[i], private_);
-  runner_.spins = settings.agents > std::thread::hardware_concurrency() ? 100 : 20000;  // as Engine
+  spins_ = settings.agents > std::thread::hardware_concurrency() ? 100 : 20000;  // as Engine
 }
 
 Agent::Line Agent::line(std::uint64_t elements, float* result, std::span<const std::byte> mine) {
@@ -136,9 +137,10 @@ Agent::Line Agent::line(std::uint64_t elements, float* result, std::span<const s
 // `offset`: of the gradient in the arena, for the others; `my_offset`: in private memory, for me.
 void Agent::publish(Line& line, std::uint64_t offset, std::uint64_t my_offset) {
   ++ticket_;
-  const round::ShardRow row{me_, 1, 0.0};
+  const round::ShardRow row{me_, 1, 0.0, 0};
   const reduce::Node node{me_, 1};
   round::Part part;
+  part.ticket = ticket_;
   part.rows = {&row, 1};
   part.nodes = {&node, 1};
   const std::uint64_t mail = mail_[ticket_ & 1];
@@ -146,12 +148,29 @@ void Agent::publish(Line& line, std::uint64_t offset, std::uint64_t my_offset) {
   round::write_part(part, private_.data() + mail);
   part.offsets = {&offset, 1};
   round::write_part(part, maps_[me_].data() + mail);
-  line.exchange->begin({ticket_, 0, mail, round::part_bytes(part)}, {}, line.update.get());
+  line.exchange->begin({ticket_, 0, mail, static_cast<int>(ticket_ & 1)}, {}, line.update.get());
   line.exchange->step();  // publishes
 }
 
 void Agent::finish(Line& line) {
-  if (const Status status = runner_.run(*line.exchange); !status.ok()) fail(status.error().message);
+  round::Exchange& exchange = *line.exchange;
+  fabric::AgentWords& words = exchange.words(exchange.setup().me);
+  while (true) {
+    switch (exchange.step()) {
+      case round::Exchange::Step::kAgain:
+        break;
+      case round::Exchange::Step::kWait:
+        while (!fabric::wait_at_least(*exchange.awaited().word, exchange.awaited().ticket,
+                                      words.waiting, {spins_, 20})) {
+        }
+        break;
+      case round::Exchange::Step::kDone:
+        return;
+      case round::Exchange::Step::kStale:
+      case round::Exchange::Step::kFailed:
+        fail(exchange.error().message);
+    }
+  }
 }
 
 void Agent::barrier() {
@@ -160,8 +179,7 @@ void Agent::barrier() {
   fabric::publish(mine.arrived, barriers_);
   fabric::wake(mine.arrived);
   for (std::uint32_t i = 0; i < settings_.agents; ++i) {
-    while (!fabric::wait_at_least(page_->seats[i].arrived, barriers_, mine.waiting,
-                                  {runner_.spins, 20})) {
+    while (!fabric::wait_at_least(page_->seats[i].arrived, barriers_, mine.waiting, {spins_, 20})) {
     }
   }
 }

@@ -28,7 +28,7 @@ struct Settings {
 
 // In memory that all agents share.
 struct Seat {
-  alignas(64) std::atomic<std::uint32_t> arrived;
+  alignas(64) std::atomic<std::uint64_t> arrived;
   alignas(64) std::atomic<std::uint32_t> waiting;
   double seconds[kModes][kMostRounds];
 };
@@ -86,8 +86,8 @@ class Agent {
   float *private_gradient_ = nullptr, *private_result_ = nullptr;
   std::uint64_t mail_[2] = {};  // offsets in the arena, and in private memory likewise
   Line whole_, chunk_[2];
-  round::Runner runner_;
-  std::uint32_t ticket_ = 0, barriers_ = 0;
+  std::uint32_t spins_ = 4000;
+  std::uint64_t ticket_ = 0, barriers_ = 0;
 };
 
 }  // namespace instep::bench

@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -349,8 +350,93 @@ def memory(bench):
                    batch=2 * batch, launcher=launcher)
 
 
+# --- faults
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def events(run_dir):
+    with open(os.path.join(run_dir, "events.jsonl"), encoding="utf-8") as file:
+        return [json.loads(line) for line in file.read().splitlines(keepends=True)
+                if line.endswith("\n")]
+
+
+class Drilled:
+    """A run without end, of whose agents one after the other is hurt. Times are from the signal to
+    the line that tells of it, which is written when the next round is complete."""
+
+    def __init__(self, job, agents, sets):
+        self.run_dir = os.path.join(WORK, "run")
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.agents = agents
+        command = [INSTEP, "run", job, "-n", str(agents), "--quiet", "--run-dir", self.run_dir,
+                   "--set", "epochs=1000000", "--set", "evaluate_each_epoch=false"]
+        for one in sets:
+            command += ["--set", one]
+        self.command = " ".join(command)
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self.told = 0
+
+    def wait_for(self, kinds, count):
+        """The first event of such a kind after `count` of them, and when it was seen."""
+        while True:
+            if self.process.poll() is not None:
+                sys.exit(f"{self.command}: it ended")
+            path = os.path.join(self.run_dir, "events.jsonl")
+            found = [e for e in events(self.run_dir) if e.get("kind") in kinds] \
+                if os.path.exists(path) else []
+            if len(found) > count:
+                return found[count], time.monotonic()
+            time.sleep(0.0005)
+
+    def view(self):
+        views = [e for e in events(self.run_dir) if e["record"] == "view"] \
+            if os.path.exists(os.path.join(self.run_dir, "events.jsonl")) else []
+        return views[-1] if views else None
+
+    def settle(self):
+        """Until all agents are in, and some rounds more."""
+        while not (self.view() and len(self.view()["members"]) == self.agents):
+            if self.process.poll() is not None:
+                sys.exit(f"{self.command}: it ended")
+            time.sleep(0.02)
+        time.sleep(0.3)
+
+    def hurt(self, number, times, kinds):
+        seconds = []
+        for k in range(times):
+            self.settle()
+            pids = sorted(children(self.process.pid))
+            began = time.monotonic()
+            os.kill(pids[k % len(pids)], number)
+            _, seen = self.wait_for(kinds, k)
+            seconds.append(1e3 * (seen - began))
+        return seconds
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+def faults(bench):
+    for name, job, agents, sets, kills in (
+            ("784-64-10", os.path.join("examples", "mnist", "mnist.toml"), 2, [], 200),
+            ("1024-4096-4096-1000", os.path.join("bench", "jobs", "wide.toml"), 2, [], 30)):
+        for what, number, kinds, times, due in (
+                ("kill -9", signal.SIGKILL, ("died",), kills, (30, 150)),
+                ("SIGSTOP", signal.SIGSTOP, ("hung",), 20, (None, None))):
+            run = Drilled(job, agents, sets)
+            seconds = run.hurt(number, times, kinds)
+            run.end()
+            bench.line(f"{name}: {what} to the next complete round", run.command, "ms", seconds,
+                       at_most=due[0], n=agents, p50=percentile(seconds, 0.5),
+                       p99=percentile(seconds, 0.99), p99_due=due[1], faults=times)
+
+
 BENCHES = {"exchange": exchange, "training": training, "deep": deep, "table": table, "mnist": mnist,
-           "start": start, "memory": memory, "learn": learn}
+           "start": start, "memory": memory, "learn": learn, "faults": faults}
 
 
 def main():

@@ -71,6 +71,8 @@ int with_instep(const Settings& settings) {
       train::Engine::start(session, job, *work.network.module, *work.optimizer, std::nullopt);
   if (!engine.ok()) session.fail(engine.error());
   train::ShardWork shard_work;
+  shard_work.begin = [](const std::vector<std::uint32_t>&) {};
+  shard_work.drawn = [](std::uint32_t) { return std::uint64_t{0}; };
   shard_work.samples = [&](std::uint32_t) { return static_cast<std::uint32_t>(in_a_shard); };
   shard_work.loss = [&](std::uint32_t, std::uint32_t, std::uint32_t) { return work.loss(); };
   const std::int64_t mine = static_cast<std::int64_t>((*engine)->my_shards().size()) * in_a_shard;
@@ -79,10 +81,11 @@ int with_instep(const Settings& settings) {
   bool stopped = (*engine)->spare();
   double waited = 0;
   Measured measured;
+  shard_work.directive = [end] {
+    return Clock::now() >= end ? round::Directive::kStop : round::Directive::kNone;
+  };
   const auto round = [&] {
-    const bool over = Clock::now() >= end;
-    auto outcome = (*engine)->run_round(shard_work, 1.0,
-                                        over ? round::Directive::kStop : round::Directive::kNone);
+    auto outcome = (*engine)->run_round(shard_work, 1.0, {});
     if (!outcome.ok()) session.fail(outcome.error());
     stopped = outcome->directive == round::Directive::kStop;
   };
@@ -97,7 +100,7 @@ int with_instep(const Settings& settings) {
   }
   measured.seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - start).count());
   write(settings, session.me(), measured, (*engine)->waited_seconds() - waited);
-  session.done(train::report(**engine, nullptr, job));
+  session.done(train::report(**engine, nullptr, job, ""));
   return 0;
 }
 
