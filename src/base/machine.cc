@@ -122,7 +122,8 @@ void leave_idle(int pid) {
   std::error_code error;
   const std::string tasks = cat("/proc/", pid, "/task");
   for (const auto& entry : std::filesystem::directory_iterator(tasks, error)) {
-    const auto thread = static_cast<pid_t>(std::atoi(entry.path().filename().c_str()));
+    const auto thread =
+        static_cast<pid_t>(std::strtol(entry.path().filename().c_str(), nullptr, 10));
     const sched_param none{};
     if (::sched_getscheduler(thread) == SCHED_IDLE) {
       ::sched_setscheduler(thread, SCHED_OTHER, &none);

@@ -187,7 +187,7 @@ Process::Ended Process::reap() {
 
 bool may_leave_idle() {
   // Tried on a thread, since what a kernel and a container allow is not to be known otherwise.
-  static const bool may = [] {
+  static const bool kMay = [] {
     bool came_back = false;
     std::thread([&came_back] {
       const sched_param none{};
@@ -196,7 +196,7 @@ bool may_leave_idle() {
     }).join();
     return came_back;
   }();
-  return may;
+  return kMay;
 }
 
 std::vector<int> cpus_of(std::uint32_t agent, std::uint32_t threads,

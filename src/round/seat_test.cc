@@ -11,7 +11,7 @@ using member::gather_op;
 using member::round_op;
 using member::View;
 
-View view(std::uint32_t number, member::Op first_op, std::vector<member::AgentId> agents) {
+View view(std::uint32_t number, member::Op first_op, const std::vector<member::AgentId>& agents) {
   return member::assign({1, number}, first_op, agents, 4, 8, member::Owners::kAll, 1);
 }
 

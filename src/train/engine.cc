@@ -17,9 +17,6 @@
 
 namespace instep::train {
 
-using reduce::kBlockElements;
-using reduce::Range;
-
 namespace {
 
 Status check_model(const model::Binding& binding, const job::Job& job, sync::Rule rule) {
@@ -139,12 +136,12 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   (void)shards;
   if (engine->spare()) return engine;
   // Whoever takes slices over before everybody has filled theirs fills them too.
-  INSTEP_ASSIGN_OR_RETURN(const auto all_ready,
-                          engine->gather([&]() -> Result<std::vector<std::byte>> {
-                            INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
-                            failpoint("start.filled");
-                            return std::vector<std::byte>();
-                          }));
+  const Make fill = [&]() -> Result<std::vector<std::byte>> {
+    INSTEP_RETURN_IF_ERROR(engine->fill_my_slices(resumed));
+    failpoint("start.filled");
+    return std::vector<std::byte>();
+  };
+  INSTEP_ASSIGN_OR_RETURN(const auto all_ready, engine->gather(fill));
   (void)all_ready;
   failpoint("start.gathered");
   engine->point_at_parameters();
