@@ -80,7 +80,10 @@ Result<bool> Saver::save(const Ledger& ledger, std::uint64_t samples, const Save
     return mine;
   }));
   if (all.front().empty() || all.front()[0] == std::byte{0}) {
-    if (!problem.empty()) told_({false, engine_.round(), {}, 0, 0, problem, false});
+    if (!problem.empty()) {
+      newest_ = {false, engine_.round(), {}, 0, 0, problem, false};
+      told_(newest_);
+    }
     return false;
   }
   failpoint("save.agreed");
