@@ -1,6 +1,9 @@
 """An agent is killed, or stops, at each named place of its start, of coming in late, of leaving, and of taking up a
 view that others' coming and going has made."""
 
+# Many short runs: a slow machine may take long over all of them.
+# ctest: TIMEOUT 1500
+
 import instep_test
 from faults_case import FaultCase
 

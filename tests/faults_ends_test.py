@@ -1,6 +1,9 @@
 """An agent is killed, or stops, at each named place of an epoch's end, of a checkpoint and of a run's end: the
 others end with the same bits, and the last checkpoint is whole."""
 
+# Many short runs: a slow machine may take long over all of them.
+# ctest: TIMEOUT 1500
+
 import instep_test
 from faults_case import FaultCase
 

@@ -1,5 +1,8 @@
 """An agent is killed, or stops, at each named place of a round: the others end with the same bits."""
 
+# Many short runs: a slow machine may take long over all of them.
+# ctest: TIMEOUT 1500
+
 import instep_test
 from faults_case import FaultCase
 
