@@ -6,26 +6,6 @@
 
 namespace instep::sim {
 
-void Gradients::assign(const std::vector<std::uint32_t>& mine) {
-  nodes_.clear();
-  merges_.clear();
-  extend(mine);
-}
-
-void Gradients::extend(const std::vector<std::uint32_t>& more) {
-  const std::size_t kept = nodes_.size();
-  for (const std::uint32_t shard : more) {
-    nodes_.push_back({shard, 1});
-    merges_.push_back(0);
-    while (nodes_.size() > kept + 1 &&
-           reduce::are_siblings(job_.shards, nodes_[nodes_.size() - 2], nodes_.back())) {
-      nodes_[nodes_.size() - 2].count += nodes_.back().count;
-      nodes_.pop_back();
-      ++merges_.back();
-    }
-  }
-}
-
 void Gradients::begin_round() {
   for (auto& stack : stacks_) {
     for (float* values : stack) arena_.give_back(values);
@@ -46,7 +26,7 @@ void Gradients::compute(std::uint32_t shard, std::uint64_t round, std::uint64_t 
       job_.contribution(t, shard, round, counts, parameters, values);
     }
     stack.push_back(values);
-    for (std::uint32_t merge = 0; merge < merges_[done_]; ++merge) {
+    for (std::uint32_t merge = 0; merge < merges_.after(done_); ++merge) {
       float* right = stack.back();
       stack.pop_back();
       float*& left = stack.back();
@@ -63,7 +43,7 @@ void Gradients::compute(std::uint32_t shard, std::uint64_t round, std::uint64_t 
 
 const std::vector<std::uint64_t>& Gradients::offsets() {
   offsets_.clear();
-  for (std::size_t node = 0; node < nodes_.size(); ++node) {
+  for (std::size_t node = 0; node < nodes().size(); ++node) {
     for (const auto& stack : stacks_) {
       const float* values = stack[node];
       offsets_.push_back(values == nullptr ? round::kAbsent : arena_.offset(values));

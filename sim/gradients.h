@@ -16,21 +16,20 @@ class Gradients {
     stacks_.resize(job.space.tensors().size());
   }
 
-  void assign(const std::vector<std::uint32_t>& mine);
-  void extend(const std::vector<std::uint32_t>& more);
+  void assign(const std::vector<std::uint32_t>& mine) { merges_.assign(job_.shards, mine); }
+  void extend(const std::vector<std::uint32_t>& more) { merges_.extend(more); }
   void begin_round();
   void compute(std::uint32_t shard, std::uint64_t round, std::uint64_t counts,
                const float* parameters);
 
-  const std::vector<reduce::Node>& nodes() const { return nodes_; }
+  const std::vector<reduce::Node>& nodes() const { return merges_.nodes(); }
   const std::vector<std::uint64_t>& offsets();
 
  private:
   const Job& job_;
   fabric::Arena& arena_;
   std::vector<std::vector<float*>> stacks_;  // [tensors]
-  std::vector<std::uint32_t> merges_;        // [shards in order] siblings complete after it
-  std::vector<reduce::Node> nodes_;
+  reduce::Merges merges_;
   std::vector<std::uint64_t> offsets_;
   std::size_t done_ = 0;  // shards
 };

@@ -36,27 +36,6 @@ Gradients::~Gradients() {
   }
 }
 
-void Gradients::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
-  shards_ = shards;
-  nodes_.clear();
-  merges_.clear();
-  extend(mine);
-}
-
-void Gradients::extend(const std::vector<std::uint32_t>& more) {
-  const std::size_t kept = nodes_.size();
-  for (const std::uint32_t shard : more) {
-    nodes_.push_back({shard, 1});
-    merges_.push_back(0);
-    while (nodes_.size() > kept + 1 &&
-           reduce::are_siblings(shards_, nodes_[nodes_.size() - 2], nodes_.back())) {
-      nodes_[nodes_.size() - 2].count += nodes_.back().count;
-      nodes_.pop_back();
-      ++merges_.back();
-    }
-  }
-}
-
 void Gradients::begin_round() {
   for (auto& stack : stacks_) stack.clear();
   std::fill(seen_.begin(), seen_.end(), 0);
@@ -96,7 +75,7 @@ void Gradients::take_values(std::size_t tensor, at::Tensor values) {
 void Gradients::push(std::size_t tensor, at::Tensor values) {
   auto& stack = stacks_[tensor];
   stack.push_back(std::move(values));
-  for (std::uint32_t merge = 0; merge < merges_[shard_ - 1]; ++merge) {
+  for (std::uint32_t merge = 0; merge < merges_.after(shard_ - 1); ++merge) {
     const at::Tensor right = std::move(stack.back());
     stack.pop_back();
     at::Tensor& left = stack.back();
@@ -124,7 +103,7 @@ void Gradients::end_shard() {
 const std::vector<std::uint64_t>& Gradients::offsets() {
   constexpr std::uint64_t kAbsent = ~0ULL;
   offsets_.clear();
-  for (std::size_t node = 0; node < nodes_.size(); ++node) {
+  for (std::size_t node = 0; node < nodes().size(); ++node) {
     for (const auto& stack : stacks_) {
       const at::Tensor& gradient = stack[node];
       offsets_.push_back(gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : kAbsent);

@@ -26,9 +26,11 @@ class Gradients {
   Gradients& operator=(const Gradients&) = delete;
 
   // For these of `shards` shards, ascending, from the next round on.
-  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine);
+  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
+    merges_.assign(shards, mine);
+  }
   // More of them, ascending, in mid-round: behind those computed, which stay as they are.
-  void extend(const std::vector<std::uint32_t>& more);
+  void extend(const std::vector<std::uint32_t>& more) { merges_.extend(more); }
 
   void begin_round();
   // The next shard, in order. `weight` is its samples by those of a full shard.
@@ -39,7 +41,7 @@ class Gradients {
   void add_carried(at::Tensor values) { take_values(parameters_.size(), std::move(values)); }
   void end_shard();  // after its backward(), or without one for a shard that has no samples
 
-  const std::vector<reduce::Node>& nodes() const { return nodes_; }
+  const std::vector<reduce::Node>& nodes() const { return merges_.nodes(); }
   // After the last shard: [nodes][parameters and carried] arena offsets, round::kAbsent's value for
   // none.
   const std::vector<std::uint64_t>& offsets();
@@ -51,12 +53,10 @@ class Gradients {
   void push(std::size_t tensor, at::Tensor values);
 
   const fabric::Arena& arena_;
-  std::uint32_t shards_ = 0;  // of the job
   std::vector<at::Tensor> parameters_;
   std::vector<std::vector<at::Tensor>> stacks_;  // [parameters and carried]
   std::vector<std::uint32_t> seen_;              // the same: shard index + 1 that came last
-  std::vector<std::uint32_t> merges_;  // [shard index] siblings that are complete after it
-  std::vector<reduce::Node> nodes_;
+  reduce::Merges merges_;
   std::vector<std::uint64_t> offsets_;
   std::uint32_t shard_ = 0;  // index + 1 of the shard under way
   float weight_ = 1;

@@ -58,6 +58,27 @@ bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
   return node == parent;
 }
 
+void Merges::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
+  shards_ = shards;
+  nodes_.clear();
+  merges_.clear();
+  extend(mine);
+}
+
+void Merges::extend(const std::vector<std::uint32_t>& more) {
+  const std::size_t kept = nodes_.size();
+  for (const std::uint32_t shard : more) {
+    nodes_.push_back({shard, 1});
+    merges_.push_back(0);
+    while (nodes_.size() > kept + 1 &&
+           are_siblings(shards_, nodes_[nodes_.size() - 2], nodes_.back())) {
+      nodes_[nodes_.size() - 2].count += nodes_.back().count;
+      nodes_.pop_back();
+      ++merges_.back();
+    }
+  }
+}
+
 std::vector<std::int32_t> combine_program(std::uint32_t shards, const std::vector<Node>& nodes) {
   std::vector<std::int32_t> out;
   if (shards > 0) program({0, shards}, nodes, out);

@@ -23,6 +23,26 @@ std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::
 // Whether `left` and `right` are the two children of one node of the tree over [0, shards).
 bool are_siblings(std::uint32_t shards, const Node& left, const Node& right);
 
+// How partial sums of shards that come one after the other are added up to as few canonical nodes
+// as they make, the moment a node's two halves are there.
+class Merges {
+ public:
+  // For these of `shards` shards, in this order.
+  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine);
+  // More of them behind those; what was there before stays as it is.
+  void extend(const std::vector<std::uint32_t>& more);
+
+  // After the last shard.
+  const std::vector<Node>& nodes() const { return nodes_; }
+  // How many additions of the two newest partial sums follow shard number `index`.
+  std::uint32_t after(std::size_t index) const { return merges_[index]; }
+
+ private:
+  std::uint32_t shards_ = 0;
+  std::vector<Node> nodes_;
+  std::vector<std::uint32_t> merges_;
+};
+
 // The sum over the whole tree from disjoint nodes that cover it, as a program for a stack machine:
 // an entry >= 0 pushes that node's partial sum, kAdd replaces the two topmost by left + right.
 inline constexpr std::int32_t kAdd = -1;
