@@ -6,11 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/machine.h"
 #include "cli/cli.h"
 #include "coord/launcher.h"
 
 int main(int argc, char** argv) {
-  const std::int64_t start_ns = instep::coord::now_ns();
+  const std::int64_t start_ns = instep::monotonic_ns();
   // Were one of the standard descriptors closed, a file or a socket would take its number.
   for (int fd = 0; fd >= 0 && fd <= 2;) {
     fd = ::open("/dev/null", O_RDWR);

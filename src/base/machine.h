@@ -24,6 +24,9 @@ bool has_bf16();
 // "avx2 avx512f …": those that change what libtorch computes.
 std::string cpu_capability();
 
+// CLOCK_MONOTONIC in nanoseconds.
+std::int64_t monotonic_ns();
+
 // Every thread of a process that runs when nobody else wants to (SCHED_IDLE) runs as others do from
 // here on, where that is allowed.
 void leave_idle(int pid);

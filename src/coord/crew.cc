@@ -132,7 +132,7 @@ Status Crew::add(std::uint32_t agent, bool idle) {
   member.process = std::make_unique<Process>(std::move(started));
   member.link_open = true;
   member.gone = false;
-  member.idle_until = idle ? now_ns() + kIdleStart : 0;
+  member.idle_until = idle ? monotonic_ns() + kIdleStart : 0;
   return {};
 }
 
@@ -150,7 +150,7 @@ std::vector<member::Event> Crew::drain(const LineSink& line) {
     Member& member = members_[agent];
     const auto id = static_cast<member::AgentId>(agent);
     // Asked first, told last: what it wrote before it ended is there by now.
-    if (!member.gone && member.idle_until > 0 && now_ns() >= member.idle_until) {
+    if (!member.gone && member.idle_until > 0 && monotonic_ns() >= member.idle_until) {
       member.idle_until = 0;
       leave_idle(member.process->pid());
     }

@@ -2,12 +2,12 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <time.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/text.h"
 #include "coord/crew.h"
 #include "coord/narrator.h"
@@ -144,9 +144,9 @@ void Launcher::loop() {
     take_dataset();
     take_signals();
     judge_time();
-    if (scale_server_) scale_server_->serve(*this, now_ns());
+    if (scale_server_) scale_server_->serve(*this, monotonic_ns());
     drill();
-    narrator_.look(now_ns(), [this] { return crew_->snapshots(); });
+    narrator_.look(monotonic_ns(), [this] { return crew_->snapshots(); });
     narrator_.flush();
   }
   narrator_.end();
@@ -165,7 +165,7 @@ void Launcher::take_events() {
 
 void Launcher::drill() {
   if (!plan_.drill || drilled_out_ || state_.phase != Phase::kRunning) return;
-  drill_at_ = plan_.drill(*this, now_ns());
+  drill_at_ = plan_.drill(*this, monotonic_ns());
   drilled_out_ = !drill_at_;
 }
 
@@ -205,7 +205,7 @@ Status Launcher::leave(member::AgentId agent) {
 }
 
 std::int64_t Launcher::next_wakeup() const {
-  std::int64_t until = std::min(now_ns() + 3600 * kSecond, narrator_.next_look());
+  std::int64_t until = std::min(monotonic_ns() + 3600 * kSecond, narrator_.next_look());
   if (const auto deadline = member::next_deadline(state_)) until = std::min(until, *deadline);
   if (const auto look = member::next_observation(state_)) until = std::min(until, *look);
   if (drill_at_ && state_.phase == Phase::kRunning) until = std::min(until, *drill_at_);
@@ -220,7 +220,7 @@ void Launcher::wait(std::int64_t until) {
   crew_->collect(descriptors);
   std::vector<pollfd> polled;
   for (const int fd : descriptors) polled.push_back({fd, POLLIN, 0});
-  const std::int64_t left = std::max<std::int64_t>(0, until - now_ns());
+  const std::int64_t left = std::max<std::int64_t>(0, until - monotonic_ns());
   const timespec limit{static_cast<time_t>(left / kSecond), static_cast<long>(left % kSecond)};
   ::ppoll(polled.data(), polled.size(), &limit, nullptr);
 }
@@ -230,7 +230,8 @@ void Launcher::feed(member::Event event) {
   // Acting may find more to feed; one at a time, in order.
   if (pending_.size() > 1) return;
   for (std::size_t i = 0; i < pending_.size(); ++i) {
-    member::Decision decision = member::decide(std::move(state_), std::move(pending_[i]), now_ns());
+    member::Decision decision =
+        member::decide(std::move(state_), std::move(pending_[i]), monotonic_ns());
     state_ = std::move(decision.state);
     for (const member::Action& action : decision.actions) act(action);
   }
@@ -346,7 +347,7 @@ void Launcher::stop(const std::string& reason, bool by_signal, bool interrupted)
 }
 
 void Launcher::judge_time() {
-  const std::int64_t now = now_ns();
+  const std::int64_t now = monotonic_ns();
   if (wall_at_ && state_.view && now >= *wall_at_) {
     wall_at_.reset();
     stop("wall time", false, false);
@@ -405,7 +406,7 @@ LaunchResult Launcher::result() {
   }
   parts.events = narrator_.events();
   parts.start_ns = plan_.start_ns;
-  parts.end_ns = now_ns();
+  parts.end_ns = monotonic_ns();
   if (plan_.records) parts.run_dir = plan_.run_dir.string();
   parts.checkpoint = checkpoint_;
   parts.stopped = state_.outcome.stop_reason;
@@ -416,11 +417,5 @@ LaunchResult Launcher::result() {
 }  // namespace
 
 LaunchResult launch(const LaunchPlan& plan) { return Launcher(plan).run(); }
-
-std::int64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * kSecond + now.tv_nsec;
-}
 
 }  // namespace instep::coord

@@ -60,7 +60,4 @@ struct LaunchResult {
 // Blocks until no agent is left. While it runs, SIGINT, SIGTERM and SIGHUP are stops.
 LaunchResult launch(const LaunchPlan& plan);
 
-// CLOCK_MONOTONIC in nanoseconds.
-std::int64_t now_ns();
-
 }  // namespace instep::coord

@@ -1,4 +1,5 @@
 #include "coord/launcher.h"
+#include "base/machine.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -32,7 +33,7 @@ class LauncherTest : public ::testing::Test {
     plan_.job->name = "test";
     plan_.run_dir = folder_;
     plan_.quiet = true;
-    plan_.start_ns = now_ns();
+    plan_.start_ns = monotonic_ns();
     // Before there are other threads, which would die of what is meant for the launcher.
     sigset_t stops;
     ::sigemptyset(&stops);

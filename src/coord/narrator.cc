@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/machine.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "coord/report.h"
@@ -72,7 +73,7 @@ void Narrator::job_is_known(const job::Job& job) {
 void Narrator::view_is_out(const member::View& view, std::uint32_t shards) {
   const bool first = !running_;
   running_ = true;
-  if (first) looked_at_ = now_ns();
+  if (first) looked_at_ = monotonic_ns();
   record(events_file_,
          {{"epoch", cat(view.epoch.generation, ".", view.epoch.number)},
           {"first_round", member::rounds_before(view.first_op)},
@@ -90,7 +91,7 @@ void Narrator::view_is_out(const member::View& view, std::uint32_t shards) {
 void Narrator::progress(member::AgentId agent, const wire::Progress& progress) {
   Json fields = parse_fields(progress.fields);
   if (progress.kind == "rounds") {
-    pace_.rounds_done(whole_field(fields, "round"), now_ns());
+    pace_.rounds_done(whole_field(fields, "round"), monotonic_ns());
     record(metrics_, std::move(fields), "rounds");
   } else if (progress.kind == "epoch") {
     for (const char* set : {"validation", "test"}) {
@@ -100,16 +101,16 @@ void Narrator::progress(member::AgentId agent, const wire::Progress& progress) {
       break;
     }
     pace_.epoch_ended(real_field(fields, "data_epoch"), real_field(fields, "pause_seconds"));
-    pace_.rounds_done(whole_field(fields, "round"), now_ns());
+    pace_.rounds_done(whole_field(fields, "round"), monotonic_ns());
     // As the agents' memory says too, which nobody looks at in a pipe while epochs are short.
     if (const double epoch = real_field(fields, "data_epoch"); epoch > 0 && epochs_ > 0) {
       pace_.rounds_planned(real_field(fields, "round") / epoch * static_cast<double>(epochs_));
     }
-    const std::string left = time_left(now_ns());
+    const std::string left = time_left(monotonic_ns());
     const std::string words = cat(epoch_words(fields, epochs_), left.empty() ? "" : "  ETA ", left);
     display_.line(words);
     log(LogLevel::kInfo, words);
-    if (!display_.live()) looked_at_ = now_ns();
+    if (!display_.live()) looked_at_ = monotonic_ns();
     record(metrics_, std::move(fields), "epoch");
   } else if (progress.kind == "checkpoint") {
     log(LogLevel::kInfo, checkpoint_words(fields));
@@ -214,7 +215,7 @@ void Narrator::note(LogLevel level, const std::string& text) {
 
 void Narrator::record(Records& records, Json fields, const char* kind) {
   fields["record"] = kind;  // an event has a kind of its own
-  fields["at_s"] = static_cast<double>(now_ns() - plan_.start_ns) * 1e-9;
+  fields["at_s"] = static_cast<double>(monotonic_ns() - plan_.start_ns) * 1e-9;
   records.add(fields);
 }
 
