@@ -46,7 +46,6 @@ Exchange::Exchange(Setup setup) : setup_(std::move(setup)), combiner_(1, {{0, 1}
   order_.resize(setup_.units.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   due_.resize(setup_.view.members.size());
-  parts_.resize(setup_.view.members.size());
   if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
 }
@@ -193,7 +192,7 @@ Exchange::Step Exchange::step() {
 }
 
 Exchange::Step Exchange::take_parts() {
-  const std::vector<std::vector<Node>> before = due_;
+  sources_.clear();
   for (const AgentId agent : parties_) {
     const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
     Status status;
@@ -219,14 +218,13 @@ Exchange::Step Exchange::take_parts() {
     phase_ = Phase::kDone;
     return Step::kDone;
   }
-  if (due_ != before) {
+  if (recut_) {
+    recut_ = false;
     nodes_.clear();
     for (const auto& of : due_) nodes_.insert(nodes_.end(), of.begin(), of.end());
     combiner_ = reduce::Combiner(setup_.shards, nodes_);
     row_.resize(nodes_.size());
   }
-  sources_.clear();
-  for (const auto& of : parts_) sources_.insert(sources_.end(), of.begin(), of.end());
   weigh();
   return Step::kAgain;
 }
@@ -255,6 +253,7 @@ Status Exchange::take_nodes(std::size_t place, std::span<const Node> nodes) {
     return Error{ErrorKind::kCorrupt, "it published fewer shards than the view gives it"};
   }
   due_[place].assign(nodes.begin(), nodes.end());
+  recut_ = true;
   return {};
 }
 
@@ -268,18 +267,18 @@ Status Exchange::take_part(AgentId agent, const Part& part) {
     return Error{ErrorKind::kCorrupt, cat("it published ", part.offsets.size(), " tensors and not ",
                                           part.nodes.size() * tensors)};
   }
-  parts_[place].resize(part.offsets.size());
   const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
   for (std::size_t i = 0; i < part.offsets.size(); ++i) {
     const std::uint64_t offset = part.offsets[i];
-    const float*& source = parts_[place][i];
-    source = nullptr;
-    if (offset == kAbsent) continue;
+    if (offset == kAbsent) {
+      sources_.push_back(nullptr);
+      continue;
+    }
     const std::uint64_t bytes = setup_.tensors[i % tensors].count * sizeof(float);
     if (offset % alignof(float) != 0 || offset > arena.size() || bytes > arena.size() - offset) {
       return Error{ErrorKind::kCorrupt, "it published a gradient outside its arena"};
     }
-    source = reinterpret_cast<const float*>(arena.data() + offset);
+    sources_.push_back(reinterpret_cast<const float*>(arena.data() + offset));
   }
   for (const ShardRow& row : part.rows) {
     if (row.shard >= setup_.shards || setup_.view.shard_agent[row.shard] != agent) {

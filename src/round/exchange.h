@@ -149,14 +149,14 @@ class Exchange {
   std::vector<member::AgentId> owners_;
   std::vector<member::AgentId> parties_;        // of the op under way
   std::vector<std::vector<reduce::Node>> due_;  // [members] as published last
+  bool recut_ = false;                          // due_ has changed since nodes_ were made of it
   std::vector<reduce::Node> nodes_;             // of all contributors, in member order
   std::vector<std::size_t> unit_tensor_;        // first tensor that a unit touches
   std::vector<std::size_t> order_;              // of units
   reduce::Combiner combiner_;
-  std::vector<std::vector<const float*>> parts_;  // [members][nodes][tensors]
-  std::vector<const float*> sources_;             // [nodes][tensors]
-  std::vector<const float*> row_;                 // [nodes], scratch of combine()
-  std::vector<float> flags_;                      // [carried parts] combined
+  std::vector<const float*> sources_;  // [nodes][tensors]
+  std::vector<const float*> row_;      // [nodes], scratch of combine()
+  std::vector<float> flags_;           // [carried parts] combined
 
   Posted posted_;
   Judging judging_;

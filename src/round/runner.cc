@@ -1,36 +1,26 @@
 // The shell around the step machine that really waits.
 #include "round/runner.h"
 
-#include <ctime>
-
+#include "base/machine.h"
 #include "fabric/wait.h"
 
 namespace instep::round {
-namespace {
 
-double seconds_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-}  // namespace
-
-Result<Turn::Step> Runner::run(Turn& turn, const Exchange* const& exchange) {
+Result<Turn::Step> Runner::run(Turn& turn) {
   const fabric::WaitOptions options{spins, 20};
   while (true) {
     const Turn::Step step = turn.step();
     if (step == Turn::Step::kAgain) continue;
     if (step == Turn::Step::kFailed) return turn.error();
     if (step != Turn::Step::kWaitWord && step != Turn::Step::kWaitNews) return step;
-    const double before = seconds_now();
+    const std::int64_t before = monotonic_ns();
     const std::uint32_t was = words_.busy.exchange(
         static_cast<std::uint32_t>(fabric::Busy::kWaiting), std::memory_order_relaxed);
     Status status;
     if (step == Turn::Step::kWaitNews) {
       status = wait_for_news();
     } else {
-      const Exchange::Awaited& awaited = exchange->awaited();
+      const Exchange::Awaited& awaited = turn.awaited();
       // Said before we look, so that whoever brings news either sees where we sleep or is seen.
       asleep_on.store(awaited.word, std::memory_order_seq_cst);
       while (!seat_.is_due() &&
@@ -41,7 +31,7 @@ Result<Turn::Step> Runner::run(Turn& turn, const Exchange* const& exchange) {
     }
     words_.beats.fetch_add(1, std::memory_order_relaxed);
     words_.busy.store(was, std::memory_order_relaxed);
-    waited_seconds += seconds_now() - before;
+    waited_seconds += static_cast<double>(monotonic_ns() - before) * 1e-9;
     if (!status.ok()) return status.error();
   }
 }

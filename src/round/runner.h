@@ -15,9 +15,8 @@ class Runner {
  public:
   Runner(fabric::AgentWords& words, Seat& seat) : words_(words), seat_(seat) {}
 
-  // Until it is done, left, to be done with others, or has failed. `exchange` is the agent's, which
-  // a view may replace.
-  Result<Turn::Step> run(Turn& turn, const Exchange* const& exchange);
+  // Until it is done, left, to be done with others, or has failed.
+  Result<Turn::Step> run(Turn& turn);
 
   std::uint32_t spins = 4000;
   // Blocks for news of the seat, or for a while; an Error when there will be none.

@@ -10,6 +10,11 @@ namespace instep::round {
 using member::Op;
 using member::View;
 
+fabric::Ticket ticket_of(const View& view, Op op) {
+  const Op first = member::gather_op(member::rounds_before(view.first_op), 0);
+  return fabric::ticket(view.epoch.number, op - first + 1);
+}
+
 void Seat::offer(View view) {
   {
     const std::lock_guard lock(mutex_);
@@ -117,9 +122,7 @@ std::optional<View> Seat::entrance() {
 }
 
 fabric::Ticket Seat::attempt(bool finishes) {
-  // The same on every member, whichever op of the view it came in with.
-  const Op first = member::gather_op(member::rounds_before(view_.first_op), 0);
-  const fabric::Ticket ticket = fabric::ticket(view_.epoch.number, op_ - first + 1);
+  const fabric::Ticket ticket = ticket_of(view_, op_);
   fabric::Attempt& at = words_.attempts[++newest_ % 4];
   at.ticket.store(0, std::memory_order_release);
   at.op.store(op_, std::memory_order_release);

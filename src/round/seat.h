@@ -17,6 +17,9 @@
 
 namespace instep::round {
 
+// The ticket of an op under a view: the same on every member, whichever op it came in with.
+fabric::Ticket ticket_of(const member::View& view, member::Op op);
+
 class Seat {
  public:
   Seat(fabric::AgentWords& words, member::AgentId me) : words_(words), me_(me) {}

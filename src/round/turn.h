@@ -40,7 +40,7 @@ class Turn {
 
   enum class Step {
     kAgain,
-    kWaitWord,  // exchange().awaited(), or is_due()
+    kWaitWord,  // awaited(), or is_due()
     kWaitNews,  // seat.news()
     kDone,      // the exchange's outcome, or what it gathered
     kLeft,      // the view has no place for this agent: nothing was done. In a gather, too, where a
@@ -69,6 +69,8 @@ class Turn {
   void begin_gather(std::uint64_t round, bool repeated);
   Step step();
 
+  // After kWaitWord.
+  const Exchange::Awaited& awaited() const { return agent_.exchange().awaited(); }
   Phase phase() const { return phase_; }
   const Error& error() const { return error_; }
 

@@ -147,7 +147,7 @@ class Engine : private round::Turn::Agent {
   [[noreturn]] void damaged(std::uint64_t block);
   Result<Parts> run_gather();
   void write_book();
-  Status restore(const round::Book& book);
+  Result<std::span<const std::byte>> restore(const round::Book& book);
   Result<std::vector<std::byte>> book_for(const member::View& view, bool& overtaken);
   bool wants_change() const { return job_.stop.parameter_change > 0 && !replicas_step(); }
   Result<double> compute_shard(const ShardWork& work, std::uint32_t shard, std::uint32_t samples);
@@ -184,7 +184,6 @@ class Engine : private round::Turn::Agent {
   const ShardWork* work_ = nullptr;
   std::span<const std::byte> loop_state_;
   const Make* make_ = nullptr;
-  const round::Exchange* machine_ = nullptr;  // exchange_, for who waits
 
   std::vector<std::byte*> mails_[2];  // of the op under way and the one before, by slot_
   int slot_ = 0;

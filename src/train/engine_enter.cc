@@ -35,7 +35,8 @@ void Engine::write_book() {
   failpoint("book.after_commit");
 }
 
-Status Engine::restore(const round::Book& book) {
+// What is behind it of the book's state is the loop's.
+Result<std::span<const std::byte>> Engine::restore(const round::Book& book) {
   StateHead head;
   const Error broken{ErrorKind::kMismatch, "the state of the run does not fit this program"};
   if (book.state.size() < sizeof head) return broken;
@@ -50,7 +51,7 @@ Status Engine::restore(const round::Book& book) {
   INSTEP_RETURN_IF_ERROR(binding_.carried.set_counts(counts));
   round_ = book.round;
   updates_ = head.updates;
-  return {};
+  return rest.subspan(counts.size() * sizeof(counts[0]));
 }
 
 // The donor's book of the round at which the view lets newcomers in: the donor commits it before it
@@ -60,8 +61,7 @@ Result<std::vector<std::byte>> Engine::book_for(const member::View& view, bool& 
   if (view.donor < 0) return session_.book_of(view.epoch.number);
   fabric::AgentWords& theirs = session_.words_of(view.donor);
   const std::uint32_t number = view.epoch.number;
-  const member::Op first = member::gather_op(member::rounds_before(view.first_op), 0);
-  const fabric::Ticket entry = fabric::ticket(number, view.enters_at - first + 1);
+  const fabric::Ticket entry = round::ticket_of(view, view.enters_at);
   // A donor that hangs is found by those who wait for it.
   busy(fabric::Busy::kWaiting);
   while (true) {
@@ -116,7 +116,7 @@ Result<std::optional<Handover>> Engine::enter() {
     // It started beside those who train and took only what they left; from here on it is one of
     // them.
     leave_idle(::getpid());
-    INSTEP_RETURN_IF_ERROR(restore(book));
+    INSTEP_ASSIGN_OR_RETURN(const auto loops, restore(book));
     failpoint("join.restored");
     seat_.take(std::move(*view));
     INSTEP_ASSIGN_OR_RETURN(const auto shards, take_up(false));
@@ -124,10 +124,7 @@ Result<std::optional<Handover>> Engine::enter() {
     point_at_parameters();
     failpoint("join.entered");
     Handover out;
-    const std::size_t own =
-        sizeof(StateHead) + binding_.carried.counts().size() * sizeof(std::int64_t);
-    const auto rest = book.state.subspan(own);
-    out.state.assign(rest.begin(), rest.end());
+    out.state.assign(loops.begin(), loops.end());
     out.history.assign(book.history.begin(), book.history.end());
     out.log.assign(book.log.begin(), book.log.end());
     return std::optional<Handover>(std::move(out));

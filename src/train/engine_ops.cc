@@ -98,7 +98,6 @@ void Engine::make_exchange(std::vector<Range> units) {
         *undo_, [this](std::uint64_t block) { damaged(block); });
   }
   exchange_ = std::make_unique<round::Exchange>(setup_);
-  machine_ = exchange_.get();
 }
 
 // Nothing has been made of it: what this round would have read is left, and nobody finishes it.
@@ -199,7 +198,7 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
   loop_state_ = state;
   busy(fabric::Busy::kComputing);
   turn_.begin_round(round_);
-  const auto step = runner_.run(turn_, machine_);
+  const auto step = runner_.run(turn_);
   busy(fabric::Busy::kOutside);
   if (!step.ok()) return step.error();
   if (*step == round::Turn::Step::kLeft) {
@@ -263,7 +262,7 @@ Result<Engine::Parts> Engine::gather_share(std::span<const std::byte> mine) {
 }
 
 Result<Engine::Parts> Engine::run_gather() {
-  INSTEP_ASSIGN_OR_RETURN(const auto step, runner_.run(turn_, machine_));
+  INSTEP_ASSIGN_OR_RETURN(const auto step, runner_.run(turn_));
   beat();
   if (step == round::Turn::Step::kOthers) {
     return Error{ErrorKind::kAgain, "those who take part have changed"};
