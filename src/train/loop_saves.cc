@@ -94,13 +94,17 @@ void Loop::save_last() {
     saver_->wait();
     tell_checkpoints();
     const auto all = engine_.gather([this]() -> Result<std::vector<std::byte>> {
-      const auto found =
-          store::open_checkpoint(store::checkpoint_folder(run_dir_, engine_.round()));
+      // The lead's word counts. One that has become it only now has to look.
       Verdict verdict = Verdict::kAgain;
-      if (found.ok()) {
+      const Saved& mine = saver_->newest();
+      const bool knows = mine.round == engine_.round();
+      if (!engine_.lead()) {
+        // says nothing
+      } else if (knows && mine.whole) {
         verdict = Verdict::kWhole;
-      } else if (saver_->newest().round == engine_.round() && !saver_->newest().problem.empty() &&
-                 !saver_->newest().bereft) {
+      } else if (store::open_checkpoint(store::checkpoint_folder(run_dir_, engine_.round())).ok()) {
+        verdict = Verdict::kWhole;
+      } else if (knows && !mine.problem.empty() && !mine.bereft) {
         verdict = Verdict::kFailed;
       }
       return std::vector<std::byte>(1, static_cast<std::byte>(verdict));

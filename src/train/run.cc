@@ -206,7 +206,7 @@ void Run::Impl::finish() {
   if (before_report) before_report();
   session->may_leave(false);
   // Each has the whole report, so that none is lost with its agent.
-  std::string text = train::report(*engine, loop.get(), job, "");
+  std::string_view leads;
   if (!engine->spare()) {
     const auto all = engine->gather([&]() -> Result<std::vector<std::byte>> {
       if (!engine->lead()) return std::vector<std::byte>();
@@ -215,12 +215,9 @@ void Run::Impl::finish() {
       return std::vector<std::byte>(bytes.begin(), bytes.end());
     });
     if (!all.ok()) session->fail(all.error());
-    const std::span<const std::byte> leads = all->front();
-    text =
-        train::report(*engine, loop.get(), job,
-                      std::string_view(reinterpret_cast<const char*>(leads.data()), leads.size()));
+    leads = {reinterpret_cast<const char*>(all->front().data()), all->front().size()};
   }
-  session->done(text);
+  session->done(train::report(*engine, loop.get(), job, leads));
 }
 
 Rounds Run::rounds(const Dataset& train) {
