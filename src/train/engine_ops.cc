@@ -267,6 +267,9 @@ Result<Engine::Parts> Engine::run_gather() {
   if (step == round::Turn::Step::kOthers) {
     return Error{ErrorKind::kAgain, "those who take part have changed"};
   }
+  if (step == round::Turn::Step::kLeft) {
+    return Error{ErrorKind::kUnavailable, "the run goes on without this agent"};
+  }
   return exchange_->gathered();
 }
 
