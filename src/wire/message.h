@@ -110,8 +110,13 @@ struct StopRequest {
   std::string reason;  // "interrupt", "stop", "wall time", …
 };
 
+// Between the launcher and the coordinator, either way: member/told.h says what lies in it.
+struct Parcel {
+  std::vector<std::byte> body;
+};
+
 using Message = std::variant<Hello, Welcome, Ready, ViewMessage, Progress, Done, Failed,
-                             StopRequest, Propose, Promise, Leaving>;
+                             StopRequest, Propose, Promise, Leaving, Parcel>;
 
 // The frame with its length.
 std::vector<std::byte> encode(const Message& message);

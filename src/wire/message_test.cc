@@ -41,7 +41,8 @@ std::vector<Message> samples() {
           StopRequest{"interrupt"},
           Propose{5, kWithdrawn},
           Promise{5, true, false, 41},
-          Leaving{}};
+          Leaving{},
+          Parcel{{std::byte{0}, std::byte{255}}}};
 }
 
 std::span<const std::byte> body(const std::vector<std::byte>& frame) {
