@@ -27,13 +27,13 @@ Cluster::Cluster(const Options& options, const Job& the_job, Memory& the_memory,
     slowness_.push_back(random.below(4) == 0 ? 1.0 + static_cast<double>(random.below(30)) / 10.0
                                              : 1.0);
   }
-  member::Rules rules;
+  member::Rules& rules = rules_;
   rules.agents = 1 + static_cast<std::uint32_t>(random.below(5));
   rules.slots = the_memory.slots();
   rules.agents = std::min(rules.agents, rules.slots);
   rules.min_agents = random.below(3) == 0 ? std::min(rules.agents, 2U) : 1;
   rules.patience_ceiling = 2 * kSecond;
-  state_ = member::begin(rules);
+  start_desk();
   plan_faults();
   for (std::uint32_t agent = 0; agent < rules.agents; ++agent) {
     start(static_cast<AgentId>(agent));
@@ -55,8 +55,8 @@ Report Cluster::run() {
   Report report;
   running_cluster = this;
   try {
-    feed(member::Prepared{});
-    while (state_.phase != member::Phase::kOver) {
+    tell(member::Prepared{});
+    while (!outcome_) {
       if (queue_.empty()) throw Violation("nothing is left to happen");
       const Event event = queue_.top();
       queue_.pop();
@@ -91,6 +91,10 @@ void Cluster::happen(const Event& event) {
   if (event.what == What::kLook) {
     if (look_at_ && event.at == *look_at_) look();
     return;
+  }
+  if (event.what == What::kDesk || event.what == What::kDeskStart) {
+    if (event.token != desk_.life) return;
+    return event.what == What::kDesk ? hear_at_desk() : start_desk();
   }
   if (event.what == What::kFault) return inject();
   if (event.what == What::kEnding) {
@@ -208,7 +212,7 @@ std::uint64_t Cluster::tear(AgentId agent, std::uint64_t elements) {
 
 void Cluster::start(AgentId agent) {
   Slot& it = slot(agent);
-  INSTEP_CHECK(!it.process || it.reaped, "a slot is free when it is used again");
+  if (it.process && !it.reaped) throw Violation(cat("agent ", agent, " is started and is there"));
   fabric::AgentWords& words = memory.words(agent);
   it.process.reset();
   std::destroy_at(&words);
@@ -286,7 +290,7 @@ void Cluster::go_on(AgentId agent) {
 void Cluster::post(AgentId agent, wire::Message message) {
   Slot& it = slot(agent);
   if (!lives(it)) {
-    feed(member::LinkEnded{agent, ""});
+    tell(member::LinkEnded{agent, ""});
     return;
   }
   it.in.push_back(std::move(message));
@@ -341,18 +345,18 @@ void Cluster::round_done(AgentId /*agent*/, std::uint64_t round) {
 }
 
 bool Cluster::left_out(AgentId agent) {
-  const auto& members = state_.view->members;
+  const auto& members = published_->members;
   return !std::binary_search(members.begin(), members.end(), agent);
 }
 
 void Cluster::check_end() {
-  const member::Reason reason = state_.outcome.reason;
-  counts.note(cat("ended: ", member::describe(state_.outcome)));
+  const member::Reason reason = outcome_->reason;
+  counts.note(cat("ended: ", member::describe(*outcome_)));
   const bool abandoned = ending_ == Ending::kAbandon || ending_ == Ending::kEarlyStop;
   if (abandoned && reason == member::Reason::kAbandoned) return;
   if (ending_ == Ending::kFailure && reason == member::Reason::kAgentFailed) return;
   if (reason != member::Reason::kFinished && reason != member::Reason::kStopped) {
-    throw Violation(cat("the run ended: ", member::describe(state_.outcome)));
+    throw Violation(cat("the run ended: ", member::describe(*outcome_)));
   }
   if (reason == member::Reason::kFinished && done_ != job.rounds) {
     throw Violation(cat("the run is finished after ", done_, " of ", job.rounds, " rounds"));

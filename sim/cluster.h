@@ -1,6 +1,7 @@
-// A host with its coordinator, its agents and what goes wrong, on virtual time. The coordinator is
-// member::decide() in a shell as coord::Launcher and Crew are; every event is drawn from one queue
-// in an order that follows from the seed.
+// A host with its launcher, coordinator and agents and what goes wrong, on virtual time. The
+// launcher is member::Client in a shell as coord::Launcher and Crew are, the coordinator
+// member::Coordinator and its journal; every event is drawn from one queue in an order that follows
+// from the seed.
 #pragma once
 
 #include <deque>
@@ -9,10 +10,12 @@
 #include <queue>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "host.h"
-#include "member/decide.h"
+#include "member/client.h"
+#include "member/coordinator.h"
 #include "process.h"
 #include "simulate.h"
 
@@ -29,10 +32,13 @@ enum class Fault {
   kStopTorn,
   kHang,     // for longer
   kSuspend,  // all at once, the coordinator too
-  kStall,    // the coordinator alone
+  kStall,    // the launcher alone
   kLeave,
   kScale,
-  kLast = kScale
+  kKillCoordinator,   // its process; the launcher starts another
+  kStallCoordinator,  // its process alone
+  kSplit,             // between launcher and coordinator
+  kLast = kSplit
 };
 const char* name_of(Fault fault);
 
@@ -55,12 +61,14 @@ class Cluster final : public Host {
 
  private:
   enum class What : std::uint32_t {
-    kStep,      // of an agent
-    kDeliver,   // the next message to an agent
-    kLook,      // the coordinator's turn
-    kDie,       // a kill takes effect
-    kProof,     // of a death
-    kContinue,  // of a stopped one
+    kStep,       // of an agent
+    kDeliver,    // the next message to an agent
+    kLook,       // the launcher's turn
+    kDesk,       // the coordinator hears the next of what is told
+    kDeskStart,  // another coordinator begins
+    kDie,        // a kill takes effect
+    kProof,      // of a death
+    kContinue,   // of a stopped one
     kFault,
     kEnding,     // of the run, before its time
     kTerminate,  // SIGTERM arrives
@@ -121,17 +129,49 @@ class Cluster final : public Host {
   std::uint64_t tear(AgentId agent, std::uint64_t elements);
   void check_end();
 
-  // coordinator.cc: the shell around decide().
+  // The coordinator's process. What is told and what is replied arrive in order.
+  struct Desk {
+    std::optional<member::Coordinator> alive;
+    std::optional<member::Record> before, newest;  // the journal's newest entries
+    std::vector<std::byte> torn;                   // what a death left behind them
+    bool up = false;
+    std::uint64_t life = 0;
+    std::deque<std::variant<member::Open, member::Told>> in;
+    std::deque<std::pair<Nanoseconds, member::Reply>> out;
+    Nanoseconds in_at = 0, out_at = 0;
+    Nanoseconds stalled_until = 0;
+    std::optional<std::uint64_t> die_at;  // so many places on
+  };
+
+  // launcher.cc: the shell around the client.
   void look();
   void look_again();
   member::Words words_of(AgentId agent);
   std::vector<member::Words> observe();
-  void feed(member::Event event);
+  void tell(member::Event event) { send_to_desk(client_.tell(std::move(event))); }
+  void ask(member::Event event) { send_to_desk(client_.ask(std::move(event))); }
   void act(const member::Action& action);
+
+  // coordinator.cc: the shell around the coordinator.
+  const member::RunState& state() const {
+    static const member::RunState kNone;
+    return desk_.alive ? desk_.alive->record().state : desk_.newest ? desk_.newest->state : kNone;
+  }
+  void send_to_desk(std::variant<member::Open, member::Told> what);
+  void hear_at_desk();
+  void serve(const member::Open& open);
+  void serve(member::Told told);
+  void reply(const member::Reply& reply);
+  // Whether the coordinator dies here.
+  bool dies_at(const char* place);
+  void kill_desk(const char* place);
+  void start_desk();
+  void write_journal();
+  void plant_in(member::View& view);
+  void check_eviction(AgentId agent);
   void publish(const member::Publish& action);
   void take_book();
   void undo(AgentId agent);
-  void check_decision(const member::Action& action);
 
   // faults.cc: what goes wrong, and when.
   void plan_faults();
@@ -144,18 +184,21 @@ class Cluster final : public Host {
 
   const Options options_;
   std::vector<Slot> slots_;
-  member::RunState state_;
+  member::Rules rules_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> queue_;
   Nanoseconds now_ = 0;
   std::uint64_t order_ = 0, hash_ = 0, events_ = 0;
   AgentId running_ = -1;  // whose step is under way
 
-  // The coordinator.
-  std::vector<member::Event> pending_;
+  Desk desk_;
+
+  // The launcher.
+  member::Client client_;
+  std::optional<member::Outcome> outcome_;
+  std::optional<member::View> published_;  // the newest
   std::optional<Nanoseconds> look_at_;
-  Nanoseconds stalled_until_ = 0, observed_at_ = 0;
+  Nanoseconds stalled_until_ = 0;
   std::optional<std::uint64_t> book_round_;
-  std::uint32_t newest_view_ = 0;
 
   // Progress.
   std::uint64_t begun_ = 0, done_ = 0;  // newest rounds: begun by somebody, done by somebody

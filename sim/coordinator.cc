@@ -1,197 +1,172 @@
-// The shell around decide(): as coord::Launcher and coord::Crew.
-#include <signal.h>
-
+// The coordinator's process: as coord::coordinate() and its journal.
 #include <algorithm>
 
 #include "base/text.h"
 #include "cluster.h"
-#include "round/undo.h"
 
 namespace instep::sim {
 
-namespace {
-
-std::string list(const std::vector<AgentId>& agents) {
-  std::vector<std::string> words;
-  for (const AgentId agent : agents) words.push_back(std::to_string(agent));
-  return words.empty() ? "nobody" : join(words, ",");
+void Cluster::send_to_desk(std::variant<member::Open, member::Told> what) {
+  if (!desk_.up) return;
+  desk_.in.push_back(std::move(what));
+  const Nanoseconds slow = random.below(60) == 0 ? 20 * kMillisecond : 60 * kMicrosecond;
+  desk_.in_at = std::max(desk_.in_at, now_ + 2 * kMicrosecond + upto(slow));
+  push(desk_.in_at - now_, What::kDesk, -1, desk_.life);
 }
 
-}  // namespace
-
-member::Words Cluster::words_of(AgentId agent) {
-  const fabric::AgentWords& words = memory.words(agent);
-  member::Words out;
-  const fabric::Standing stands = fabric::standing(words);
-  if (stands.view != 0) {
-    out.started = stands.op;
-    out.released = stands.released();
+void Cluster::hear_at_desk() {
+  if (!desk_.up || desk_.in.empty()) return;
+  if (now_ < desk_.stalled_until) {
+    push(desk_.stalled_until - now_, What::kDesk, -1, desk_.life);
+    return;
   }
-  out.view = fabric::standing(words).view;
-  out.taken = words.taken.load(std::memory_order_acquire);
-  out.beats = words.beats.load(std::memory_order_relaxed);
-  out.busy = static_cast<member::Busy>(words.busy.load(std::memory_order_relaxed));
-  return out;
+  auto heard = std::move(desk_.in.front());
+  desk_.in.pop_front();
+  if (dies_at("heard")) return;
+  if (auto* open = std::get_if<member::Open>(&heard)) return serve(*open);
+  serve(std::get<member::Told>(std::move(heard)));
 }
 
-std::vector<member::Words> Cluster::observe() {
-  std::vector<member::Words> out;
-  for (AgentId agent = 0; agent < count(); ++agent) out.push_back(words_of(agent));
-  if (plant == Plant::kOwnGap && state_.observed_at) state_.observed_at = now_;
-  return out;
-}
-
-// When there is something to hear or to judge next.
-void Cluster::look_again() {
-  std::optional<Nanoseconds> at;
-  const auto consider = [&at](const std::optional<Nanoseconds>& time) {
-    if (time && (!at || *time < *at)) at = time;
-  };
-  const Nanoseconds soon = now_ + 10 * kMicrosecond;
-  for (Slot& it : slots_) {
-    if (it.reaped) continue;
-    if (!it.out.empty()) consider(std::max(soon, it.out.front().first));
-    if (it.proved || (it.link_ended && !it.told_end)) consider(soon);
-  }
-  consider(member::next_deadline(state_));
-  consider(member::next_observation(state_));
-  if (!at) return;
-  const Nanoseconds due = std::max({*at, soon, stalled_until_});
-  if (look_at_ && *look_at_ <= due) return;
-  look_at_ = due;
-  push(due - now_, What::kLook, -1, 0);
-}
-
-void Cluster::look() {
-  look_at_.reset();
-  if (now_ < stalled_until_) return look_again();
-  std::vector<member::Event> events;
-  std::vector<AgentId> dead;
-  for (AgentId agent = 0; agent < count(); ++agent) {
-    Slot& it = slot(agent);
-    if (it.reaped) continue;
-    const bool ended = it.proved;
-    while (!it.out.empty() && (ended || it.out.front().first <= now_)) {
-      events.emplace_back(std::in_place_type<member::Heard>, agent,
-                          std::move(it.out.front().second));
-      it.out.pop_front();
+void Cluster::serve(const member::Open& open) {
+  if (!open.again) {
+    desk_.alive.emplace(open.rules);
+  } else {
+    // As it lies on the disk: the newest entries, and what the last death left of one.
+    std::vector<std::byte> bytes;
+    const auto head = std::as_bytes(std::span(member::kJournalHead));
+    bytes.assign(head.begin(), head.end());
+    for (const auto* record : {&desk_.before, &desk_.newest}) {
+      if (!*record) continue;
+      const std::vector<std::byte> entry = member::to_entry(**record);
+      bytes.insert(bytes.end(), entry.begin(), entry.end());
     }
-    if (it.link_ended && !it.told_end && it.out.empty()) {
-      it.told_end = true;
-      events.emplace_back(std::in_place_type<member::LinkEnded>, agent, std::string());
+    const std::size_t whole = bytes.size();
+    bytes.insert(bytes.end(), desk_.torn.begin(), desk_.torn.end());
+    auto journal = member::read_journal(bytes);
+    if (!journal.ok()) throw Violation(cat("the journal: ", journal.error().message));
+    if (!journal->newest || journal->whole != whole) throw Violation("the journal lacks entries");
+    if (!desk_.torn.empty()) counts.note("torn entries cut off");
+    desk_.alive.emplace(std::move(*journal->newest));
+    counts.note("coordinators that go on");
+  }
+  desk_.torn.clear();
+  const std::uint32_t newest = desk_.newest ? desk_.newest->state.generation : 0;
+  desk_.alive->begin_generation(std::max(newest, open.generation));
+  const auto replies = desk_.alive->open(open.heard, now_);
+  if (!replies.ok()) throw Violation(replies.error().message);
+  write_journal();
+  if (dies_at("begun")) return;
+  for (const member::Reply& it : *replies) reply(it);
+}
+
+void Cluster::serve(member::Told told) {
+  const bool exited = std::holds_alternative<member::Exited>(told.event);
+  const AgentId gone = exited ? std::get<member::Exited>(told.event).agent : -1;
+  if (gone >= 0) {
+    const member::Words& words = std::get<member::Exited>(told.event).words;
+    trace(gone, cat("is known to be dead: op ", words.released >> member::kOpBits, ".",
+                    words.released & member::kRoundOp, ", view ", words.taken));
+  }
+  // Bugs are planted in what the coordinator knows.
+  member::Record changed = {};
+  if (plant == Plant::kOwnGap && std::holds_alternative<member::Observed>(told.event)) {
+    changed = desk_.alive->record();
+    if (changed.state.observed_at) changed.state.observed_at = now_;
+    desk_.alive.emplace(std::move(changed));
+  }
+  if (plant == Plant::kSameNumber && gone >= 0) {
+    changed = desk_.alive->record();
+    if (!changed.state.plan && changed.state.number > 1) --changed.state.number;
+    desk_.alive.emplace(std::move(changed));
+  }
+  const member::Phase before = state().phase;
+  auto taken = desk_.alive->take(std::move(told), now_);
+  if (!taken.ok()) throw Violation(taken.error().message);
+  if (before != state().phase) {
+    counts.note(
+        cat("member phase ", static_cast<int>(before), " to ", static_cast<int>(state().phase)));
+  }
+  if (plant == Plant::kReuseSlot && gone >= 0) {
+    changed = desk_.alive->record();
+    changed.state.agents[static_cast<std::size_t>(gone)].in.reset();
+    changed.state.agents[static_cast<std::size_t>(gone)].out.reset();
+    desk_.alive.emplace(std::move(changed));
+  }
+  for (member::Action& action : taken->actions) {
+    if (auto* view = std::get_if<member::Publish>(&action)) plant_in(view->view);
+    if (const auto* signal = std::get_if<member::Signal>(&action)) check_eviction(signal->agent);
+  }
+  if (dies_at("decided")) return;
+  if (plant == Plant::kSendFirst) {
+    reply(*taken);
+    if (taken->number != 0 && dies_at("unrecorded")) return;
+  }
+  if (taken->number != 0) {
+    if (dies_at("torn")) {
+      const std::vector<std::byte> entry = member::to_entry(member::Record{});
+      desk_.torn.assign(entry.begin(),
+                        entry.begin() + static_cast<std::ptrdiff_t>(random.below(entry.size())));
+      return;
     }
-    if (!ended) continue;
-    it.reaped = true;
-    dead.push_back(agent);
-    if (plant == Plant::kLateUndo) {
-      push(upto(3 * kMillisecond), What::kUndo, agent, it.life);
-    } else if (plant != Plant::kNoUndo) {
-      undo(agent);
-    }
-    events.emplace_back(std::in_place_type<member::Exited>,
-                        member::Exited{agent, it.code, it.signal, words_of(agent)});
+    write_journal();
   }
-  if (!dead.empty() && member::next_observation(state_)) feed(member::Observed{observe()});
-  for (member::Event& event : events) feed(std::move(event));
-  if (const auto due = member::next_deadline(state_); due && now_ >= *due) {
-    feed(member::TimePassed{});
-  }
-  if (const auto due = member::next_observation(state_); due && now_ >= *due) {
-    feed(member::Observed{observe()});
-  }
+  if (dies_at("recorded")) return;
+  if (plant != Plant::kSendFirst) reply(*taken);
+  dies_at("sent");
+}
+
+void Cluster::reply(const member::Reply& it) {
+  const Nanoseconds slow = random.below(60) == 0 ? 20 * kMillisecond : 60 * kMicrosecond;
+  desk_.out_at = std::max(desk_.out_at, now_ + 2 * kMicrosecond + upto(slow));
+  desk_.out.emplace_back(desk_.out_at, it);
   look_again();
 }
 
-void Cluster::undo(AgentId agent) {
-  const Status undone = round::undo(memory.words(agent), memory.arena(agent), memory.state());
-  if (!undone.ok()) throw Violation(undone.error().message);
+void Cluster::write_journal() {
+  desk_.before = std::move(desk_.newest);
+  desk_.newest = desk_.alive->record();
 }
 
-void Cluster::feed(member::Event event) {
-  pending_.push_back(std::move(event));
-  if (pending_.size() > 1) return;
-  for (std::size_t i = 0; i < pending_.size(); ++i) {
-    const member::Phase before = state_.phase;
-    const auto* exited = std::get_if<member::Exited>(&pending_[i]);
-    const AgentId gone = exited == nullptr ? -1 : exited->agent;
-    if (gone >= 0) {
-      trace(gone, cat("is known to be dead: op ", exited->words.released >> member::kOpBits, ".",
-                      exited->words.released & member::kRoundOp, ", view ", exited->words.taken));
-      if (plant == Plant::kSameNumber && !state_.plan && state_.number > 1) --state_.number;
-    }
-    member::Decision decision = member::decide(std::move(state_), std::move(pending_[i]), now_);
-    state_ = std::move(decision.state);
-    if (before != state_.phase) {
-      counts.note(
-          cat("member phase ", static_cast<int>(before), " to ", static_cast<int>(state_.phase)));
-    }
-    for (const member::Action& action : decision.actions) act(action);
-    if (gone >= 0 && plant == Plant::kReuseSlot) {
-      state_.agents[static_cast<std::size_t>(gone)].in.reset();
-      state_.agents[static_cast<std::size_t>(gone)].out.reset();
-    }
-  }
-  pending_.clear();
+bool Cluster::dies_at(const char* place) {
+  if (!desk_.die_at || (*desk_.die_at)-- != 0) return false;
+  kill_desk(place);
+  return true;
 }
 
-void Cluster::act(const member::Action& action) {
-  note(action.index());
-  if (const auto* welcome = std::get_if<member::SendWelcome>(&action)) {
-    wire::Welcome message;
-    message.slots = memory.slots();
-    message.joining = welcome->joining;
-    post(welcome->agent, std::move(message));
-  } else if (const auto* view = std::get_if<member::Publish>(&action)) {
-    publish(*view);
-  } else if (const auto* plan = std::get_if<member::SendPropose>(&action)) {
-    const bool withdrawn = plan->propose.round == wire::kWithdrawn;
-    counts.note(withdrawn ? "plans withdrawn" : "plans asked for");
-    if (tracing) {
-      trace(-1, cat("proposes ", plan->propose.number, " to agent ", plan->agent,
-                    withdrawn ? ": withdrawn" : cat(" from round ", plan->propose.round)));
-    }
-    post(plan->agent, plan->propose);
-  } else if (const auto* stop = std::get_if<member::SendStop>(&action)) {
-    counts.note("stop requests");
-    post(stop->agent, wire::StopRequest{stop->reason});
-  } else if (const auto* signal = std::get_if<member::Signal>(&action)) {
-    check_decision(action);
-    if (signal->signal == SIGKILL) {
-      kill(signal->agent, upto(200 * kMicrosecond), SIGKILL);
-    } else {
-      push(upto(200 * kMicrosecond), What::kTerminate, signal->agent, slot(signal->agent).life);
-    }
-  } else if (const auto* started = std::get_if<member::Start>(&action)) {
-    start(started->agent);
-  } else if (std::holds_alternative<member::TakeBook>(action)) {
-    take_book();
-  } else if (const auto* news = std::get_if<member::Tell>(&action)) {
-    counts.note(cat("told: ", news->kind));
-    trace(-1, cat("tells: ", news->text));
-  }
+void Cluster::kill_desk(const char* place) {
+  counts.note(cat("coordinator killed ", place));
+  trace(-1, cat("the coordinator is killed: ", place));
+  desk_.die_at.reset();
+  desk_.alive.reset();
+  desk_.up = false;
+  desk_.in.clear();
+  // What it sent may arrive late, when another says it again, or its newest part not at all.
+  while (!desk_.out.empty() && random.below(3) == 0) desk_.out.pop_back();
+  for (auto& [at, reply] : desk_.out) at = desk_.out_at = desk_.out_at + upto(5 * kMillisecond);
+  ++desk_.life;
+  const std::uint64_t dice = random.below(4);
+  const Nanoseconds slow = dice == 0   ? 80 * kMillisecond
+                           : dice == 1 ? 50 * kMicrosecond
+                                       : 8 * kMillisecond;
+  push(upto(slow), What::kDeskStart, -1, desk_.life);
+  if (random.below(4) == 0) desk_.die_at = random.below(3);  // the next one too
 }
 
-// The coordinator that was itself stopped evicts nobody, nor does one that is impatient.
-void Cluster::check_decision(const member::Action& action) {
-  const auto& signal = std::get<member::Signal>(action);
-  if (!state_.agents[static_cast<std::size_t>(signal.agent)].hung) return;
-  const Slot& it = slot(signal.agent);
-  if (!lives(it) || it.doomed) return;
-  const Nanoseconds still = it.still + (it.still_since ? now_ - *it.still_since : 0);
-  counts.note("evicted");
-  if (still < 200 * kMillisecond) {
-    throw Violation(cat("agent ", signal.agent, " is evicted and stood still for ",
-                        still / kMillisecond, " ms only"));
-  }
+void Cluster::start_desk() {
+  desk_.up = true;
+  const member::Open open = client_.open(rules_);
+  send_to_desk(open);
+  if (open.again && plant == Plant::kForgetTold) return;
+  for (const member::Told& told : client_.untold()) send_to_desk(told);
 }
 
-void Cluster::publish(const member::Publish& action) {
-  member::View view = action.view;
-  const bool planned = state_.before && state_.view->epoch == view.epoch &&
+void Cluster::plant_in(member::View& view) {
+  const member::RunState& now = state();
+  const bool planned = now.before && now.view->epoch == view.epoch &&
                        view.first_op == member::round_op(member::rounds_before(view.first_op)) &&
-                       state_.before_round == member::rounds_before(view.first_op) &&
-                       state_.before->epoch < view.epoch && state_.repairs.empty();
-  const bool death = !planned && newest_view_ > 0 && view.joined.empty();
+                       now.before_round == member::rounds_before(view.first_op) &&
+                       now.before->epoch < view.epoch && now.repairs.empty();
+  const bool death = !planned && published_ && view.joined.empty();
   if (planned && plant == Plant::kPlanTooEarly && view.first_op > member::round_op(2)) {
     view.first_op = member::round_op(member::rounds_before(view.first_op) - 2);
     if (view.enters_at != 0) view.enters_at = view.first_op;
@@ -204,36 +179,19 @@ void Cluster::publish(const member::Publish& action) {
   if (death && plant == Plant::kDeathTooEarly && view.first_op > member::round_op(1)) {
     view.first_op = member::round_op(member::rounds_before(view.first_op) - 1);
   }
-  if (view.epoch.number <= newest_view_ && plant == Plant::kNone) {
-    throw Violation(cat("view ", view.epoch.number, " comes after view ", newest_view_));
-  }
-  newest_view_ = view.epoch.number;
-  const Status valid = member::validate(view, job.shards, job.space.blocks());
-  if (!valid.ok()) throw Violation(cat("a view is published: ", valid.error().message));
-  counts.note(view.joined.empty() ? "views" : "views with newcomers");
-  if (tracing) {
-    trace(-1, cat("publishes view ", view.epoch.number, " from op ",
-                  view.first_op >> member::kOpBits, ".", view.first_op & member::kRoundOp,
-                  ": agents ", list(view.members), ", joined by ", list(view.joined), ", donor ",
-                  view.donor, action.with_book ? ", with a book" : ""));
-  }
-  if (action.with_book) book_view = view.epoch.number;
-  const wire::ViewMessage message = member::to_message(view);
-  for (const AgentId agent : action.to) post(agent, message);
 }
 
-void Cluster::take_book() {
-  counts.note("books taken");
-  for (AgentId agent = 0; agent < count(); ++agent) {
-    const std::uint64_t at = memory.words(agent).book.load(std::memory_order_acquire);
-    if (!slot(agent).reaped || at == 0) continue;
-    const auto found = round::read_book(memory.arena(agent), at);
-    if (!found.ok()) throw Violation(cat("the book of agent ", agent, " is damaged"));
-    if (book_round_ && found->round <= *book_round_) continue;
-    book = round::copy_book(*found);
-    book_round_ = found->round;
+// A coordinator that was itself stopped evicts nobody, nor does one that is impatient.
+void Cluster::check_eviction(AgentId agent) {
+  if (!state().agents[static_cast<std::size_t>(agent)].hung) return;
+  const Slot& it = slot(agent);
+  if (!lives(it) || it.doomed) return;
+  const Nanoseconds still = it.still + (it.still_since ? now_ - *it.still_since : 0);
+  counts.note("evicted");
+  if (still < 200 * kMillisecond) {
+    throw Violation(
+        cat("agent ", agent, " is evicted and stood still for ", still / kMillisecond, " ms only"));
   }
-  feed(member::BookTaken{book_round_});
 }
 
 }  // namespace instep::sim

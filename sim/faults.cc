@@ -9,9 +9,22 @@
 namespace instep::sim {
 
 const char* name_of(Fault fault) {
-  static constexpr const char* kNames[] = {
-      "kill",      "kill two", "kill all", "kill torn", "kill at a point", "kill a joiner", "stop",
-      "stop torn", "hang",     "suspend",  "stall",     "leave",           "scale"};
+  static constexpr const char* kNames[] = {"kill",
+                                           "kill two",
+                                           "kill all",
+                                           "kill torn",
+                                           "kill at a point",
+                                           "kill a joiner",
+                                           "stop",
+                                           "stop torn",
+                                           "hang",
+                                           "suspend",
+                                           "stall",
+                                           "leave",
+                                           "scale",
+                                           "kill the coordinator",
+                                           "stall the coordinator",
+                                           "split"};
   return kNames[static_cast<int>(fault)];
 }
 
@@ -20,7 +33,8 @@ const char* name_of(Plant plant) {
       "none",        "early-proof",     "no-undo",        "late-undo",       "forget-stamps",
       "reuse-slot",  "backup",          "count-twice",    "forget-carried",  "forget-book",
       "same-number", "plan-too-early",  "death-too-late", "death-too-early", "before-verdict",
-      "old-book",    "flag-after-look", "own-gap"};
+      "old-book",    "flag-after-look", "own-gap",        "send-first",      "hear-twice",
+      "forget-told"};
   return kNames[static_cast<int>(plant)];
 }
 
@@ -51,8 +65,8 @@ void Cluster::plan_faults() {
 
 std::vector<AgentId> Cluster::members() {
   std::vector<AgentId> out;
-  if (!state_.view) return out;
-  for (const AgentId agent : state_.view->members) {
+  if (!state().view) return out;
+  for (const AgentId agent : state().view->members) {
     const Slot& it = slot(agent);
     if (lives(it) && !it.doomed && it.process->in_rounds()) out.push_back(agent);
   }
@@ -66,7 +80,7 @@ bool Cluster::calm() const { return kills_ == 0; }
 
 void Cluster::inject() {
   fault_due_ = false;
-  if (state_.phase != member::Phase::kRunning || next_fault_ >= faults_.size()) return;
+  if (state().phase != member::Phase::kRunning || next_fault_ >= faults_.size()) return;
   // What cannot be had for long gives way.
   const bool late = begun_ + 50 > job.rounds && tries_ > 0;
   if (++tries_ > 12 || late) faults_[next_fault_].fault = Fault::kStop;
@@ -94,12 +108,12 @@ void Cluster::end() {
     case Ending::kNone:
       return;
     case Ending::kStop:
-      return feed(member::StopAsked{"stop", false, false});
+      return tell(member::StopAsked{"stop", false, false});
     case Ending::kEarlyStop:
-      return feed(member::StopAsked{"interrupt", true, true});
+      return tell(member::StopAsked{"interrupt", true, true});
     case Ending::kAbandon:
-      feed(member::StopAsked{"interrupt", true, true});
-      return feed(member::StopAsked{"interrupt", true, true});
+      tell(member::StopAsked{"interrupt", true, true});
+      return tell(member::StopAsked{"interrupt", true, true});
     case Ending::kFailure:
       if (all.empty()) return push(kMillisecond, What::kEnding, -1, 0);
       const AgentId agent = pick(all);
@@ -147,11 +161,11 @@ bool Cluster::inject(Fault fault) {
       slot(pick(all)).die_at_point = random.below(24);
       return true;
     case Fault::kKillJoiner: {
-      if (state_.failed_starts > 0 || kills_ > 1) return false;
+      if (state().failed_starts > 0 || kills_ > 1) return false;
       for (AgentId agent = 0; agent < count(); ++agent) {
         Slot& it = slot(agent);
         if (!lives(it) || it.doomed || it.process->in_rounds() || it.process->done()) continue;
-        if (!state_.agents[static_cast<std::size_t>(agent)].joining) continue;
+        if (!state().agents[static_cast<std::size_t>(agent)].joining) continue;
         if (random.below(2) == 0) {
           it.die_at_point = random.below(3);
         } else {
@@ -185,6 +199,7 @@ bool Cluster::inject(Fault fault) {
       }
       for (AgentId agent = 0; agent < count(); ++agent) stop(agent, time, false);
       stalled_until_ = std::max(stalled_until_, now_ + time + upto(60 * kMicrosecond));
+      desk_.stalled_until = std::max(desk_.stalled_until, now_ + time + upto(60 * kMicrosecond));
       return true;
     }
     case Fault::kStall:
@@ -193,13 +208,41 @@ bool Cluster::inject(Fault fault) {
                    now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
       return true;
     case Fault::kLeave:
-      if (all.size() < 2 || state_.wanted < 2 || !calm()) return false;
+      if (all.size() < 2 || state().wanted < 2 || !calm()) return false;
       push(0, What::kTerminate, pick(all), slot(pick(all)).life);
       return true;
     case Fault::kScale:
-      feed(member::ScaleAsked{1 + static_cast<std::uint32_t>(random.below(6))});
+      tell(member::ScaleAsked{1 + static_cast<std::uint32_t>(random.below(6))});
       look_again();
       return true;
+    case Fault::kKillCoordinator:
+      // Somewhere in what it hears next, which is often while it is idle.
+      if (!desk_.alive || desk_.die_at) return false;
+      if (random.below(4) == 0) {
+        kill_desk("");
+      } else {
+        desk_.die_at = random.below(12);
+      }
+      // So that there is something to lose, if somebody can be spared.
+      if (random.below(2) == 0 && kills_ <= 1) {
+        killed(1);
+        kill(pick(all), upto(2 * kMillisecond), SIGKILL);
+      }
+      return true;
+    case Fault::kStallCoordinator:
+      desk_.stalled_until =
+          std::max(desk_.stalled_until,
+                   now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
+      return true;
+    case Fault::kSplit: {
+      // Nothing passes between launcher and coordinator, in one direction or both.
+      const Nanoseconds until = now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : kSecond);
+      const std::uint64_t ways = random.below(3);
+      if (ways != 0) desk_.in_at = std::max(desk_.in_at, until);
+      if (ways != 1) desk_.out_at = std::max(desk_.out_at, until);
+      counts.note(ways == 2 ? "split both ways" : "split one way");
+      return true;
+    }
   }
   return true;
 }

@@ -23,7 +23,10 @@ enum class Plant {
   kOldBook,        // rule 9: a newcomer does not wait for its donor's new book
   kFlagAfterLook,  // rule 10: a waiter looks at the word before it raises its flag
   kOwnGap,         // rule 11: the coordinator's own gap counts against agents
-  kLast = kOwnGap
+  kSendFirst,      // rule 5: what the coordinator decides goes out before it is recorded
+  kHearTwice,      // rule 5: the launcher does again what a new coordinator says again
+  kForgetTold,     // rule 5: what the dead coordinator had not recorded is not told again
+  kLast = kForgetTold
 };
 
 const char* name_of(Plant plant);

@@ -8,7 +8,7 @@
 
 #include "base/machine.h"
 #include "cli/cli.h"
-#include "coord/launcher.h"
+#include "coord/coordinator.h"
 
 int main(int argc, char** argv) {
   const std::int64_t start_ns = instep::monotonic_ns();
@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     if (fd > 2) ::close(fd);
   }
   ::signal(SIGXFSZ, SIG_IGN);  // a limit on file size is an error of the write, not a death
+  instep::coord::coordinate_if_asked();
   const int code = instep::cli::run(argc, argv, start_ns);
   std::fflush(nullptr);
   // A dataset that nobody waits for any more may still be decoded by a thread; it ends here.

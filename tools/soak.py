@@ -1,4 +1,4 @@
-"""./dev soak: runs small jobs of several kinds whose agents are killed, stopped, continued, added and taken away at
+"""./dev soak: runs small jobs of several kinds whose agents, coordinators and launchers are killed and stopped at
 random, for as long as asked, and compares each with a run in which nothing happens. Stops at the first difference
 and says how to repeat it.
 
@@ -21,6 +21,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AGENT_NAME = b"instep-agent"
+COORDINATOR_NAME = b"instep\0coordinator"
 LIMIT_S = 300  # of one run
 
 JOB = """\
@@ -53,7 +54,7 @@ KINDS = {
                 "optimizer.momentum": 0.9, "optimizer.lr": 0.05},
 }
 SAME = ("state_sha256", "parameters_sha256", "rounds", "samples", "test", "validation")
-CHANGES = ("died", "hung", "left", "joined", "paused", "waiting")
+CHANGES = ("died", "hung", "left", "joined", "paused", "waiting", "coordinator")
 
 
 def settings(values):
@@ -106,13 +107,13 @@ class Soak:
             self.calm[kind] = json.loads((run / "report.json").read_text())
         return self.calm[kind]
 
-    def agents(self, launcher):
-        """Processes that the launcher has started and that are agents by now."""
+    def children(self, launcher, name):
+        """Processes that the launcher has started and that have that in their command line by now."""
         out = []
         for task in pathlib.Path(f"/proc/{launcher}/task").glob("*"):
             try:
                 for pid in (task / "children").read_text().split():
-                    if AGENT_NAME in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    if name in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
                         out.append(int(pid))
             except OSError:
                 continue  # it has ended
@@ -123,9 +124,11 @@ class Soak:
         while not list((run / "checkpoints").glob("round-*")) and not over.wait(0.02):
             pass
         while not over.wait(draw.expovariate(1 / draw.choice((0.15, 0.4, 1.0)))):
-            what = draw.choice(("kill", "kill", "kill", "stop", "short stop", "all", "launcher stop"))
-            agents = self.agents(process.pid)
-            if not agents:
+            what = draw.choice(("kill", "kill", "kill", "stop", "short stop", "all", "launcher stop",
+                                "coordinator kill", "coordinator kill", "coordinator stop"))
+            agents = self.children(process.pid, AGENT_NAME)
+            coordinators = self.children(process.pid, COORDINATOR_NAME)
+            if not agents or not coordinators:
                 continue
             agent = draw.choice(agents)
             try:
@@ -140,15 +143,22 @@ class Soak:
                     os.kill(agent, signal.SIGSTOP)
                     over.wait(draw.uniform(0.001, 0.2))
                     os.kill(agent, signal.SIGCONT)
+                elif what == "coordinator kill":
+                    # Half of them with an agent: what it was told then must not be lost.
+                    if draw.random() < 0.5:
+                        os.kill(agent, signal.SIGKILL)
+                        self.counts["kill (from outside)"] += 1
+                    os.kill(coordinators[0], signal.SIGKILL)
                 else:
-                    os.kill(process.pid, signal.SIGSTOP)
+                    stopped = process.pid if what == "launcher stop" else coordinators[0]
+                    os.kill(stopped, signal.SIGSTOP)
                     over.wait(draw.uniform(0.001, 1))
-                    os.kill(process.pid, signal.SIGCONT)
+                    os.kill(stopped, signal.SIGCONT)
             except ProcessLookupError:
                 continue  # it has ended meanwhile
             self.counts[f"{what} (from outside)"] += 1
             # Three deaths without a finished round end a run, and rightly so: let it do some.
-            over.wait(0.1 if what in ("kill", "short stop") else 1.5)
+            over.wait(1.5 if what in ("stop", "all") else 0.1)
 
     def run(self, number):
         draw = random.Random(f"{self.options.seed}/{number}")

@@ -165,7 +165,7 @@ std::vector<member::Event> Crew::drain(const LineSink& line) {
     }
     failpoint("launch.undone");
     out.emplace_back(std::in_place_type<member::Exited>,
-                     member::Exited{id, end.code, end.signal, words(agent)});
+                     member::Exited{id, end.code, end.signal, words(agent), monotonic_ns()});
   }
   return out;
 }
@@ -228,9 +228,20 @@ Status Crew::send(std::uint32_t agent, const wire::Message& message, const Fd* b
 }
 
 bool Crew::signal(std::uint32_t agent, int signal) {
-  if (agent >= size() || members_[agent].gone) return false;
+  if (!lives(agent)) return false;
   members_[agent].process->signal(signal);
   return true;
+}
+
+bool Crew::any() const {
+  return std::any_of(members_.begin(), members_.end(), [](const Member& it) { return !it.gone; });
+}
+
+void Crew::hang_up() {
+  for (Member& member : members_) {
+    if (member.link) member.link->shut_down();
+    member.link_open = false;
+  }
 }
 
 std::string Crew::log_end(std::uint32_t agent) const {

@@ -47,6 +47,10 @@ class Crew {
   Status send(std::uint32_t agent, const wire::Message& message, const Fd* beside = nullptr);
   // False if there is no such process.
   bool signal(std::uint32_t agent, int signal);
+  bool lives(std::uint32_t agent) const { return agent < size() && !members_[agent].gone; }
+  bool any() const;
+  // Ends all links: agents take that as the end of their launcher.
+  void hang_up();
 
   // Where all agents stand, in their own words.
   std::vector<member::Words> observe() const;

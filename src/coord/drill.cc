@@ -97,7 +97,7 @@ class Injector {
         break;
     }
     const std::vector<AgentId> agents = run.agents();
-    if (std::find(agents.begin(), agents.end(), fault.agent) == agents.end()) {
+    if (!in(agents, fault.agent)) {
       return absent(fault.agent, agents, run.round());
     }
     if (fault.kind == FaultKind::kLeave) return run.leave(fault.agent);
@@ -119,6 +119,11 @@ class Injector {
     return {};
   }
 
+  static bool in(const std::vector<AgentId>& agents, AgentId agent) {
+    return agent == kTheCoordinator ||
+           std::find(agents.begin(), agents.end(), agent) != agents.end();
+  }
+
   static Error absent(AgentId agent, const std::vector<AgentId>& agents, std::uint64_t round) {
     std::vector<std::string> names;
     for (const AgentId one : agents) names.push_back(cat(one));
@@ -134,8 +139,7 @@ class Injector {
     for (auto it = held_.begin(); it != held_.end();) {
       auto& [agent, held] = *it;
       if (held.hangs_until && now >= *held.hangs_until) held.hangs_until.reset();
-      const bool in = std::find(agents.begin(), agents.end(), agent) != agents.end();
-      const bool over = !in || (!held.hangs_until && held.slow_period == 0);
+      const bool over = !in(agents, agent) || (!held.hangs_until && held.slow_period == 0);
       const bool stop = !over && (held.hangs_until || held.slow_stops(now));
       if (stop != held.stopped) run.signal(agent, stop ? SIGSTOP : SIGCONT);
       held.stopped = stop;

@@ -21,7 +21,7 @@ enum class FaultKind { kKill, kHang, kSlow, kJoin, kLeave, kFlip };
 // One fault, made once `round` rounds are finished.
 struct Fault {
   FaultKind kind = FaultKind::kKill;
-  member::AgentId agent = -1;  // kill, hang, slow, leave
+  member::AgentId agent = -1;  // kill, hang (these two of kTheCoordinator too), slow, leave
   std::uint64_t round = 0;
   std::int64_t lasts_ns = 0;  // hang
   double factor = 1;          // slow: runs 1/factor of the time, above 1
@@ -46,8 +46,8 @@ struct DrillPlan {
 };
 
 // "kill 2 at 100; hang 1 at 200 for 5s; slow 3 by 3x at 50; join at 300; leave 0 at 400;
-// flip at 120", and "mtbf=2s,seed=7,kinds=kill+hang+join+leave". Errors name the part, what was
-// found and what is allowed.
+// flip at 120; kill coordinator at 500", and "mtbf=2s,seed=7,kinds=kill+hang+join+leave". Errors
+// name the part, what was found and what is allowed.
 Result<std::vector<Fault>> parse_faults(std::string_view text);
 Result<Chaos> parse_chaos(std::string_view text);
 // A fault as it is written: "kill 2 at 100".

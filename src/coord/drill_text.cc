@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kMaxText = 64 << 10;
 constexpr std::size_t kMaxFaults = 1000;
 constexpr std::uint64_t kMaxRound = 1'000'000'000'000;
+constexpr std::string_view kCoordinator = "coordinator";
 constexpr double kMaxFactor = 100;
 constexpr double kSecond = 1e9;
 constexpr double kMaxSeconds = 86'400;
@@ -152,10 +153,16 @@ class FaultReader {
   }
 
   Status take_agent(std::string_view word) {
+    const bool coordinator = fault_.kind == FaultKind::kKill || fault_.kind == FaultKind::kHang;
+    if (coordinator && word == kCoordinator) {
+      fault_.agent = kTheCoordinator;
+      return {};
+    }
     const auto agent = number_in<std::uint32_t>(word);
     if (!agent || *agent >= fabric::kMaxSlots) {
-      return found(word, cat("an agent's number, 0 to ", fabric::kMaxSlots - 1, ", as in '",
-                             form_->example, "'"));
+      return found(
+          word, cat("an agent's number, 0 to ", fabric::kMaxSlots - 1,
+                    coordinator ? ", or coordinator, as in '" : ", as in '", form_->example, "'"));
     }
     fault_.agent = static_cast<member::AgentId>(*agent);
     return {};
@@ -242,7 +249,9 @@ Status take_chaos(std::string_view key, std::string_view value, Chaos& chaos) {
 std::string to_text(const Fault& fault) {
   const Form& form = form_of(fault.kind);
   std::string out(form.word);
-  if (form.agent) out += cat(' ', fault.agent);
+  if (form.agent) {
+    out += fault.agent == kTheCoordinator ? cat(' ', kCoordinator) : cat(' ', fault.agent);
+  }
   if (fault.kind == FaultKind::kSlow) out += cat(" by ", number(fault.factor, 6), "x");
   out += cat(" at ", fault.round);
   if (fault.kind == FaultKind::kHang) out += cat(" for ", duration_text(fault.lasts_ns));

@@ -8,17 +8,18 @@ namespace {
 TEST(FaultText, IsReadAndWritten) {
   const auto faults = parse_faults(
       "kill 2 at 100; hang 1 at 200 for 5s; slow 3 by 3x at 50;join at 300;\n"
-      " leave 0 at 400 ; flip at 120;");
+      " leave 0 at 400 ; flip at 120; kill coordinator at 9; hang coordinator for 5s at 9");
   ASSERT_TRUE(faults.ok()) << faults.error().message;
   std::string text;
   for (const Fault& fault : *faults) text += to_text(fault) + "|";
   EXPECT_EQ(text,
             "kill 2 at 100|hang 1 at 200 for 5s|slow 3 by 3x at 50|join at 300|leave 0 at 400|"
-            "flip at 120|");
+            "flip at 120|kill coordinator at 9|hang coordinator at 9 for 5s|");
   EXPECT_EQ((*faults)[1].lasts_ns, 5'000'000'000);
   EXPECT_EQ((*faults)[2].factor, 3.0);
   EXPECT_EQ((*faults)[2].agent, 3);
   EXPECT_EQ((*faults)[5].round, 120U);
+  EXPECT_EQ((*faults)[6].agent, kTheCoordinator);
 }
 
 TEST(FaultText, ClausesComeInAnyOrderAndFaultsTwice) {
@@ -61,6 +62,9 @@ TEST(FaultText, MistakesNameTheirPlaceAndWhatIsAllowed) {
       {"kill 64 at 1", {"found '64'", "0 to 63"}},
       {"kill -1 at 1", {"found '-1'", "0 to 63"}},
       {"kill all at 1", {"found 'all'", "0 to 63", "'kill 2 at 100'"}},
+      {"kill coordinator 1 at 1", {"found '1'", "kill AGENT at ROUND"}},
+      {"slow coordinator by 3x at 1", {"found 'coordinator'", "0 to 63"}},
+      {"leave coordinator at 1", {"found 'coordinator'", "0 to 63"}},
       {"kill 1", {"lacks the round: at ROUND", "'kill 2 at 100'"}},
       {"kill 1 at", {"found nothing", "a round, 0 to"}},
       {"kill 1 at -5", {"found '-5'", "a round"}},

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "coord/coordinator.h"
 #include "fabric/control_link.h"
 #include "fabric/host_memory.h"
 
@@ -138,6 +139,7 @@ class FakeAgent {
 
 // Runs before main(), so before any test is looked for.
 const bool kIsAgent = [] {
+  coordinate_if_asked();
   const char* plan = std::getenv(kFakeAgent);
   const char* fd = std::getenv("INSTEP_CONTROL_FD");
   const char* slot = std::getenv("INSTEP_AGENT");

@@ -4,11 +4,13 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "coord/coordinator_link.h"
 #include "coord/crew.h"
 #include "coord/narrator.h"
 #include "coord/report.h"
@@ -24,6 +26,17 @@ using member::Phase;
 using member::Reason;
 
 constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr const char* kJournal = "coordinator.journal";
+// For agents that have lost their coordinator to save and end.
+constexpr std::int64_t kAlone = 30 * kSecond;
+
+member::Outcome own_failure(const Error& error) {
+  member::Outcome out;
+  out.reason = Reason::kLauncher;
+  out.kind = error.kind;
+  out.message = error.message;
+  return out;
+}
 
 class Launcher : private Steering {
  public:
@@ -35,10 +48,12 @@ class Launcher : private Steering {
   // Steering, for the plan's drill.
   std::uint64_t round() const override;
   std::vector<member::AgentId> agents() const override;
-  std::uint32_t wanted() const override { return state_.wanted; }
+  std::uint32_t wanted() const override {
+    return scaled_ > desk_->state().known() ? wanted_ : desk_->state().standing().wanted;
+  }
   bool signal(member::AgentId agent, int signal) override;
   Status scale(std::uint32_t agents) override;
-  Status join() override { return scale(state_.wanted + 1); }
+  Status join() override { return scale(wanted() + 1); }
   Status leave(member::AgentId agent) override;
   Status flip_bit(std::uint64_t seed) override { return crew_->flip_bit(seed); }
 
@@ -46,7 +61,10 @@ class Launcher : private Steering {
   void loop();
   void wait(std::int64_t until);
   std::int64_t next_wakeup() const;
-  void feed(member::Event event);
+  void tell(member::Event event);
+  void hear(member::Heard heard);
+  void take_replies();
+  void give_up();
   void act(const member::Action& action);
   void welcome(member::AgentId agent, bool joining);
   void publish(const member::Publish& action);
@@ -61,19 +79,27 @@ class Launcher : private Steering {
   void job_is_known(const job::Job& job);
   // An agent that cannot be told is gone, or as good as gone.
   void told(member::AgentId agent, const Status& status) {
-    if (!status.ok()) feed(member::LinkEnded{agent, ""});
+    if (!status.ok()) tell(member::LinkEnded{agent, ""});
   }
-  std::vector<std::string> agent_reports() const;
   LaunchResult result();
+  const member::Standing& standing() const { return desk_->state().standing(); }
 
   const LaunchPlan& plan_;
   Narrator narrator_;
   StopSignals signals_;
+  std::optional<CoordinatorLink> desk_;
   std::optional<Crew> crew_;
   std::shared_ptr<Loading> loading_;
   Fd dataset_;
-  member::RunState state_;
-  std::vector<member::Event> pending_;  // found while acting
+  // What the coordinator need not know whole: it gets a report's place in `reports_`.
+  std::vector<std::string> reports_;
+  std::map<std::string, std::string> fingerprint_;
+  std::optional<wire::Ready> ready_;        // the first, which all others agree with
+  std::uint64_t scaled_ = 0;                // number of the newest ScaleAsked
+  std::uint32_t wanted_ = 0;                // by it
+  std::optional<member::Outcome> outcome_;  // when all is over
+  std::vector<std::string> report_places_;
+  bool stopping_ = false;  // somebody was told so
   std::string job_json_, checkpoint_;
   std::optional<std::int64_t> wall_at_, drill_at_;
   std::optional<ScaleServer> scale_server_;
@@ -88,18 +114,28 @@ std::uint32_t slots_of(const LaunchPlan& plan) {
   return std::min(fabric::kMaxSlots, std::max(kUsual, 2 * agents));
 }
 
-Status Launcher::begin() {
+member::Rules rules_of(const LaunchPlan& plan) {
   member::Rules rules;
-  rules.agents = plan_.agents;
-  rules.min_agents = std::min(plan_.min_agents, plan_.agents);
-  rules.slots = slots_of(plan_);
-  rules.elastic = plan_.mode == Mode::kTrain;
-  rules.replace = plan_.replace;
-  rules.patience_ceiling = static_cast<std::int64_t>(plan_.patience_seconds * 1e9);
-  rules.needs_view = !reads_alone(plan_.mode);
-  if (plan_.own_program) rules.linger.reset();
-  state_ = member::begin(rules);
+  rules.agents = plan.agents;
+  rules.min_agents = std::min(plan.min_agents, plan.agents);
+  rules.slots = slots_of(plan);
+  rules.elastic = plan.mode == Mode::kTrain;
+  rules.replace = plan.replace;
+  rules.patience_ceiling = static_cast<std::int64_t>(plan.patience_seconds * 1e9);
+  rules.needs_view = !reads_alone(plan.mode);
+  if (plan.own_program) rules.linger.reset();
+  return rules;
+}
+
+Status Launcher::begin() {
   INSTEP_RETURN_IF_ERROR(narrator_.begin());
+  CoordinatorLink::Plan desk;
+  desk.program = "/proc/self/exe";
+  if (plan_.mode == Mode::kTrain && plan_.records) desk.journal = plan_.run_dir / kJournal;
+  desk.log = plan_.run_dir / "logs" / "coordinator.log";
+  desk.rules = rules_of(plan_);
+  INSTEP_ASSIGN_OR_RETURN(CoordinatorLink link, CoordinatorLink::start(std::move(desk)));
+  desk_.emplace(std::move(link));
   if (plan_.job) {
     job_json_ = job::to_json(*plan_.job);
     job_is_known(*plan_.job);
@@ -113,12 +149,12 @@ Status Launcher::begin() {
           cat("instep scale will not reach this run: ", server.error().message));
     }
   }
-  INSTEP_ASSIGN_OR_RETURN(Crew crew, Crew::start(plan_, rules.slots));
+  INSTEP_ASSIGN_OR_RETURN(Crew crew, Crew::start(plan_, slots_of(plan_)));
   crew_.emplace(std::move(crew));
   if (plan_.job && plan_.job->data.format != job::DataFormat::kNone && !reads_alone(plan_.mode)) {
     INSTEP_ASSIGN_OR_RETURN(loading_, Loading::begin(*plan_.job));
   } else {
-    feed(member::Prepared{});
+    tell(member::Prepared{});
   }
   return {};
 }
@@ -126,9 +162,8 @@ Status Launcher::begin() {
 LaunchResult Launcher::run() {
   if (const Status status = begin(); !status.ok()) {
     LaunchResult out;
-    out.outcome.reason = Reason::kLauncher;
-    out.outcome.kind = status.error().kind;
-    out.outcome.message = out.message = status.error().message;
+    out.outcome = own_failure(status.error());
+    out.message = out.outcome.message;
     out.exit_code = member::exit_code(out.outcome);
     return out;
   }
@@ -137,10 +172,11 @@ LaunchResult Launcher::run() {
 }
 
 void Launcher::loop() {
-  while (state_.phase != Phase::kOver) {
+  while (!outcome_) {
     wait(next_wakeup());
     // What has arrived comes before what is late.
     take_events();
+    take_replies();
     take_dataset();
     take_signals();
     judge_time();
@@ -159,30 +195,80 @@ void Launcher::take_events() {
     return std::holds_alternative<member::Exited>(event);
   });
   // Who is in by now and who is not, as fresh as can be.
-  if (death && member::next_observation(state_)) feed(member::Observed{crew_->observe()});
-  for (member::Event& event : events) feed(std::move(event));
+  if (death) tell(member::Observed{crew_->observe()});
+  for (member::Event& event : events) {
+    if (auto* heard = std::get_if<member::Heard>(&event)) {
+      hear(std::move(*heard));
+    } else {
+      tell(std::move(event));
+    }
+  }
+}
+
+// On its way to the coordinator: what that need not know stays here.
+void Launcher::hear(member::Heard heard) {
+  if (const auto* progress = std::get_if<wire::Progress>(&heard.message)) {
+    return narrator_.progress(heard.agent, *progress);
+  }
+  if (const auto* hello = std::get_if<wire::Hello>(&heard.message)) {
+    if (fingerprint_.empty()) fingerprint_ = hello->fingerprint;
+  } else if (const auto* ready = std::get_if<wire::Ready>(&heard.message)) {
+    if (!ready_) ready_ = *ready;
+  } else if (auto* done = std::get_if<wire::Done>(&heard.message)) {
+    reports_.push_back(std::exchange(done->report, std::to_string(reports_.size())));
+  }
+  tell(std::move(heard));
+}
+
+void Launcher::take_replies() {
+  for (const member::Reply& reply : desk_->take()) {
+    for (const member::Action& action : reply.actions) act(action);
+    if (!reply.warning.empty()) narrator_.tell({"coordinator", -1, 0, "", 0, reply.warning});
+    if (!reply.standing.outcome) continue;
+    outcome_ = reply.standing.outcome;
+    report_places_ = reply.standing.reports;
+  }
+  for (const std::string& text : desk_->news()) {
+    narrator_.tell({"coordinator", -1, standing().completed, "", 0, text});
+  }
+  if (desk_->lost() && !outcome_) give_up();
+}
+
+// Without a coordinator agents finish the round, save and end (design, rule 13); they see that by
+// their links.
+void Launcher::give_up() {
+  crew_->hang_up();
+  const std::int64_t until = monotonic_ns() + kAlone;
+  while (crew_->any()) {
+    wait(std::min(until, monotonic_ns() + kSecond));
+    crew_->drain(
+        [this](std::uint32_t agent, std::string_view line) { narrator_.output(agent, line); });
+    if (monotonic_ns() < until) continue;
+    for (std::uint32_t agent = 0; agent < crew_->size(); ++agent) crew_->signal(agent, SIGKILL);
+  }
+  outcome_ = own_failure(*desk_->lost());
 }
 
 void Launcher::drill() {
-  if (!plan_.drill || drilled_out_ || state_.phase != Phase::kRunning) return;
+  if (!plan_.drill || drilled_out_ || standing().phase != Phase::kRunning) return;
   drill_at_ = plan_.drill(*this, monotonic_ns());
   drilled_out_ = !drill_at_;
 }
 
 std::uint64_t Launcher::round() const {
-  return state_.view ? std::max(crew_->newest_round(), state_.completed) : 0;
+  return standing().viewed ? std::max(crew_->newest_round(), standing().completed) : 0;
 }
 
 std::vector<member::AgentId> Launcher::agents() const {
   std::vector<member::AgentId> out;
-  if (!state_.view) return out;
-  for (const member::AgentId agent : state_.view->members) {
-    if (state_.agents[static_cast<std::size_t>(agent)].alive) out.push_back(agent);
+  for (const member::AgentId agent : standing().members) {
+    if (crew_->lives(static_cast<std::uint32_t>(agent))) out.push_back(agent);
   }
   return out;
 }
 
 bool Launcher::signal(member::AgentId agent, int signal) {
+  if (agent == kTheCoordinator) return desk_->signal(signal);
   return agent >= 0 && crew_->signal(static_cast<std::uint32_t>(agent), signal);
 }
 
@@ -192,7 +278,8 @@ Status Launcher::scale(std::uint32_t agents) {
     return invalid(cat(agents, agents == 1 ? " agent is" : " agents are",
                        " not possible here; 1 to ", most, " are"));
   }
-  feed(member::ScaleAsked{agents});
+  wanted_ = agents;
+  scaled_ = desk_->tell(member::ScaleAsked{agents});
   return {};
 }
 
@@ -206,10 +293,11 @@ Status Launcher::leave(member::AgentId agent) {
 
 std::int64_t Launcher::next_wakeup() const {
   std::int64_t until = std::min(monotonic_ns() + 3600 * kSecond, narrator_.next_look());
-  if (const auto deadline = member::next_deadline(state_)) until = std::min(until, *deadline);
-  if (const auto look = member::next_observation(state_)) until = std::min(until, *look);
-  if (drill_at_ && state_.phase == Phase::kRunning) until = std::min(until, *drill_at_);
-  if (wall_at_ && state_.view) until = std::min(until, *wall_at_);
+  for (const auto& at : {desk_->state().due_at(), desk_->state().observe_at(), desk_->wake_at()}) {
+    if (at) until = std::min(until, *at);
+  }
+  if (drill_at_ && standing().phase == Phase::kRunning) until = std::min(until, *drill_at_);
+  if (wall_at_ && standing().viewed) until = std::min(until, *wall_at_);
   return until;
 }
 
@@ -217,6 +305,7 @@ void Launcher::wait(std::int64_t until) {
   std::vector<int> descriptors = {signals_.descriptor()};
   if (loading_) descriptors.push_back(loading_->descriptor());
   if (scale_server_) descriptors.push_back(scale_server_->descriptor());
+  desk_->collect(descriptors);
   crew_->collect(descriptors);
   std::vector<pollfd> polled;
   for (const int fd : descriptors) polled.push_back({fd, POLLIN, 0});
@@ -225,18 +314,7 @@ void Launcher::wait(std::int64_t until) {
   ::ppoll(polled.data(), polled.size(), &limit, nullptr);
 }
 
-void Launcher::feed(member::Event event) {
-  pending_.push_back(std::move(event));
-  // Acting may find more to feed; one at a time, in order.
-  if (pending_.size() > 1) return;
-  for (std::size_t i = 0; i < pending_.size(); ++i) {
-    member::Decision decision =
-        member::decide(std::move(state_), std::move(pending_[i]), monotonic_ns());
-    state_ = std::move(decision.state);
-    for (const member::Action& action : decision.actions) act(action);
-  }
-  pending_.clear();
-}
+void Launcher::tell(member::Event event) { desk_->tell(std::move(event)); }
 
 void Launcher::act(const member::Action& action) {
   if (const auto* it = std::get_if<member::SendWelcome>(&action)) {
@@ -256,8 +334,6 @@ void Launcher::act(const member::Action& action) {
     told(stop->agent, crew_->send(agent, wire::StopRequest{stop->reason}));
   } else if (const auto* kill = std::get_if<member::Signal>(&action)) {
     crew_->signal(static_cast<std::uint32_t>(kill->agent), kill->signal);
-  } else if (const auto* shown = std::get_if<member::Show>(&action)) {
-    narrator_.progress(shown->agent, shown->progress);
   }
 }
 
@@ -282,8 +358,8 @@ void Launcher::start(const member::Start& action) {
   const Status started = crew_->start_agent(agent, action.beside);
   if (started.ok()) return;
   const Error& error = started.error();
-  feed(member::Heard{action.agent, wire::Failed{static_cast<int>(error.kind), error.message}});
-  feed(member::Exited{action.agent, 1, 0});
+  tell(member::Heard{action.agent, wire::Failed{static_cast<int>(error.kind), error.message}});
+  tell(member::Exited{action.agent, 1, 0});
 }
 
 void Launcher::take_book(bool checkpoint) {
@@ -291,25 +367,24 @@ void Launcher::take_book(bool checkpoint) {
     crew_->forget_books();
     const auto found = store::newest_checkpoint(plan_.run_dir);
     checkpoint_ = found.ok() ? found->folder.string() : plan_.checkpoint;
-    return feed(member::BookTaken{});
+    return tell(member::BookTaken{});
   }
   const auto round = crew_->take_book();
-  if (!round.ok()) return feed(member::LauncherFailed{round.error()});
-  feed(member::BookTaken{*round});
+  if (!round.ok()) return tell(member::LauncherFailed{round.error()});
+  tell(member::BookTaken{*round});
 }
 
 void Launcher::publish(const member::Publish& action) {
-  const wire::Ready& ready = state_.first_ready->second;
   if (!plan_.job && job_json_.empty()) {
-    job_json_ = ready.job_json;
-    if (const auto job = job::from_json(ready.job_json); job.ok()) job_is_known(*job);
+    job_json_ = ready_->job_json;
+    if (const auto job = job::from_json(ready_->job_json); job.ok()) job_is_known(*job);
   }
   const wire::ViewMessage message = member::to_message(action.view);
   const Fd* book = action.with_book ? &crew_->book() : nullptr;
   for (const member::AgentId agent : action.to) {
     told(agent, crew_->send(static_cast<std::uint32_t>(agent), message, book));
   }
-  narrator_.view_is_out(action.view, ready.shards);
+  narrator_.view_is_out(action.view, ready_->shards);
 }
 
 void Launcher::job_is_known(const job::Job& job) {
@@ -318,8 +393,8 @@ void Launcher::job_is_known(const job::Job& job) {
   }
   // A program's own job is known when its agents are ready.
   const double patience = plan_.job ? plan_.patience_seconds : job.faults.patience;
-  state_.rules.patience_ceiling = static_cast<std::int64_t>(patience * 1e9);
-  state_.rules.restore = job.faults.on_corruption == job::OnCorruption::kRestore;
+  tell(member::JobKnown{static_cast<std::int64_t>(patience * 1e9),
+                        job.faults.on_corruption == job::OnCorruption::kRestore});
   narrator_.job_is_known(job);
 }
 
@@ -328,9 +403,9 @@ void Launcher::take_dataset() {
   std::optional<Result<Fd>> image = loading_->take();
   if (!image) return;
   loading_.reset();
-  if (!image->ok()) return feed(member::LauncherFailed{image->error()});
+  if (!image->ok()) return tell(member::LauncherFailed{image->error()});
   dataset_ = image->take();
-  feed(member::Prepared{});
+  tell(member::Prepared{});
 }
 
 void Launcher::take_signals() {
@@ -341,75 +416,60 @@ void Launcher::take_signals() {
 }
 
 void Launcher::stop(const std::string& reason, bool by_signal, bool interrupted) {
-  const bool first = state_.phase == Phase::kRunning;
-  feed(member::StopAsked{reason, by_signal, interrupted});
+  tell(member::StopAsked{reason, by_signal, interrupted});
+  const bool first = standing().phase == Phase::kRunning && !std::exchange(stopping_, true);
   if (first) narrator_.stopping(reason);
 }
 
 void Launcher::judge_time() {
   const std::int64_t now = monotonic_ns();
-  if (wall_at_ && state_.view && now >= *wall_at_) {
+  if (wall_at_ && standing().viewed && now >= *wall_at_) {
     wall_at_.reset();
     stop("wall time", false, false);
   }
-  if (const auto look = member::next_observation(state_); look && now >= *look) {
-    feed(member::Observed{crew_->observe()});
+  // A deadline first: one question at a time is asked, and it comes seldom.
+  if (const auto at = desk_->state().due_at(); at && now >= *at) desk_->ask(member::TimePassed{});
+  if (const auto at = desk_->state().observe_at(); at && now >= *at) {
+    desk_->ask(member::Observed{crew_->observe()});
   }
-  if (const auto deadline = member::next_deadline(state_); deadline && now >= *deadline) {
-    feed(member::TimePassed{});
-  }
-}
-
-// Those of members first, which have gone to the end, then of those that left before.
-std::vector<std::string> Launcher::agent_reports() const {
-  std::vector<std::string> members, others;
-  const auto is_member = [this](std::size_t agent) {
-    return state_.view && std::count(state_.view->members.begin(), state_.view->members.end(),
-                                     static_cast<member::AgentId>(agent)) > 0;
-  };
-  for (std::size_t agent = 0; agent < state_.agents.size(); ++agent) {
-    const auto& report = state_.agents[agent].report;
-    if (report) (is_member(agent) ? members : others).push_back(*report);
-  }
-  members.insert(members.end(), others.begin(), others.end());
-  for (const auto& [agent, report] : state_.reports) members.push_back(report);
-  return members;
 }
 
 LaunchResult Launcher::result() {
   LaunchResult out;
-  out.outcome = state_.outcome;
+  out.outcome = *outcome_;
   out.began = round() > 0;
-  out.exit_code = member::exit_code(state_.outcome);
-  out.message = member::describe(state_.outcome);
+  out.exit_code = member::exit_code(*outcome_);
+  out.message = member::describe(*outcome_);
   out.job_json = job_json_;
-  const Reason reason = state_.outcome.reason;
+  const Reason reason = outcome_->reason;
   const bool mute = reason == Reason::kExited || reason == Reason::kKilled ||
                     reason == Reason::kLinkEnded || reason == Reason::kProtocol ||
                     reason == Reason::kCrashLoop ||
                     (reason == Reason::kAgentFailed && out.exit_code == 1);
-  if (reason == Reason::kExited && !state_.outcome.joined && plan_.own_program) {
+  if (reason == Reason::kExited && !outcome_->joined && plan_.own_program) {
     out.message += " (does the program construct instep::Run?)";
   }
-  if (mute && state_.outcome.agent >= 0) {
-    out.message += cat("; ", crew_->log_end(static_cast<std::uint32_t>(state_.outcome.agent)));
+  if (mute && outcome_->agent >= 0) {
+    out.message += cat("; ", crew_->log_end(static_cast<std::uint32_t>(outcome_->agent)));
   }
   if (reason != Reason::kFinished && reason != Reason::kStopped) return out;
   ReportParts parts;
   parts.job_json = job_json_;
   parts.agents = plan_.agents;
-  parts.agent_reports = agent_reports();
-  parts.fingerprint = state_.first_hello->second.fingerprint;
-  if (state_.first_ready) {
-    parts.job_hash = state_.first_ready->second.job_hash;
-    parts.shards = state_.first_ready->second.shards;
+  for (const std::string& place : report_places_) {
+    parts.agent_reports.push_back(reports_.at(std::stoul(place)));
+  }
+  parts.fingerprint = fingerprint_;
+  if (ready_) {
+    parts.job_hash = ready_->job_hash;
+    parts.shards = ready_->shards;
   }
   parts.events = narrator_.events();
   parts.start_ns = plan_.start_ns;
   parts.end_ns = monotonic_ns();
   if (plan_.records) parts.run_dir = plan_.run_dir.string();
   parts.checkpoint = checkpoint_;
-  parts.stopped = state_.outcome.stop_reason;
+  parts.stopped = outcome_->stop_reason;
   out.report = merge_report(parts).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   return out;
 }

@@ -1,6 +1,6 @@
-// Runs agents until their run is over: starts them, hands out memory and data, publishes the view,
-// shows progress, stops and ends them. A thin shell of sockets, processes, signals and timers
-// around member/decide.h; one thread in poll().
+// Runs agents until their run is over: starts them, hands out memory and data, hands on what the
+// coordinator decides, shows progress, stops and ends them. A thin shell of sockets, processes,
+// signals and timers; one thread in poll().
 #pragma once
 
 #include <cstdint>

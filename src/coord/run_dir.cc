@@ -167,8 +167,9 @@ fs::path RunDir::agent_log(std::uint32_t agent) const {
 bool RunDir::discard() {
   if (!fresh_) return false;
   std::error_code error;
-  for (const char* mine : {"logs", "checkpoints", "job.json", "job.toml", "run.json",
-                           "metrics.jsonl", "events.jsonl", "control.sock", "lock"}) {
+  for (const char* mine :
+       {"logs", "checkpoints", "job.json", "job.toml", "run.json", "metrics.jsonl", "events.jsonl",
+        "control.sock", "coordinator.journal", "lock"}) {
     fs::remove_all(path_ / mine, error);
   }
   if (made_) fs::remove(path_, error);

@@ -1,11 +1,15 @@
 // The directory of a run, RUN: what is in it, who holds it, and the list of runs that `instep ls`
 // knows.
 //
-//   job.json        the resolved job           job.toml      the job file as it was, if there was
-//   one run.json        RunInfo below              report.json   the report, when the run has ended
-//   well metrics.jsonl   a line a record            events.jsonl  likewise logs/ launcher.log,
-//   agent-K.log  checkpoints/  see store/checkpoint.h lock            held (flock) by the living
-//   launcher
+//   job.json             the resolved job
+//   job.toml             the job file as it was, if there was one
+//   run.json             RunInfo below
+//   report.json          the report, when the run has ended well
+//   metrics.jsonl        a line a record; events.jsonl likewise
+//   logs/                launcher.log, agent-K.log, coordinator.log
+//   checkpoints/         see store/checkpoint.h
+//   coordinator.journal  see coord/journal.h
+//   lock                 held (flock) by the living launcher
 #pragma once
 
 #include <cstdint>

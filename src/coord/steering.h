@@ -12,6 +12,9 @@
 
 namespace instep::coord {
 
+// In the place of an agent, where a signal is meant for the coordinator's process.
+inline constexpr member::AgentId kTheCoordinator = -2;
+
 class Steering {
  public:
   virtual ~Steering() = default;
@@ -24,7 +27,8 @@ class Steering {
   // Wanted agents, as -n or the last scale(), join() or leave() said.
   virtual std::uint32_t wanted() const = 0;
 
-  // Sends the agent's process a signal (SIGKILL, SIGSTOP, SIGCONT); false if it is not there.
+  // Sends the agent's process, or the coordinator's, a signal (SIGKILL, SIGSTOP, SIGCONT); false if
+  // it is not there.
   virtual bool signal(member::AgentId agent, int signal) = 0;
   // From now on so many agents are wanted: more are started, or the highest ones leave.
   virtual Status scale(std::uint32_t agents) = 0;

@@ -149,6 +149,7 @@ void Step::on(Exited& event) {
   it.exit_due.reset();
   it.kill_due.reset();
   it.words = event.words;
+  it.died_at = event.at != 0 ? std::min(event.at, now_) : now_;
   const bool clean = event.code == 0 && event.signal == 0;
   const bool ours =
       state_.phase == Phase::kLeaving && ((state_.rules.linger && !state_.terminate_at) ||
@@ -158,7 +159,7 @@ void Step::on(Exited& event) {
   outcome.reason = event.signal != 0 ? Reason::kKilled : Reason::kExited;
   outcome.agent = event.agent;
   outcome.code = event.signal != 0 ? event.signal : event.code;
-  outcome.joined = it.hello.has_value();
+  outcome.joined = it.said_hello;
   outcome.was_done = it.report.has_value();
   if (ending() || !state_.rules.needs_view) return fail(std::move(outcome));
   died(event.agent, std::move(outcome));
@@ -204,6 +205,11 @@ void Step::on(StopAsked& event) {
     case Phase::kOver:
       return;
   }
+}
+
+void Step::on(JobKnown& event) {
+  state_.rules.patience_ceiling = event.patience;
+  state_.rules.restore = event.restore;
 }
 
 void Step::on(TimePassed&) {

@@ -51,17 +51,17 @@ enum class Phase { kAdmitting, kRunning, kStopping, kLeaving, kEnding, kOver };
 
 // A slot, and the agent in it: the one that lives, or the last one.
 struct AgentLife {
-  std::optional<wire::Hello> hello;
-  std::optional<wire::Ready> ready;
+  bool said_hello = false, ready = false;
   std::optional<std::string> report;  // its Done
   bool welcomed = false;
   bool link_open = false;
   bool alive = false;
-  bool joining = false;             // started when the run had begun
-  bool told_to_end = false;         // what it does from then on is our doing
-  bool leaving = false;             // goes with the next planned view
-  bool asked_itself = false;        // it was the agent that said so
-  std::optional<Nanoseconds> hung;  // it was killed for having shown no sign of life for so long
+  bool joining = false;                // started when the run had begun
+  bool told_to_end = false;            // what it does from then on is our doing
+  bool leaving = false;                // goes with the next planned view
+  bool asked_itself = false;           // it was the agent that said so
+  std::optional<Nanoseconds> hung;     // it was killed for having shown no sign of life for so long
+  std::optional<Nanoseconds> died_at;  // it was known then
   std::optional<Nanoseconds> exit_due, kill_due;
   Words words;
   Nanoseconds changed_at = 0;       // when they did last
@@ -107,7 +107,8 @@ struct RunState {
   std::uint64_t before_round = 0;
   std::optional<Plan> plan;
   std::optional<Restart> restart;
-  std::uint32_t number = 0;  // of the newest view or plan
+  std::uint32_t generation = 1;  // of views that are published from now on
+  std::uint32_t number = 0;      // of the newest view or plan
   // Where published views begin, by number, as long as a member may be at an op under an older one.
   std::vector<std::pair<std::uint32_t, Op>> begins;
   bool over = false;  // no round is left to plan a view for

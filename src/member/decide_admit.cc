@@ -31,7 +31,7 @@ bool Step::agree(AgentId agent, const char* what, const std::string& value,
 
 void Step::hear(AgentId agent, wire::Hello& hello) {
   if (ending() || life(agent).told_to_end) return;
-  if (life(agent).hello) return protocol(agent, "Hello twice");
+  if (life(agent).said_hello) return protocol(agent, "Hello twice");
   if (hello.agent != agent) return protocol(agent, cat("that it is agent ", hello.agent));
   if (hello.protocol != wire::kProtocol) {
     return protocol(agent, cat("protocol ", hello.protocol, ", where this program speaks ",
@@ -55,7 +55,7 @@ void Step::hear(AgentId agent, wire::Hello& hello) {
       return;
     }
   }
-  life(agent).hello = std::move(hello);
+  life(agent).said_hello = true;
   welcome_those_waiting();
 }
 
@@ -63,7 +63,7 @@ void Step::welcome_those_waiting() {
   if (!state_.prepared || (state_.phase != Phase::kAdmitting && !training())) return;
   for (AgentId agent = 0; agent < count(); ++agent) {
     AgentLife& it = life(agent);
-    if (!it.alive || !it.hello || it.welcomed || it.told_to_end) continue;
+    if (!it.alive || !it.said_hello || it.welcomed || it.told_to_end) continue;
     it.welcomed = true;
     act<SendWelcome>(agent, it.joining);
   }
@@ -97,7 +97,7 @@ void Step::hear(AgentId agent, wire::Ready& ready) {
     return;
   }
   state_.joinable = state_.joinable && ready.joinable;
-  life(agent).ready = std::move(ready);
+  life(agent).ready = true;
   life(agent).kill_due.reset();
 }
 
@@ -108,13 +108,13 @@ Owners Step::owners() const {
 void Step::publish_first() {
   const auto living = those([this](AgentId agent) { return life(agent).alive; });
   const bool all = std::all_of(living.begin(), living.end(),
-                               [this](AgentId agent) { return life(agent).ready.has_value(); });
+                               [this](AgentId agent) { return life(agent).ready; });
   if (!all || living.empty()) return;
   const wire::Ready& ready = state_.first_ready->second;
   state_.phase = Phase::kRunning;
   state_.failed_starts = 0;
-  publish(assign({1, ++state_.number}, gather_op(ready.first_round, 0), living, ready.shards,
-                 ready.blocks, owners(), std::max(1U, ready.servers)));
+  publish(assign({state_.generation, ++state_.number}, gather_op(ready.first_round, 0), living,
+                 ready.shards, ready.blocks, owners(), std::max(1U, ready.servers)));
 }
 
 bool Step::can_start() const {
@@ -218,8 +218,8 @@ void Step::restart_if_due() {
   if (ready.size() < state_.wanted && !late && !no_more) return;
   const wire::Ready& first = state_.first_ready->second;
   const Op op = restart.round ? round_op(*restart.round) : gather_op(first.first_round, 0);
-  View next = assign({1, ++state_.number}, op, ready, first.shards, first.blocks, owners(),
-                     std::max(1U, first.servers));
+  View next = assign({state_.generation, ++state_.number}, op, ready, first.shards, first.blocks,
+                     owners(), std::max(1U, first.servers));
   if (restart.round) {
     next.joined = next.members;
     next.enters_at = op;

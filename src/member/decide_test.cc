@@ -29,7 +29,7 @@ TEST(Decide, AWholeRun) {
   const View view = driver.asked<Publish>()[0].view;
   EXPECT_EQ(view, assign({1, 1}, gather_op(3, 0), {0, 1, 2}, 8, 100, Owners::kAll, 0));
   driver.hear(0, wire::Progress{"epoch", "{}"});
-  ASSERT_EQ(driver.asked<Show>().size(), 1U);
+  EXPECT_TRUE(driver.newest.empty());
   for (AgentId k = 0; k < 3; ++k) driver.hear(k, wire::Done{"{}"});
   EXPECT_EQ(driver.state.phase, Phase::kLeaving);
   for (AgentId k = 0; k < 3; ++k) {

@@ -183,7 +183,7 @@ void Step::drop(AgentId agent, const Outcome& outcome) {
     }
     state_.coming_in.clear();
   }
-  const View next = without(base, gone, {1, ++state_.number}, first_op);
+  const View next = without(base, gone, {state_.generation, ++state_.number}, first_op);
   note_death(base, next, outcome);
   publish(next);
 }
@@ -339,7 +339,7 @@ void Step::hear(AgentId agent, wire::Promise& promise) {
 }
 
 void Step::publish_plan(View next) {
-  next.epoch = {1, state_.plan->number};
+  next.epoch = {state_.generation, state_.plan->number};
   next.first_op = next.enters_at = round_op(state_.plan->round);
   std::vector<AgentId> both;
   for (const AgentId agent : next.members) {

@@ -193,7 +193,7 @@ std::string Step::handed_over(const View& from, const View& to, AgentId agent) {
 void Step::note_death(const View& from, const View& to, const Outcome& outcome) {
   const AgentLife& it = life(outcome.agent);
   Repair repair;
-  repair.since = now_ - it.hung.value_or(0);
+  repair.since = it.died_at.value_or(now_) - it.hung.value_or(0);
   repair.tell.kind = it.hung ? "hung" : "died";
   repair.tell.agent = outcome.agent;
   repair.tell.round = rounds_before(owed_from(it));

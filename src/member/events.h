@@ -44,6 +44,8 @@ struct Exited {
   int code;
   int signal;        // 0: it exited by itself
   Words words = {};  // as it left them
+  // When that was known, on the coordinator's clock. 0: now.
+  Nanoseconds at = 0;
 };
 struct Prepared {};  // the data can be handed out
 struct LauncherFailed {
@@ -65,9 +67,14 @@ struct Observed {
 struct BookTaken {
   std::optional<std::uint64_t> round;
 };
+// What the job says, where it is known only when agents are ready.
+struct JobKnown {
+  Nanoseconds patience;  // Rules.patience_ceiling
+  bool restore;          // Rules.restore
+};
 struct TimePassed {};
 using Event = std::variant<Heard, LinkEnded, Exited, Prepared, LauncherFailed, StopAsked,
-                           ScaleAsked, Observed, BookTaken, TimePassed>;
+                           ScaleAsked, Observed, BookTaken, JobKnown, TimePassed>;
 
 // What the shell must do, in this order.
 struct SendWelcome {
@@ -102,21 +109,17 @@ struct Start {
 struct TakeBook {
   bool checkpoint = false;
 };
-struct Show {
-  AgentId agent;
-  wire::Progress progress;
-};
 // News for a person, the records and the report.
 struct Tell {
-  const char* kind;  // "died", "hung", "left", "joined", "refused", "paused", "waiting", "scaled",
+  std::string kind;  // "died", "hung", "left", "joined", "refused", "paused", "waiting", "scaled",
                      // "corrupted"
-  AgentId agent;     // -1: of no one agent
-  std::uint64_t round;
-  std::string reason;  // "killed by signal 9 (Killed)"; may be empty
-  double stall_ms;     // how much later a round was finished for it
-  std::string text;    // the whole sentence
+  AgentId agent = -1;  // -1: of no one agent
+  std::uint64_t round = 0;
+  std::string reason;   // "killed by signal 9 (Killed)"; may be empty
+  double stall_ms = 0;  // how much later a round was finished for it
+  std::string text;     // the whole sentence
 };
 using Action =
-    std::variant<SendWelcome, Publish, SendPropose, SendStop, Signal, Start, TakeBook, Show, Tell>;
+    std::variant<SendWelcome, Publish, SendPropose, SendStop, Signal, Start, TakeBook, Tell>;
 
 }  // namespace instep::member

@@ -27,6 +27,7 @@ class Step {
   void on(ScaleAsked& event);
   void on(Observed& event);
   void on(BookTaken& event);
+  void on(JobKnown& event);
   void on(TimePassed& event);
   void settle();
   Decision take() { return {std::move(state_), std::move(actions_)}; }
@@ -53,13 +54,14 @@ class Step {
   }
 
   // decide.cc: how a run goes on and ends.
-  void hear(AgentId agent, wire::Progress& progress) { act<Show>(agent, std::move(progress)); }
+  void hear(AgentId, wire::Progress&) {}  // shown by the shell
   void hear(AgentId agent, wire::Done& done);
   void hear(AgentId agent, wire::Failed& failed);
   void hear(AgentId agent, wire::Welcome&) { protocol(agent, "a Welcome, which only it may get"); }
   void hear(AgentId agent, wire::ViewMessage&) { protocol(agent, "a view, which only it may get"); }
   void hear(AgentId agent, wire::StopRequest&) { protocol(agent, "a stop request"); }
   void hear(AgentId agent, wire::Propose&) { protocol(agent, "a plan, which only it may get"); }
+  void hear(AgentId agent, wire::Parcel&) { protocol(agent, "what only a launcher may say"); }
   void protocol(AgentId agent, const std::string& what);
   void fail(Outcome outcome);
   void end(Outcome outcome);

@@ -252,7 +252,7 @@ class Cluster {
 
   void admit(AgentId id) {
     Agent& agent = at(id);
-    if (!driver_.state.agents[std::size_t(id)].hello) return driver_hear(id, hello(id));
+    if (!driver_.state.agents[std::size_t(id)].said_hello) return driver_hear(id, hello(id));
     if (agent.letters.empty() || agent.letters.front().due > driver_.now) return;
     const Letter letter = std::move(agent.letters.front());
     agent.letters.pop_front();
