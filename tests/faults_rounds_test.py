@@ -1,8 +1,5 @@
 """An agent is killed, or stops, at each named place of a round: the others end with the same bits."""
 
-# Many short runs: a slow machine may take long over all of them.
-# ctest: TIMEOUT 1500
-
 import instep_test
 from faults_case import FaultCase
 
@@ -40,7 +37,8 @@ class Rounds(FaultCase):
                                    "exchange.judged=stop@7", "undo.save=stop@25", "update.stamp=stop@500",
                                    "exchange.finished=stop@7", "round.next=stop@7")):
             with self.subTest(point=point):
-                self.one_fault(point, kind="hung", FAIL_AGENT=str(i % 2))
+                # Before three rounds have been seen the whole patience holds.
+                self.one_fault(point, kind="hung", sets={"faults.patience": 2}, FAIL_AGENT=str(i % 2))
 
     def test_kill_without_a_verdict_and_with_an_average(self):
         # Owners then step each unit as soon as it is combined.

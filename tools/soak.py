@@ -21,7 +21,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AGENT_NAME = b"instep-agent"
-COORDINATOR_NAME = b"instep\0coordinator"
+COORDINATOR_NAME = b"\0coordinator\0"
 LIMIT_S = 300  # of one run
 
 JOB = """\
