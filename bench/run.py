@@ -19,6 +19,7 @@ EXCHANGE = os.path.join(BUILD, "bench", "exchange_bench")
 TRAINING = os.path.join(BUILD, "bench", "training_bench")
 PLAIN = os.path.join(BUILD, "bench", "plain_bench")
 LEARN = os.path.join(BUILD, "bench", "learn_bench")
+JOINING = os.path.join(BUILD, "bench", "joining_bench")
 WORK = os.path.join(BUILD, "bench", "out")
 OUT = os.path.join(WORK, "figures")
 PYTHON = os.environ.get("INSTEP_BENCH_PYTHON", sys.executable)  # runs ddp.py
@@ -357,10 +358,30 @@ def percentile(values, share):
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def events(run_dir):
-    with open(os.path.join(run_dir, "events.jsonl"), encoding="utf-8") as file:
-        return [json.loads(line) for line in file.read().splitlines(keepends=True)
-                if line.endswith("\n")]
+class Events:
+    """The records of a run that goes on, each line read once."""
+
+    def __init__(self, run_dir):
+        self.path = os.path.join(run_dir, "events.jsonl")
+        self.file, self.rest, self.all = None, "", []
+
+    def read(self):
+        if self.file is None:
+            if not os.path.exists(self.path):
+                return self.all
+            self.file = open(self.path, encoding="utf-8")
+        *lines, self.rest = (self.rest + self.file.read()).split("\n")
+        self.all += map(json.loads, lines)
+        return self.all
+
+
+def agents_of(launcher):
+    out = []
+    for pid in children(launcher):
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8") as file:
+            if "instep-agent" in file.read():
+                out.append(pid)
+    return sorted(out)
 
 
 class Drilled:
@@ -377,62 +398,93 @@ class Drilled:
             command += ["--set", one]
         self.command = " ".join(command)
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        self.told = 0
+        self.events = Events(self.run_dir)
 
-    def wait_for(self, kinds, count):
-        """The first event of such a kind after `count` of them, and when it was seen."""
-        while True:
-            if self.process.poll() is not None:
-                sys.exit(f"{self.command}: it ended")
-            path = os.path.join(self.run_dir, "events.jsonl")
-            found = [e for e in events(self.run_dir) if e.get("kind") in kinds] \
-                if os.path.exists(path) else []
-            if len(found) > count:
-                return found[count], time.monotonic()
-            time.sleep(0.0005)
-
-    def view(self):
-        views = [e for e in events(self.run_dir) if e["record"] == "view"] \
-            if os.path.exists(os.path.join(self.run_dir, "events.jsonl")) else []
-        return views[-1] if views else None
+    def look(self, pause):
+        if self.process.poll() is not None:
+            sys.exit(f"{self.command}: it ended")
+        time.sleep(pause)
+        return self.events.read()
 
     def settle(self):
         """Until all agents are in, and some rounds more."""
-        while not (self.view() and len(self.view()["members"]) == self.agents):
-            if self.process.poll() is not None:
-                sys.exit(f"{self.command}: it ended")
-            time.sleep(0.02)
+        while True:
+            views = [e for e in self.look(0.02) if e["record"] == "view"]
+            if views and len(views[-1]["members"]) == self.agents == len(agents_of(self.process.pid)):
+                break
         time.sleep(0.3)
 
     def hurt(self, number, times, kinds):
-        seconds = []
+        """Milliseconds from each signal to the event that tells of it."""
+        out = []
         for k in range(times):
             self.settle()
-            pids = sorted(children(self.process.pid))
+            agents = agents_of(self.process.pid)
+            before = len(self.events.read())
             began = time.monotonic()
-            os.kill(pids[k % len(pids)], number)
-            _, seen = self.wait_for(kinds, k)
-            seconds.append(1e3 * (seen - began))
-        return seconds
+            os.kill(agents[k % len(agents)], number)
+            while not any(e.get("kind") in kinds for e in self.events.all[before:]):
+                self.look(0.0005)
+            out.append(1e3 * (time.monotonic() - began))
+        return out
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
 
 
+# Seconds of patience at least and at most; in between it is ten times a round's usual length.
+PATIENCE_FLOOR_MS = 250
+
+
 def faults(bench):
-    for name, job, agents, sets, kills in (
-            ("784-64-10", os.path.join("examples", "mnist", "mnist.toml"), 2, [], 200),
-            ("1024-4096-4096-1000", os.path.join("bench", "jobs", "wide.toml"), 2, [], 30)):
-        for what, number, kinds, times, due in (
-                ("kill -9", signal.SIGKILL, ("died",), kills, (30, 150)),
-                ("SIGSTOP", signal.SIGSTOP, ("hung",), 20, (None, None))):
-            run = Drilled(job, agents, sets)
-            seconds = run.hurt(number, times, kinds)
-            run.end()
-            bench.line(f"{name}: {what} to the next complete round", run.command, "ms", seconds,
-                       at_most=due[0], n=agents, p50=percentile(seconds, 0.5),
-                       p99=percentile(seconds, 0.99), p99_due=due[1], faults=times)
+    for name, job, kills, stops in (
+            ("784-64-10", os.path.join("examples", "mnist", "mnist.toml"), 200, 20),
+            ("1024-4096-4096-1000", os.path.join("bench", "jobs", "wide.toml"), 40, 10)):
+        run = Drilled(job, 2, [])
+        times = run.hurt(signal.SIGKILL, kills, ("died",))
+        run.end()
+        bench.line(f"{name}: kill -9 to the next complete round, p50", run.command, "ms", times,
+                   at_most=30, n=2, p99=percentile(times, 0.99), p99_due="150 ms and a shard")
+        run = Drilled(job, 2, [])
+        times = run.hurt(signal.SIGSTOP, stops, ("hung",))
+        run.end()
+        usual = usual_round_ms(run.run_dir)
+        patience = max(PATIENCE_FLOOR_MS, 10 * usual)
+        bench.line(f"{name}: SIGSTOP to the next complete round", run.command, "ms", times,
+                   at_most=patience + 100, n=2, patience_ms=patience, most=max(times))
+    joins(bench)
+
+
+def usual_round_ms(run_dir):
+    """From the records of epochs, which say how far and how long."""
+    with open(os.path.join(run_dir, "metrics.jsonl"), encoding="utf-8") as file:
+        epochs = [e for e in map(json.loads, file) if e["record"] == "epoch"]
+    gaps = [1e3 * (b["at_s"] - a["at_s"]) / (b["round"] - a["round"])
+            for a, b in zip(epochs, epochs[1:]) if b["round"] > a["round"]]
+    return percentile(gaps, 0.5) if gaps else 0
+
+
+def joins(bench):
+    """Rounds of the others while an agent starts and comes in, beside those before."""
+    for agents, free in ((1, "a processor is free for it"), (2, "none is")):
+        ratios, ours, usual = [], [], []
+        for _ in range(3):
+            run_dir, at = os.path.join(WORK, "run"), 2000
+            shutil.rmtree(run_dir, ignore_errors=True)
+            command = [INSTEP, "run", "-n", str(agents), "--quiet", "--run-dir", run_dir,
+                       "--fault", f"join at {at}", "--set", "epochs=125",
+                       "--", JOINING, os.path.abspath(OUT)]
+            run(command)
+            (joined,) = [e["round"] for e in Events(run_dir).read() if e.get("kind") == "joined"]
+            with open(OUT, encoding="utf-8") as file:
+                over = json.load(file)
+            gaps = [1e-6 * (b - a) for a, b in zip(over, over[1:])]
+            ours.append(percentile(gaps[at:joined + 1], 0.95))
+            usual.append(percentile(gaps[at // 2:at - 1], 0.95))
+        bench.line(f"784-64-10: rounds of {agents} while another agent joins, p95; {free}",
+                   " ".join(command), "ms", ours, usual, "p95 of the rounds before", at_most=1.3,
+                   n=agents, S=2, batch=128)
 
 
 BENCHES = {"exchange": exchange, "training": training, "deep": deep, "table": table, "mnist": mnist,

@@ -75,7 +75,8 @@ void Step::on(Observed& event) {
     it.words = event.slots[slot];
     it.changed_at = now_;
   }
-  if (late > 0) state_.round_seen.reset();
+  // Waking a little late is no gap: rounds went on meanwhile.
+  if (late > tick(state_)) state_.round_seen.reset();
   std::uint32_t oldest = state_.number;
   for (const AgentId agent : those([this](AgentId it) { return takes_part(it); })) {
     oldest = std::min(oldest, life(agent).words.view);
