@@ -1,10 +1,10 @@
-// When each round of a small network was over, by the agent that leads: how much a newcomer disturbs
-// those that train.
+// When each round of a small network was over, by the agent that leads: how much a newcomer
+// disturbs those that train.
 //
 //   instep run -n N --fault "join at R" -- joining_bench FILE [--instep.KEY=VALUE …]
 //
-// 784-64-10 with Adam on made-up samples, 64 for each of two shards. The lead writes FILE at the end:
-// a JSON list of CLOCK_MONOTONIC in nanoseconds, one for each round.
+// 784-64-10 with Adam on made-up samples, 128 a round. The lead writes FILE at the
+// end: a JSON list of CLOCK_MONOTONIC in nanoseconds, one for each round.
 #include <instep/instep.h>
 #include <torch/torch.h>
 
