@@ -161,7 +161,7 @@ class Cluster final : public Host {
   void hear_at_desk();
   void serve(const member::Open& open);
   void serve(member::Told told);
-  void reply(const member::Reply& reply);
+  void reply(const member::Reply& it);
   // Whether the coordinator dies here.
   bool dies_at(const char* place);
   void kill_desk(const char* place);

@@ -1,8 +1,11 @@
 #include "coord/coordinator.h"
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <string_view>
+#include <system_error>
 #include <variant>
 
 #include "base/failpoint.h"
@@ -109,9 +112,13 @@ int coordinate(int socket) {
 }
 
 void coordinate_if_asked() {
-  const char* socket = std::getenv(kCoordinatorFd);
-  if (socket == nullptr) return;
-  const int code = coordinate(std::atoi(socket));
+  const char* given = std::getenv(kCoordinatorFd);
+  if (given == nullptr) return;
+  const std::string_view text = given;
+  int socket = -1;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), socket);
+  if (read.ec != std::errc()) return;
+  const int code = coordinate(socket);
   std::fflush(nullptr);
   std::_Exit(code);
 }

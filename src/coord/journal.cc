@@ -69,7 +69,7 @@ Status JournalFile::append(std::span<const std::byte> bytes) {
 
 Status JournalFile::write(const member::Record& record) {
   if (end_ > kRewriteAt || end_ == 0) return rewrite(record);
-  const Status written = append(member::to_entry(record));
+  Status written = append(member::to_entry(record));
   // What is torn would be taken for the end; a disk that is full lets go of it all the same.
   if (!written.ok() && ::ftruncate(file_.get(), off_t(end_)) != 0) {
     return os_error("cut", path_, errno);

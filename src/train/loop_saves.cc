@@ -98,14 +98,13 @@ void Loop::save_last() {
       Verdict verdict = Verdict::kAgain;
       const Saved& mine = saver_->newest();
       const bool knows = mine.round == engine_.round();
-      if (!engine_.lead()) {
-        // says nothing
-      } else if (knows && mine.whole) {
-        verdict = Verdict::kWhole;
-      } else if (store::open_checkpoint(store::checkpoint_folder(run_dir_, engine_.round())).ok()) {
-        verdict = Verdict::kWhole;
-      } else if (knows && !mine.problem.empty() && !mine.bereft) {
-        verdict = Verdict::kFailed;
+      if (engine_.lead()) {
+        const auto folder = store::checkpoint_folder(run_dir_, engine_.round());
+        if ((knows && mine.whole) || store::open_checkpoint(folder).ok()) {
+          verdict = Verdict::kWhole;
+        } else if (knows && !mine.problem.empty() && !mine.bereft) {
+          verdict = Verdict::kFailed;
+        }
       }
       return std::vector<std::byte>(1, static_cast<std::byte>(verdict));
     });
