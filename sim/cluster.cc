@@ -195,8 +195,10 @@ int Cluster::passes(std::string_view failpoint) {
   for (const std::string_view step : {"exchange.", "update.", "undo."}) {
     if (failpoint.substr(0, step.size()) == step) return 0;
   }
-  if (it.die_at_point && (*it.die_at_point)-- == 0) {
+  const bool here = !it.die_where.empty() && it.die_where == failpoint;
+  if (here || (it.die_at_point && (*it.die_at_point)-- == 0)) {
     it.die_at_point.reset();
+    it.die_where = {};
     counts.note(cat("killed at ", failpoint));
     trace(running_, cat("is killed at ", failpoint));
     throw Killed();
@@ -339,7 +341,7 @@ void Cluster::round_done(AgentId /*agent*/, std::uint64_t round) {
   progress_at_ = now_;
   // A kill that waits for its moment is still to come.
   const bool waits = std::any_of(slots_.begin(), slots_.end(), [this](const Slot& it) {
-    return lives(it) && (it.die_torn || it.die_at_point);
+    return lives(it) && (it.die_torn || it.die_at_point || !it.die_where.empty());
   });
   if (done_ > killed_in_ + 2 && !waits) kills_ = 0;
 }

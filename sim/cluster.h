@@ -105,6 +105,7 @@ class Cluster final : public Host {
     // Faults that wait for their moment.
     bool die_torn = false, stop_torn = false, tear_now = false;
     std::optional<std::uint64_t> die_at_point;
+    std::string_view die_where;  // a failpoint's name
   };
 
   // cluster.cc: time, processes, links.

@@ -176,8 +176,8 @@ void Cluster::plant_in(member::View& view) {
     view.first_op = in_round ? member::gather_op(member::rounds_before(view.first_op) + 1, 0)
                              : view.first_op + 1;
   }
-  if (death && plant == Plant::kDeathTooEarly && view.first_op > member::round_op(1)) {
-    view.first_op = member::round_op(member::rounds_before(view.first_op) - 1);
+  if (death && plant == Plant::kDeathTooEarly && view.first_op > member::round_op(2)) {
+    view.first_op = member::round_op(member::rounds_before(view.first_op) - 2);
   }
 }
 

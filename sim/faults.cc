@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/text.h"
 #include "cluster.h"
@@ -157,8 +158,23 @@ bool Cluster::inject(Fault fault) {
       return true;
     case Fault::kKillPoint:
       if (kills_ > 1) return false;
+      // Views are taken up seldom: one that follows another's death.
+      if (all.size() > 1 && calm() && random.below(3) == 0) {
+        const std::size_t first = random.below(all.size());
+        const AgentId other = all[(first + 1) % all.size()];
+        killed(2);
+        slot(other).die_where = random.below(2) == 0 ? "view.take" : "view.taken";
+        kill(all[first], upto(kMillisecond), SIGKILL);
+        return true;
+      }
       killed(1);
-      slot(pick(all)).die_at_point = random.below(24);
+      if (random.below(4) == 0) {  // gathers, too, are few
+        static constexpr const char* kGathers[] = {
+            "gather.begin", "gather.attempt", "gather.settled", "gather.posted", "gather.done"};
+        slot(pick(all)).die_where = kGathers[random.below(std::size(kGathers))];
+      } else {
+        slot(pick(all)).die_at_point = random.below(24);
+      }
       return true;
     case Fault::kKillJoiner: {
       if (state().failed_starts > 0 || kills_ > 1) return false;

@@ -113,7 +113,7 @@ class Planted : public testing::TestWithParam<int> {};
 TEST_P(Planted, IsFound) {
   Options options;
   options.plant = static_cast<Plant>(GetParam());
-  constexpr std::uint64_t kMost = 300;
+  constexpr std::uint64_t kMost = 1500;
   for (options.seed = 1; options.seed <= kMost; ++options.seed) {
     const Report report = simulate(options);
     if (report.violation.empty()) continue;

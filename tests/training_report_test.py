@@ -120,7 +120,8 @@ class Report(instep_test.Case):
         self.assertEqual([epoch["train_loss"] for epoch in epochs], self.report(run)["train"]["loss"])
         self.assertEqual(epochs[-1]["test"], self.report(run)["test"])
         logs = sorted(path.name for path in (run / "logs").iterdir())
-        self.assertEqual(logs, ["agent-0.log", "agent-1.log", "agent-2.log", "launcher.log"])
+        self.assertEqual(logs, ["agent-0.log", "agent-1.log", "agent-2.log", "coordinator.log",
+                                "launcher.log"])
 
     def test_parameters_digest_in_python(self):
         weights = load_file(self.found["checkpoint"] + "/model.safetensors")
