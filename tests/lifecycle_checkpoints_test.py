@@ -149,7 +149,9 @@ class FullDisk(CheckpointCase):
                  *instep_test.settings(WIDE)]
         process = subprocess.Popen(
             [*map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, cwd=self.folder, start_new_session=True, env=self.environment,
+            text=True, cwd=self.folder, start_new_session=True,
+            # Its coordinator's half-made file goes with the run directory too.
+            env={**self.environment, "INSTEP_COORDINATOR_FAILPOINTS": "file.rename=stop@1"},
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         self.addCleanup(self.end, process)
         self.one_error(self.finish(process), "File too large")

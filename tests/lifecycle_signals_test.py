@@ -119,7 +119,7 @@ class Killed(RunCase):
         run = self.new_path("run")
         self.use_failing_program()
         process = self.start_endless(run, CHILD="yes")
-        self.assertEqual(len(self.living()), 1 + 2 + 2)
+        self.assertEqual(len(self.living()), 2 + 2 + 2)  # launcher, coordinator; agents; a child each
         process.kill()
         self.wait_until("end of all", lambda: not self.living(), limit_s=self.LIMIT_S)
         process.wait()

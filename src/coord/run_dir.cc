@@ -171,6 +171,8 @@ bool RunDir::discard() {
        {"logs", "checkpoints", "job.json", "job.toml", "run.json", "metrics.jsonl", "events.jsonl",
         "control.sock", "coordinator.journal", "lock"}) {
     fs::remove_all(path_ / mine, error);
+    // Of a writer that was killed before its rename.
+    fs::remove(path_ / cat(mine, ".tmp"), error);
   }
   if (made_) fs::remove(path_, error);
   (void)list_runs();  // whose entry it drops

@@ -119,6 +119,7 @@ TEST_F(RunDirTest, TheListFindsRunsByNameAndForgetsThoseGone) {
 
 TEST_F(RunDirTest, DiscardLeavesWhatWasThereBefore) {
   auto fresh = RunDir::create("fresh", "j").take();
+  std::ofstream("fresh/coordinator.journal.tmp") << "its writer was killed";
   EXPECT_TRUE(fresh.discard());
   EXPECT_FALSE(fs::exists("fresh"));
   fs::create_directory("empty");
