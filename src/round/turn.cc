@@ -13,9 +13,9 @@ void Turn::begin_round(std::uint64_t round) {
 
 void Turn::begin_gather(std::uint64_t round, bool repeated) {
   gather_ = true;
-  begun_ = posted_ = false;
+  begun_ = false;
   repeated_ = repeated;
-  seat_.begin_gather(round);
+  posted_ = seat_.begin_gather(round) == dropped_;
   phase_ = Phase::kTake;
   failpoint("gather.begin");
 }
@@ -46,6 +46,7 @@ Turn::Step Turn::take() {
   }
   if (gather_ && !repeated_) {
     seat_.drop_gather();
+    if (posted_) dropped_ = seat_.op();
     phase_ = Phase::kOver;
     return Step::kOthers;
   }

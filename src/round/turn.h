@@ -85,6 +85,7 @@ class Turn {
   bool gather_ = false, repeated_ = false;
   bool begun_ = false;              // the round: what is mine is computed, or under way
   bool posted_ = false;             // something of this op
+  member::Op dropped_ = ~0ULL;      // the gather dropped last that something was posted of
   std::vector<std::uint32_t> due_;  // shards to compute
   std::size_t at_ = 0;
   fabric::Ticket ticket_ = 0;

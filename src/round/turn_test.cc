@@ -20,8 +20,20 @@ class Idle : public Turn::Agent {
   Posted post_round(fabric::Ticket, bool) override { return {}; }
   Judging judging() override { return {}; }
   Update* update() override { return nullptr; }
-  Result<Posted> post_gather(fabric::Ticket, bool) override { return Posted{}; }
+  Result<Posted> post_gather(fabric::Ticket ticket, bool first) override {
+    firsts.push_back(first);
+    return Posted{ticket, 5, 0, 0};
+  }
   Exchange& exchange() override { return *exchange_; }
+  void exchange_under(const member::View& view, fabric::ControlPage& control) {
+    Setup setup;
+    setup.view = view;
+    setup.control = &control;
+    setup.arenas.resize(view.members.size());
+    exchange_ = std::make_unique<Exchange>(std::move(setup));
+  }
+
+  std::vector<bool> firsts;  // of each gather that was posted
 
  private:
   std::vector<std::uint32_t> none_;
@@ -61,6 +73,29 @@ TEST(Turn, AGatherThatIsMadeAgainIsTheSameOp) {
                                seat.op()));
     EXPECT_EQ(turn.step(), Turn::Step::kOthers);
   }
+}
+
+// Somebody may still read the mail of the round before, and there is room for two ops: a gather that
+// is made again must not take that mail's place.
+TEST(Turn, AGatherThatIsMadeAgainIsPostedWhereItWas) {
+  const auto control = std::make_unique<fabric::ControlPage>();
+  Seat seat(control->agents[0], 0);
+  Idle agent;
+  Turn turn(seat, agent);
+  seat.take(member::assign({1, 1}, 0, {0, 1}, 4, 4, member::Owners::kAll, 0));
+  agent.exchange_under(seat.view(), *control);
+  turn.begin_gather(5, false);
+  while (turn.step() != Turn::Step::kWaitWord) {
+  }
+  seat.offer(member::without(seat.view(), {1}, {1, 2}, seat.op()));
+  while (turn.step() != Turn::Step::kOthers) {
+  }
+  turn.begin_gather(5, false);
+  while (agent.firsts.size() < 2) turn.step();
+  EXPECT_EQ(agent.firsts, (std::vector<bool>{true, false}));
+  turn.begin_gather(5, false);
+  while (agent.firsts.size() < 3) turn.step();
+  EXPECT_TRUE(agent.firsts[2]) << "the next one is another op";
 }
 
 }  // namespace
