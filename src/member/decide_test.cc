@@ -253,16 +253,16 @@ TEST(Decide, TheUsualLengthOfARoundIsLearntBySomebodyWhoWakesLate) {
   words.view = words.taken = 1;
   for (int i = 0; i < 20; ++i) {
     driver.now = *next_observation(driver.state) + 300'000;
-    words.started = words.released = round_op(static_cast<std::uint64_t>(5 * i));
+    words.started = words.released = round_op(static_cast<std::uint64_t>(10 * i));
     driver.feed(Observed{{words, words}});
   }
-  EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 25.3e6 / 5, 1e6);
+  EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 50.3e6 / 10, 1e6);
   EXPECT_EQ(patience(driver.state, Busy::kComputing), driver.state.rules.patience_floor);
   // A stop of its own is one.
   driver.now += 900 * kMillisecond;
-  words.started = words.released = round_op(101);
+  words.started = words.released = round_op(201);
   driver.feed(Observed{{words, words}});
-  EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 25.3e6 / 5, 1e6);
+  EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 50.3e6 / 10, 1e6);
 }
 
 // Between its killing and the news of its end it still counts.

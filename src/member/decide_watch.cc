@@ -10,7 +10,7 @@
 namespace instep::member {
 namespace {
 
-constexpr Nanoseconds kTick = 25'000'000;
+constexpr Nanoseconds kTick = 50'000'000;
 constexpr Nanoseconds kFastTick = 2'000'000;  // while something is under way
 constexpr std::size_t kRoundTimes = 15;       // that are remembered
 constexpr std::size_t kFewRoundTimes = 3;     // say nothing yet
