@@ -11,6 +11,7 @@ TornUpdate::TornUpdate(const Job& job, Memory& memory, std::vector<reduce::Range
                        round::UndoSlot& undo)
     : job_(job), memory_(memory), units_(std::move(units)), undo_(undo) {
   scratch_.resize(job.unit_elements);
+  checks_.resize(job.unit_elements / reduce::kBlockElements);
 }
 
 void TornUpdate::prepare(std::uint64_t round, std::uint64_t updates, bool keep_combined) {
@@ -38,7 +39,7 @@ void TornUpdate::apply(std::size_t unit, float factor) {
   if (!carried) {
     std::memcpy(memory_.parameters(round_ + 1) + range.begin, standing(unit),
                 range.count * sizeof(float));
-    undo_.save(range, round_);
+    undo_.save(range, round_, checks_);
   }
   torn_ = true;
   const std::uint64_t first = tear(range.count);

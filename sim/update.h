@@ -36,6 +36,7 @@ class TornUpdate : public round::Update {
   const std::vector<reduce::Range> units_;
   round::UndoSlot& undo_;
   std::vector<float> scratch_;
+  std::vector<std::uint64_t> checks_;  // of what is saved; nobody damages a simulated block
   std::uint64_t round_ = 0, updates_ = 0;
   bool keep_combined_ = false, torn_ = false;
   std::size_t unit_ = 0;  // torn

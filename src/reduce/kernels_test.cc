@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/random.h"
@@ -96,6 +97,30 @@ TEST(Combiner, StaysWithinThePairwiseBoundOfTheExactSum) {
         magnitude += std::abs(value[i]);
       }
       ASSERT_LE(std::abs(out[i] - exact), (depth + 1) * unit * magnitude);
+    }
+  }
+}
+
+TEST(Kernels, SumOfBitsIsAPlainSumThatEachBitChanges) {
+  Random random(1);
+  for (const std::size_t count : {0UL, 2UL, 30UL, 32UL, 34UL, 62UL, 96UL, 1024UL, 1030UL}) {
+    std::vector<float> values(count), copy(count + 1, 5.0F);
+    for (float& value : values) value = static_cast<float>(random.uniform());
+    std::uint64_t expected = 0;
+    for (std::size_t i = 0; i < count; i += 2) {
+      std::uint64_t bits = 0;
+      std::memcpy(&bits, &values[i], sizeof bits);
+      expected += bits;
+    }
+    EXPECT_EQ(sum_of_bits(values.data(), count), expected) << count;
+    EXPECT_EQ(copy_and_sum_bits(copy.data(), values.data(), count), expected) << count;
+    EXPECT_EQ(std::memcmp(copy.data(), values.data(), count * sizeof(float)), 0) << count;
+    EXPECT_EQ(copy[count], 5.0F) << count;
+    for (std::size_t bit = 0; bit < 32 * count; bit += 1 + count / 8) {
+      auto* word = reinterpret_cast<std::uint32_t*>(&values[bit / 32]);
+      *word ^= 1U << bit % 32;
+      EXPECT_NE(sum_of_bits(values.data(), count), expected) << count << " bit " << bit;
+      *word ^= 1U << bit % 32;
     }
   }
 }

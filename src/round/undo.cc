@@ -8,6 +8,7 @@
 
 #include "base/failpoint.h"
 #include "base/text.h"
+#include "reduce/kernels.h"
 
 namespace instep::round {
 
@@ -99,13 +100,16 @@ UndoSlot::~UndoSlot() {
   arena_.give_back(memory_);
 }
 
-void UndoSlot::save(const Range& unit, std::uint64_t round) {
+void UndoSlot::save(const Range& unit, std::uint64_t round, std::span<std::uint64_t> checks) {
   if (memory_ == nullptr) return;
-  const std::uint64_t bytes = unit.count * sizeof(float);
-  std::byte* to = memory_ + sizeof(Head);
-  for (const float* region : regions_) {
-    std::memcpy(to, region + unit.begin, bytes);
-    to += most_ * sizeof(float);
+  auto* to = reinterpret_cast<float*>(memory_ + sizeof(Head));
+  for (std::size_t i = 0; i < regions_.size(); ++i) {
+    const float* from = regions_[i] + unit.begin;
+    for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
+      const std::uint64_t bits = reduce::copy_and_sum_bits(to + at, from + at, kBlockElements);
+      checks[at / kBlockElements] += check_weight(i) * bits;
+    }
+    to += most_;
     failpoint("undo.save");
   }
   words_.undo_open.store(

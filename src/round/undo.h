@@ -29,6 +29,10 @@ void set_stamps(Stamp* stamps, const reduce::Range& unit, std::uint64_t round);
 std::vector<reduce::Range> unstamped(const std::vector<reduce::Range>& units, const Stamp* stamps,
                                      std::uint64_t round);
 
+// Of a region in a block's check. Odd, so that no bit is lost, and each another than the
+// parameters' 1.
+inline std::uint64_t check_weight(std::size_t region) { return 2 * region + 3; }
+
 // The owner's side. `regions` are the arrays of the flat space that are stepped in place, all in
 // the state file mapped at `state`, as `stamps` are. Units have at most `most` elements.
 class UndoSlot {
@@ -41,8 +45,10 @@ class UndoSlot {
 
   // Nothing of mine is half done: what was saved last may be somebody else's from here on.
   void clear() { words_.undo_open.store(0, std::memory_order_release); }
-  // Saves a unit (whole blocks), which may be stepped from then on.
-  void save(const reduce::Range& unit, std::uint64_t round);
+  // Saves a unit (whole blocks), which may be stepped from then on. Since all of it is read for
+  // that, it is summed too: `checks`, by block of the unit, grow by check_weight(i) times the bits
+  // of region i.
+  void save(const reduce::Range& unit, std::uint64_t round, std::span<std::uint64_t> checks);
 
  private:
   fabric::Arena& arena_;

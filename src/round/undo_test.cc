@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
 
 #include "base/random.h"
+#include "reduce/kernels.h"
 
 namespace instep::round {
 namespace {
@@ -48,10 +50,23 @@ class UndoTest : public testing::Test {
   std::vector<std::byte> before_;
   void* reserved_ = arena_.take(1);
   std::unique_ptr<UndoSlot> slot_;
+  std::array<std::uint64_t, 2> checks_{};
 };
 
+TEST_F(UndoTest, SumsWhatItSavesByBlock) {
+  const Range unit{kBlockElements, 2 * kBlockElements};
+  slot_->save(unit, 7, checks_);
+  for (std::uint64_t block = 0; block < 2; ++block) {
+    const std::uint64_t at = unit.begin + block * kBlockElements;
+    const std::uint64_t expected =
+        check_weight(0) * reduce::sum_of_bits(first() + at, kBlockElements) +
+        check_weight(1) * reduce::sum_of_bits(second() + at, kBlockElements);
+    EXPECT_EQ(checks_[block], expected) << block;
+  }
+}
+
 TEST_F(UndoTest, PutsBackAUnitThatWasNotStamped) {
-  slot_->save({kBlockElements, 2 * kBlockElements}, 7);
+  slot_->save({kBlockElements, 2 * kBlockElements}, 7, checks_);
   spoil({kBlockElements, kBlockElements / 2});
   ASSERT_TRUE(put_back().ok());
   EXPECT_EQ(state_, before_);
@@ -59,7 +74,7 @@ TEST_F(UndoTest, PutsBackAUnitThatWasNotStamped) {
 
 TEST_F(UndoTest, LeavesWhatWasStamped) {
   const Range unit{kBlockElements, 2 * kBlockElements};
-  slot_->save(unit, 7);
+  slot_->save(unit, 7, checks_);
   spoil(unit);
   set_stamps(stamps(), {kBlockElements, kBlockElements}, 7);  // one of its two blocks
   ASSERT_TRUE(put_back().ok());
@@ -71,7 +86,7 @@ TEST_F(UndoTest, LeavesWhatWasStamped) {
 // An agent that had let go of a block and died much later: others have stepped it since.
 TEST_F(UndoTest, ABlockThatHasGoneOnIsLeftAlone) {
   const Range unit{0, kBlockElements};
-  slot_->save(unit, 7);
+  slot_->save(unit, 7, checks_);
   spoil(unit);
   set_stamps(stamps(), unit, 7);
   set_stamps(stamps(), unit, 8);
@@ -81,7 +96,7 @@ TEST_F(UndoTest, ABlockThatHasGoneOnIsLeftAlone) {
 }
 
 TEST_F(UndoTest, AnotherUnitMayBeHalfSaved) {
-  slot_->save({0, kBlockElements}, 7);
+  slot_->save({0, kBlockElements}, 7, checks_);
   spoil({0, kBlockElements});
   set_stamps(stamps(), {0, kBlockElements}, 7);
   const std::vector<std::byte> now = state_;
@@ -100,7 +115,7 @@ TEST_F(UndoTest, NothingSavedIsNothingPutBack) {
 }
 
 TEST_F(UndoTest, WordsAndMemoryThatHoldAnythingWriteNothingOutside) {
-  slot_->save({0, kBlockElements}, 7);
+  slot_->save({0, kBlockElements}, 7, checks_);
   Random random(5);
   const std::uint64_t at = words_->undo_at.load();
   for (int i = 0; i < 20000; ++i) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "round/exchange.h"
@@ -33,7 +34,8 @@ class StateUpdate : public round::Update {
   virtual float* gradient(std::size_t unit) = 0;  // where the combined one goes
   virtual void step(std::size_t unit, float factor) = 0;
 
-  // Before the unit's state is used, and when its next one stands.
+  // Before the state of a unit that is not stepped is used (step() sees to its own), and when the
+  // next one stands.
   virtual void check(std::size_t unit) const { (void)unit; }
   virtual void stamp(std::size_t unit);
 
@@ -70,6 +72,7 @@ class FusedUpdate : public StateUpdate {
   void step(std::size_t index, float factor) override;
   void check(std::size_t unit) const override;
   void stamp(std::size_t unit) override;
+  void compare(const reduce::Range& unit, std::span<const std::uint64_t> checks) const;
 
   round::UndoSlot& undo_;
   const Damage damage_;

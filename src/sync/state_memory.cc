@@ -39,6 +39,8 @@ Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int m
             " for parameters, optimizer state and one gradient, and ", human_bytes(double(free)),
             " can be had; use a smaller model or machine with more")};
   }
+  for (int index = 0; index < moments; ++index) memory.stepped_.push_back(memory.moment(index));
+  if (average) memory.stepped_.push_back(memory.average());
   return memory;
 }
 
@@ -54,20 +56,12 @@ round::Stamp* StateMemory::stamps() const {
   return reinterpret_cast<round::Stamp*>(mapping_.data() + kSums * sums_bytes());
 }
 
-std::vector<const float*> StateMemory::stepped() const {
-  std::vector<const float*> out;
-  for (int index = 0; index < moments_; ++index) out.push_back(moment(index));
-  if (average_) out.push_back(average());
-  return out;
-}
-
 std::uint64_t StateMemory::check_of(std::uint64_t block, std::uint64_t round) const {
   const std::uint64_t at = block * reduce::kBlockElements;
   std::uint64_t check = reduce::sum_of_bits(parameters(round) + at, reduce::kBlockElements);
-  std::uint64_t weight = 1;
-  for (const float* region : stepped()) {
-    weight += 2;  // odd, so that no bit is lost
-    check += weight * reduce::sum_of_bits(region + at, reduce::kBlockElements);
+  for (std::size_t i = 0; i < stepped_.size(); ++i) {
+    const std::uint64_t bits = reduce::sum_of_bits(stepped_[i] + at, reduce::kBlockElements);
+    check += round::check_weight(i) * bits;
   }
   return check;
 }

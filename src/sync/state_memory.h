@@ -45,7 +45,7 @@ class StateMemory {
   // By block, [blocks]: see round/undo.h. One writer a word, the block's owner.
   round::Stamp* stamps() const;
   // What a round steps in place: moments and average.
-  std::vector<const float*> stepped() const;
+  const std::vector<const float*>& stepped() const { return stepped_; }
   const std::byte* data() const { return mapping_.data(); }
 
   // Makes exactly these slices writable for this process.
@@ -58,6 +58,7 @@ class StateMemory {
   std::uint64_t stamps_bytes() const;
 
   fabric::Mapping mapping_;
+  std::vector<const float*> stepped_;
   std::uint64_t blocks_ = 0;
   std::uint64_t regions() const { return 3 + static_cast<std::uint64_t>(moments_) + average_; }
 
