@@ -75,8 +75,8 @@ TEST(Turn, AGatherThatIsMadeAgainIsTheSameOp) {
   }
 }
 
-// Somebody may still read the mail of the round before, and there is room for two ops: a gather that
-// is made again must not take that mail's place.
+// Somebody may still read the mail of the round before, and there is room for two ops: a gather
+// that is made again must not take that mail's place.
 TEST(Turn, AGatherThatIsMadeAgainIsPostedWhereItWas) {
   const auto control = std::make_unique<fabric::ControlPage>();
   Seat seat(control->agents[0], 0);
