@@ -57,7 +57,6 @@ void Cluster::look() {
   look_at_.reset();
   if (now_ < stalled_until_) return look_again();
   std::vector<member::Event> events;
-  std::vector<AgentId> dead;
   for (AgentId agent = 0; agent < count(); ++agent) {
     Slot& it = slot(agent);
     if (it.reaped) continue;
@@ -73,7 +72,6 @@ void Cluster::look() {
     }
     if (!ended) continue;
     it.reaped = true;
-    dead.push_back(agent);
     if (plant == Plant::kLateUndo) {
       push(upto(3 * kMillisecond), What::kUndo, agent, it.life);
     } else if (plant != Plant::kNoUndo) {
@@ -82,7 +80,9 @@ void Cluster::look() {
     events.emplace_back(std::in_place_type<member::Exited>,
                         member::Exited{agent, it.code, it.signal, words_of(agent), now_});
   }
-  if (!dead.empty()) tell(member::Observed{observe()});
+  if (std::any_of(events.begin(), events.end(), member::judged_by_words)) {
+    tell(member::Observed{observe()});
+  }
   for (member::Event& event : events) tell(std::move(event));
   while (!desk_.out.empty() && desk_.out.front().first <= now_) {
     const member::Reply reply = std::move(desk_.out.front().second);

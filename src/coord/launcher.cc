@@ -191,11 +191,9 @@ void Launcher::loop() {
 void Launcher::take_events() {
   auto events = crew_->drain(
       [this](std::uint32_t agent, std::string_view line) { narrator_.output(agent, line); });
-  const bool death = std::any_of(events.begin(), events.end(), [](const member::Event& event) {
-    return std::holds_alternative<member::Exited>(event);
-  });
-  // Who is in by now and who is not, as fresh as can be.
-  if (death) tell(member::Observed{crew_->observe()});
+  if (std::any_of(events.begin(), events.end(), member::judged_by_words)) {
+    tell(member::Observed{crew_->observe()});
+  }
   for (member::Event& event : events) {
     if (auto* heard = std::get_if<member::Heard>(&event)) {
       hear(std::move(*heard));

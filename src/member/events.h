@@ -75,6 +75,13 @@ struct JobKnown {
 struct TimePassed {};
 using Event = std::variant<Heard, LinkEnded, Exited, Prepared, LauncherFailed, StopAsked,
                            ScaleAsked, Observed, BookTaken, JobKnown, TimePassed>;
+// Whether what becomes of it depends on who is in by now and who is not yet: an Observed goes
+// before, as fresh as can be.
+inline bool judged_by_words(const Event& event) {
+  const auto* heard = std::get_if<Heard>(&event);
+  return std::holds_alternative<Exited>(event) ||
+         (heard != nullptr && std::holds_alternative<wire::Failed>(heard->message));
+}
 
 // What the shell must do, in this order.
 struct SendWelcome {
