@@ -167,7 +167,7 @@ def processes_with(word):
 def joins(bench):
     """Rounds of the others while an agent starts and comes in, beside those before."""
     for agents, free in ((1, "a processor is free for it"), (2, "none is")):
-        ratios, ours, usual = [], [], []
+        ours, usual = [], []
         for _ in range(3):
             run_dir, at = os.path.join(WORK, "run"), 2000
             shutil.rmtree(run_dir, ignore_errors=True)

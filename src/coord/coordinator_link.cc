@@ -100,11 +100,8 @@ void CoordinatorLink::read(std::vector<member::Reply>& out) {
     }
     if (!polled->message) return;
     wire::Message& message = polled->message->message;
-    if (const auto* failed = std::get_if<wire::Failed>(&message)) {
-      const bool known =
-          failed->kind >= 0 && failed->kind <= static_cast<int>(ErrorKind::kInternal);
-      said_ = Error{known ? static_cast<ErrorKind>(failed->kind) : ErrorKind::kInternal,
-                    failed->message};
+    if (auto* failed = std::get_if<wire::Failed>(&message)) {
+      said_ = wire::error_of(std::move(*failed));
       continue;
     }
     const auto* parcel = std::get_if<wire::Parcel>(&message);

@@ -127,9 +127,9 @@ void Step::hear(AgentId agent, wire::Failed& failed) {
   Outcome outcome;
   outcome.reason = Reason::kAgentFailed;
   outcome.agent = agent;
-  const bool known = failed.kind >= 0 && failed.kind <= static_cast<int>(ErrorKind::kInternal);
-  outcome.kind = known ? static_cast<ErrorKind>(failed.kind) : ErrorKind::kInternal;
-  outcome.message = std::move(failed.message);
+  Error error = wire::error_of(std::move(failed));
+  outcome.kind = error.kind;
+  outcome.message = std::move(error.message);
   if (outcome.kind == ErrorKind::kDamaged) return damaged(agent, std::move(outcome));
   if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));

@@ -2,12 +2,12 @@
 
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "base/text.h"
 #include "wire/message_fields.h"
 
 namespace instep::wire {
-
 namespace {
 
 using Json = nlohmann::json;
@@ -44,6 +44,12 @@ std::vector<std::byte> encode(const Message& message) {
   for (int i = 0; i < 4; ++i) frame[std::size_t(i)] = static_cast<std::uint8_t>(length >> (8 * i));
   const auto bytes = std::as_bytes(std::span(frame));
   return {bytes.begin(), bytes.end()};
+}
+
+Error error_of(Failed failed) {
+  const bool known = failed.kind >= 0 && failed.kind <= static_cast<int>(ErrorKind::kInternal);
+  return {known ? static_cast<ErrorKind>(failed.kind) : ErrorKind::kInternal,
+          std::move(failed.message)};
 }
 
 Result<std::size_t> frame_length(std::span<const std::byte, 4> prefix) {

@@ -104,13 +104,15 @@ struct Failed {
   std::int32_t kind = 0;
   std::string message;
 };
+// A kind that is none counts as internal.
+Error error_of(Failed failed);
 
 // Coordinator to agent: finish the round, save, end.
 struct StopRequest {
   std::string reason;  // "interrupt", "stop", "wall time", …
 };
 
-// Between the launcher and the coordinator, either way: member/told.h says what lies in it.
+// Between the launcher and the coordinator, either way: member/parcels.h says what lies in it.
 struct Parcel {
   std::vector<std::byte> body;
 };
