@@ -25,6 +25,8 @@ constexpr std::int64_t kLeastRun = kMillisecond;
 // So many agents chaos kills or hangs without a round finished in between: three deaths in a row
 // look like a job that kills its agents, and end the run.
 constexpr int kMostInARound = 2;
+// An agent that was asked to leave says so as soon as its round is over.
+constexpr std::int64_t kLeavesWithin = 60'000 * kMillisecond;
 
 // An agent that is stopped now and then, as long as it is a member.
 struct Held {
@@ -182,6 +184,10 @@ class Injector {
 
   void strike(Steering& run, std::int64_t now) {
     const std::vector<AgentId> agents = run.agents();
+    if (leaves_ &&
+        (!in(agents, leaves_->agent) || run.wanted() < leaves_->wanted || now >= leaves_->until)) {
+      leaves_.reset();
+    }
     const std::optional<FaultKind> kind = possible(run, agents.size());
     if (!kind) return;
     Fault fault;
@@ -190,6 +196,11 @@ class Injector {
     if (fault.kind != FaultKind::kJoin) fault.agent = agents[strike_->choice % agents.size()];
     if (fault.kind == FaultKind::kHang) fault.lasts_ns = strike_->lasts_ns;
     if (fault.kind == FaultKind::kKill || fault.kind == FaultKind::kHang) ++struck_;
+    if (fault.kind == FaultKind::kLeave) {
+      leaves_ = {fault.agent, run.wanted(), now + kLeavesWithin};
+    } else if (fault.kind == FaultKind::kJoin && leaves_) {
+      ++leaves_->wanted;
+    }
     make(run, fault, now);
   }
 
@@ -198,8 +209,8 @@ class Injector {
   std::optional<FaultKind> possible(const Steering& run, std::size_t members) const {
     const std::uint32_t wanted = run.wanted(), first = wanted_at_first_;
     const bool room = wanted < first + std::max(1U, first / 2);
-    const bool spare =
-        wanted > std::max(plan_.least_wanted, (first + 1) / 2) && members > 1 + held_.size();
+    const bool spare = !leaves_ && wanted > std::max(plan_.least_wanted, (first + 1) / 2) &&
+                       members > 1 + held_.size();
     switch (strike_->kind) {
       case FaultKind::kJoin:
         if (room) return FaultKind::kJoin;
@@ -227,6 +238,13 @@ class Injector {
   std::uint32_t wanted_at_first_ = 0;
   std::uint64_t struck_round_ = 0;
   int struck_ = 0;  // since a round was finished
+  // Who was asked to leave and has not said yet that it does: one more counts as wanted till then.
+  struct Leaves {
+    AgentId agent;
+    std::uint32_t wanted;  // with it
+    std::int64_t until;    // it may have died instead, and another be in its place
+  };
+  std::optional<Leaves> leaves_;
 };
 
 }  // namespace

@@ -38,7 +38,7 @@ class FakeRun : public Steering {
   }
   Status leave(AgentId agent) override {
     did.push_back(cat("leave ", agent));
-    --wanted_agents;
+    if (!slow_to_leave) --wanted_agents;
     return {};
   }
   Status flip_bit(std::uint64_t seed) override {
@@ -56,6 +56,7 @@ class FakeRun : public Steering {
   std::uint32_t wanted_agents;
   std::uint64_t rounds = 0;
   std::string refusal;
+  bool slow_to_leave = false;  // who is asked has not said yet that it does
   std::vector<std::string> did;
   std::set<std::uint64_t> flips;
 };
@@ -247,6 +248,27 @@ TEST(Chaos, LeavesThoseThatAreNeeded) {
   EXPECT_TRUE(rampage("mtbf=1s,kinds=kill+hang", run, 100, plan).empty());
   FakeRun alone({0});
   EXPECT_TRUE(rampage("mtbf=1s,kinds=leave", alone, 100).empty());
+}
+
+// Both agents of a run were asked before the first had said a word: none was left.
+TEST(Chaos, AsksNobodyElseToLeaveBeforeOneHasLeft) {
+  FakeRun run({0, 1, 2, 3, 4, 5, 6, 7});
+  run.slow_to_leave = true;
+  DrillPlan plan;
+  plan.chaos = parse_chaos("mtbf=10ms,kinds=leave").take();
+  const Drill drill = make_drill(plan, {});
+  std::int64_t now = 0;
+  const auto pass = [&] {
+    for (int i = 0; i < 100; ++i) now = *drill(run, now);
+  };
+  pass();
+  ASSERT_EQ(run.did.size(), 1U);
+  --run.wanted_agents;
+  pass();
+  ASSERT_EQ(run.did.size(), 2U);
+  run.lose(static_cast<AgentId>(run.did[1].back() - '0'));
+  pass();
+  EXPECT_EQ(run.did.size(), 3U);
 }
 
 // Three deaths without a round in between end a run, as a job that kills its agents would.
