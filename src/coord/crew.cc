@@ -161,7 +161,8 @@ std::vector<member::Event> Crew::drain(const LineSink& line) {
     member.gone = true;
     failpoint("launch.reaped");
     if (Status undone = undo(agent); !undone.ok()) {
-      out.emplace_back(std::in_place_type<member::LauncherFailed>, undone.error());
+      out.emplace_back(std::in_place_type<member::LauncherFailed>,
+                       member::LauncherFailed{undone.error()});
     }
     failpoint("launch.undone");
     out.emplace_back(std::in_place_type<member::Exited>,
@@ -178,14 +179,15 @@ void Crew::drain_link(member::AgentId agent, Member& member, std::vector<member:
       // A link that breaks off is what a death looks like from here; anything else is a bad
       // message.
       const bool broken = polled.error().kind == ErrorKind::kUnavailable;
-      out.emplace_back(std::in_place_type<member::LinkEnded>, agent,
-                       broken ? std::string() : polled.error().message);
+      out.emplace_back(std::in_place_type<member::LinkEnded>,
+                       member::LinkEnded{agent, broken ? std::string() : polled.error().message});
     } else if (polled->message) {
-      out.emplace_back(std::in_place_type<member::Heard>, agent,
-                       std::move(polled->message->message));
+      out.emplace_back(std::in_place_type<member::Heard>,
+                       member::Heard{agent, std::move(polled->message->message)});
     } else if (polled->ended) {
       member.link_open = false;
-      out.emplace_back(std::in_place_type<member::LinkEnded>, agent, std::string());
+      out.emplace_back(std::in_place_type<member::LinkEnded>,
+                       member::LinkEnded{agent, std::string()});
     } else {
       return;
     }
