@@ -12,7 +12,7 @@ import sys
 FENCE = re.compile(r"^\s*(```|~~~)")
 SPAN = re.compile(r"(`+)(.+?)\1")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"(?:src|include|docs|examples|tools|tests|bench|sim|cmake)/[\w./*-]*")
+PATH = re.compile(r"(?:src|include|docs|examples|tools|tests|bench|sim|fuzz|cmake)/[\w./*-]*")
 DEV = re.compile(r"(?:^|\s)\./dev ([a-z]\w*)")
 INSTEP = re.compile(r"(?:^|[\s/])instep ([a-z][\w-]*)")
 

@@ -57,32 +57,43 @@ follow() {  # NAME LOG: copies its input to the log, and to the terminal the new
   return 0
 }
 
+# install_packages NAME…: those that are missing.
+install_packages() {
+  local name state
+  local -a missing=() as_root=()
+  state=$(dpkg-query -W -f ' ${Package}=${db:Status-Status} ' "$@" 2>/dev/null || true)
+  for name in "$@"; do
+    [[ $state == *" $name=installed "* ]] || missing+=("$name")
+  done
+  ((${#missing[@]} > 0)) || return 0
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null || fail "these packages are missing, and there is no sudo to" \
+      "install them; as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+    sudo -v || fail "sudo refused; as root: apt-get install ${missing[*]}"
+  fi
+  step "package lists" "${as_root[@]}" apt-get update
+  step "${#missing[@]} packages" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install \
+    --yes --no-install-recommends "${missing[@]}"
+}
+
+# Clang with libFuzzer, for ./dev fuzz alone.
+need_clang() {
+  install_packages clang
+  install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+}
+
 # The packages of tools/packages.txt.
 need_packages() {
-  local name rest state wanted
-  local -a packages=() missing=()
+  local name rest wanted
+  local -a packages=()
   while read -r name rest; do
     [[ -z $name || $name == "#"* ]] || packages+=("$name")
   done <tools/packages.txt
   wanted="${packages[*]} $(stat -c %Y.%s /var/lib/dpkg/status)"
   done_for packages "$wanted" && return
-  state=$(dpkg-query -W -f ' ${Package}=${db:Status-Status} ' "${packages[@]}" 2>/dev/null || true)
-  for name in "${packages[@]}"; do
-    [[ $state == *" $name=installed "* ]] || missing+=("$name")
-  done
-  if ((${#missing[@]} > 0)); then
-    local -a as_root=()
-    if ((EUID != 0)); then
-      command -v sudo >/dev/null || fail "these packages are missing, and there is no sudo to" \
-        "install them; as root: apt-get install ${missing[*]}"
-      as_root=(sudo)
-      sudo -v || fail "sudo refused; as root: apt-get install ${missing[*]}"
-    fi
-    step "package lists" "${as_root[@]}" apt-get update
-    step "${#missing[@]} packages" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install \
-      --yes --no-install-recommends "${missing[@]}"
-    wanted="${packages[*]} $(stat -c %Y.%s /var/lib/dpkg/status)"
-  fi
+  install_packages "${packages[@]}"
+  wanted="${packages[*]} $(stat -c %Y.%s /var/lib/dpkg/status)"
   stamp packages "$wanted"
 }
 

@@ -1,0 +1,70 @@
+// What the fuzz targets share. A target is one LLVMFuzzerTestOneInput: it hands bytes from nowhere
+// to a reader, uses all that comes out, and aborts on what must not be.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "base/text.h"
+
+// As libFuzzer calls it; 0: taken, whatever became of it.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+namespace instep::fuzz {
+
+using Bytes = std::span<const std::byte>;
+
+inline Bytes bytes_of(const std::uint8_t* data, std::size_t size) {
+  return std::as_bytes(std::span(data, size));
+}
+inline std::string_view text_of(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Reads every byte, so that a sanitizer sees one that is not there.
+inline void use(const void* at, std::uint64_t bytes) {
+  static volatile unsigned sum = 0;
+  const auto* byte = static_cast<const unsigned char*>(at);
+  for (std::uint64_t i = 0; i < bytes; ++i) sum = sum + byte[i];
+}
+template <class T>
+void use(std::span<const T> values) {
+  use(values.data(), values.size_bytes());
+}
+
+// A file that holds the bytes, for readers that take a path.
+class File {
+ public:
+  explicit File(Bytes bytes) {
+    auto made = make_memory_file("fuzz", bytes.size());
+    INSTEP_CHECK(made.ok(), "a memory file can be made");
+    fd_ = made.take();
+    INSTEP_CHECK(write_at(fd_.get(), 0, bytes, path()).ok(), "a memory file can be written");
+  }
+  std::filesystem::path path() const { return cat("/proc/self/fd/", fd_.get()); }
+  const Fd& fd() const { return fd_; }
+
+ private:
+  Fd fd_;
+};
+
+// Two inputs in one: the first two bytes are the length of the first, as far as there is so much.
+struct Pair {
+  Bytes first, second;
+};
+inline Pair pair_of(Bytes bytes) {
+  if (bytes.size() < 2) return {bytes, {}};
+  const std::size_t wanted =
+      std::to_integer<std::size_t>(bytes[0]) | std::to_integer<std::size_t>(bytes[1]) << 8;
+  const Bytes rest = bytes.subspan(2);
+  const std::size_t length = wanted < rest.size() ? wanted : rest.size();
+  return {rest.first(length), rest.subspan(length)};
+}
+
+}  // namespace instep::fuzz

@@ -1,0 +1,21 @@
+// What agents, launcher and whoever else connects say to each other.
+#include "wire/message.h"
+
+#include "input.h"
+
+namespace instep {
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const fuzz::Bytes body = fuzz::bytes_of(data, size);
+  if (size >= 4) (void)wire::frame_length(std::span<const std::byte, 4>(body.first(4)));
+  auto message = wire::decode(body);
+  if (!message.ok()) return 0;
+  const std::vector<std::byte> frame = wire::encode(*message);
+  const auto length = wire::frame_length(std::span<const std::byte, 4>(frame.data(), 4));
+  INSTEP_CHECK(length.ok() && *length + 4 == frame.size(), "a frame says its own length");
+  const auto again = wire::decode(std::span(frame).subspan(4));
+  INSTEP_CHECK(again.ok() && wire::encode(*again) == frame, "what was read is written as it was");
+  return 0;
+}
+
+}  // namespace instep

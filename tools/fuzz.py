@@ -1,0 +1,117 @@
+"""./dev fuzz: lets libFuzzer look for inputs that break what reads bytes from outside, one target after the other on
+each processor. A finding is kept, shown with the command that repeats it, and is an exit code of 1."""
+import argparse
+import concurrent.futures
+import glob
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CORPUS = ROOT / "fuzz" / "corpus"  # in the repository
+FOUND = ROOT / ".dev" / "fuzz"     # what earlier calls have come to, by target; findings
+# A reader that takes more of these for some kilobytes of input is a finding too.
+LIMITS = ["-timeout=10", "-malloc_limit_mb=256", "-rss_limit_mb=1024", "-max_len=16384"]
+
+
+def targets(build):
+    return sorted(pathlib.Path(path).name.removeprefix("fuzz_") for path in glob.glob(f"{build}/fuzz/fuzz_*"))
+
+
+def environment():
+    # Findings are to be told from a reader's own bounds: an allocation that fails returns null.
+    return {**os.environ, "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+
+
+def fuzz(build, name, seconds):
+    """Runs one target; returns its row and, if it found something, what it printed."""
+    own = FOUND / name
+    own.mkdir(parents=True, exist_ok=True)
+    command = [f"{build}/fuzz/fuzz_{name}", str(own), str(CORPUS / name), f"-max_total_time={seconds}",
+               f"-artifact_prefix={FOUND}/{name}-", "-print_final_stats=1", *LIMITS]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(), check=False)
+    progress = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
+    executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
+    row = {"executions": int(executions[1]) if executions else int(progress[-1][0]) if progress else 0,
+           "coverage": int(progress[-1][1]) if progress else 0,
+           "at first": next((int(cov) for _, cov, _, _ in progress), 0),
+           "inputs": int(progress[-1][3]) if progress else 0}
+    return row, done.stderr if done.returncode != 0 else ""
+
+
+def shown(name, stderr):
+    where = re.search(r"Test unit written to (\S+)", stderr)
+    lines = stderr.splitlines()
+    first = next((i for i, line in enumerate(lines) if "ERROR" in line or "runtime error" in line), max(0, len(lines) - 25))
+    print(f"\n{name}: found something")
+    print("\n".join(lines[max(0, first - 3):first + 25]))
+    if where:
+        print(f"to repeat it: ./dev fuzz {name} --input {where[1]}")
+
+
+def merge(build, name):
+    """The smallest part of all inputs that reaches every edge that all reach, as the repository's corpus. Seeds that
+    somebody has made stay."""
+    kept = FOUND / f"{name}-merged"
+    kept.mkdir(parents=True, exist_ok=True)
+    for old in kept.iterdir():
+        old.unlink()
+    subprocess.run([f"{build}/fuzz/fuzz_{name}", "-set_cover_merge=1", "-use_counters=0", str(kept), str(CORPUS / name),
+                    str(FOUND / name), *LIMITS], capture_output=True, env=environment(), check=True)
+    seeds = {seed.read_bytes() for seed in (CORPUS / name).glob("seed-*")}
+    for old in (CORPUS / name).iterdir():
+        if not old.name.startswith("seed-"):
+            old.unlink()
+    for new in sorted(kept.iterdir()):
+        if new.read_bytes() not in seeds:
+            (CORPUS / name / new.name).write_bytes(new.read_bytes())
+        new.unlink()
+    kept.rmdir()
+    print(f"{name:12s} {len(list((CORPUS / name).iterdir()))} inputs in {CORPUS / name}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__)
+    parser.add_argument("target", nargs="*", help="only these; without one, all")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
+    parser.add_argument("--input", help="hand this file to the one target named, and no other")
+    parser.add_argument("--merge", action="store_true",
+                        help="instead: reduce the repository's corpus and all that was found to what is needed for the "
+                             "same coverage")
+    options = parser.parse_args()
+    build = ROOT / "build-fuzz"
+    known = targets(build)
+    for name in options.target:
+        if name not in known:
+            parser.error(f"no target {name}; there are {', '.join(known)}")
+    names = options.target or known
+    if options.seconds < 1:
+        parser.error("--seconds: at least 1")
+    if options.input:
+        if len(names) != 1:
+            parser.error("--input goes to one target: name it")
+        sys.exit(subprocess.run([f"{build}/fuzz/fuzz_{names[0]}", options.input], env=environment(), check=False).returncode)
+    if options.merge:
+        for name in names:
+            merge(build, name)
+        return
+    findings = 0
+    print(f"{'target':12s} {'executions':>12s} {'coverage':>9s} {'at first':>9s} {'inputs':>7s}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = {pool.submit(fuzz, build, name, options.seconds): name for name in names}
+        for future in concurrent.futures.as_completed(running):
+            row, stderr = future.result()
+            name = running[future]
+            print(f"{name:12s} {row['executions']:12d} {row['coverage']:9d} {row['at first']:9d} {row['inputs']:7d}",
+                  flush=True)
+            if stderr:
+                findings += 1
+                shown(name, stderr)
+    sys.exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    main()
