@@ -176,6 +176,8 @@ class FullDisk(CheckpointCase):
         failed = [it for it in self.records(run, "events.jsonl")
                   if it.get("kind") == "checkpoint failed"]
         self.assertGreaterEqual(len(failed), len(CHECKPOINTS) - 2, failed)
+        self.assertEqual([it.name for it in (run / "checkpoints").iterdir()], ["round-0000000004"],
+                         "what failed takes no room")
         self.assertEqual(self.inspect(run)["round"], CHECKPOINTS[0])
         subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
         self.assertEqual(self.resume(run, 1)["state_sha256"], straight["state_sha256"])

@@ -127,6 +127,8 @@ class Recorded {
       say(result.report);
     }
     if (kept) {
+      // On a full disk the run's last words need the room that its last checkpoint took in vain.
+      step(store::remove_unfinished(dir_.path()));
       info_.state = stopped ? "stopped" : well ? "finished" : "failed";
       info_.message = result.message;
       info_.ended = coord::timestamp();

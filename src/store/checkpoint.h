@@ -49,6 +49,9 @@ std::filesystem::path checkpoint_folder(const std::filesystem::path& run_dir, st
 // this round is there already, which is never written over. kMismatch: one of another format is.
 Result<bool> begin_checkpoint(const std::filesystem::path& run_dir, std::uint64_t round);
 
+// When no writer is left: gives the disk space of what none of them has finished back.
+Status remove_unfinished(const std::filesystem::path& run_dir);
+
 // One file of a checkpoint under way. Several processes may open the same one, with the same
 // `bytes`, and write their parts; a process uses it from one thread at a time.
 class CheckpointFile {

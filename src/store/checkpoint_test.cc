@@ -258,6 +258,17 @@ TEST_F(CheckpointTest, BeginCleansAndNeverTouchesWholeOnes) {
   expect_newest(1, 0);
 }
 
+TEST_F(CheckpointTest, WhatIsUnfinishedGivesItsRoomBack) {
+  save(1);
+  save(2);
+  fs::remove(at(1) / "manifest.json");
+  fs::create_directories(run() / "checkpoints" / "mine");
+  ASSERT_TRUE(remove_unfinished(run()).ok());
+  EXPECT_FALSE(fs::exists(at(1)));
+  EXPECT_TRUE(fs::exists(run() / "checkpoints" / "mine"));
+  expect_newest(2, 0);
+}
+
 TEST_F(CheckpointTest, CommitNeedsItsFiles) {
   fs::create_directories(at(1));
   EXPECT_EQ(commit(at(1), test_manifest(1), kTestFiles).error().kind, ErrorKind::kNotFound);

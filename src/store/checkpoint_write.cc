@@ -54,6 +54,14 @@ Result<bool> begin_checkpoint(const std::filesystem::path& run_dir, std::uint64_
   return needed;
 }
 
+Status remove_unfinished(const std::filesystem::path& run_dir) {
+  INSTEP_ASSIGN_OR_RETURN(const std::vector<Folder> folders, list_folders(run_dir));
+  for (const Folder& folder : folders) {
+    if (!folder.finished) INSTEP_RETURN_IF_ERROR(remove_folder(folder.path));
+  }
+  return {};
+}
+
 Result<CheckpointFile> CheckpointFile::open(const std::filesystem::path& folder,
                                             const std::string& name, std::uint64_t bytes) {
   INSTEP_CHECK(is_file_name(name), "a file of a checkpoint has a plain name");
