@@ -118,7 +118,7 @@ void Cluster::end() {
     case Ending::kFailure:
       if (all.empty()) return push(kMillisecond, What::kEnding, -1, 0);
       const AgentId agent = pick(all);
-      send(agent, wire::Failed{static_cast<std::int32_t>(ErrorKind::kInvalid), "a bad loss"});
+      send(agent, wire::failed_of(invalid("a bad loss")));
       slot(agent).signal = 0;
       slot(agent).code = 2;
       return die(agent);

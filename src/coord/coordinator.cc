@@ -38,9 +38,7 @@ class Service {
       }
     }
   }
-  void complain(const Error& error) {
-    (void)link_.send(wire::Failed{static_cast<int>(error.kind), error.message});
-  }
+  void complain(const Error& error) { (void)link_.send(wire::failed_of(error)); }
 
  private:
   Status begin(const member::Open& open) {

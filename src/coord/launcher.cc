@@ -30,14 +30,6 @@ constexpr const char* kJournal = "coordinator.journal";
 // For agents that have lost their coordinator to save and end.
 constexpr std::int64_t kAlone = 30 * kSecond;
 
-member::Outcome own_failure(const Error& error) {
-  member::Outcome out;
-  out.reason = Reason::kLauncher;
-  out.kind = error.kind;
-  out.message = error.message;
-  return out;
-}
-
 class Launcher : private Steering {
  public:
   explicit Launcher(const LaunchPlan& plan)
@@ -162,7 +154,7 @@ Status Launcher::begin() {
 LaunchResult Launcher::run() {
   if (const Status status = begin(); !status.ok()) {
     LaunchResult out;
-    out.outcome = own_failure(status.error());
+    out.outcome = member::failure(Reason::kLauncher, status.error());
     out.message = out.outcome.message;
     out.exit_code = member::exit_code(out.outcome);
     return out;
@@ -244,7 +236,7 @@ void Launcher::give_up() {
     if (monotonic_ns() < until) continue;
     for (std::uint32_t agent = 0; agent < crew_->size(); ++agent) crew_->signal(agent, SIGKILL);
   }
-  outcome_ = own_failure(*desk_->lost());
+  outcome_ = member::failure(Reason::kLauncher, *desk_->lost());
 }
 
 void Launcher::drill() {
@@ -355,8 +347,7 @@ void Launcher::start(const member::Start& action) {
   const auto agent = static_cast<std::uint32_t>(action.agent);
   const Status started = crew_->start_agent(agent, action.beside);
   if (started.ok()) return;
-  const Error& error = started.error();
-  tell(member::Heard{action.agent, wire::Failed{static_cast<int>(error.kind), error.message}});
+  tell(member::Heard{action.agent, wire::failed_of(started.error())});
   tell(member::Exited{action.agent, 1, 0});
 }
 

@@ -124,12 +124,8 @@ void Step::finish_if_done() {
 
 void Step::hear(AgentId agent, wire::Failed& failed) {
   if (life(agent).out && !in_view(agent) && !in_before(agent)) return;  // it was let go
-  Outcome outcome;
-  outcome.reason = Reason::kAgentFailed;
+  Outcome outcome = failure(Reason::kAgentFailed, wire::error_of(std::move(failed)));
   outcome.agent = agent;
-  Error error = wire::error_of(std::move(failed));
-  outcome.kind = error.kind;
-  outcome.message = std::move(error.message);
   if (outcome.kind == ErrorKind::kDamaged) return damaged(agent, std::move(outcome));
   if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));
@@ -170,13 +166,7 @@ void Step::on(Prepared&) {
   welcome_those_waiting();
 }
 
-void Step::on(LauncherFailed& event) {
-  Outcome outcome;
-  outcome.reason = Reason::kLauncher;
-  outcome.kind = event.error.kind;
-  outcome.message = std::move(event.error.message);
-  fail(std::move(outcome));
-}
+void Step::on(LauncherFailed& event) { fail(failure(Reason::kLauncher, std::move(event.error))); }
 
 void Step::on(StopAsked& event) {
   const auto abandon = [&] {

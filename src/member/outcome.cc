@@ -1,6 +1,8 @@
 // The edge where reasons become words and exit codes.
 #include <string.h>
 
+#include <utility>
+
 #include "base/text.h"
 #include "member/outcome.h"
 
@@ -38,6 +40,14 @@ int exit_code(ErrorKind kind) {
       return 1;
   }
   return 1;
+}
+
+Outcome failure(Reason reason, Error error) {
+  Outcome out;
+  out.reason = reason;
+  out.kind = error.kind;
+  out.message = std::move(error.message);
+  return out;
 }
 
 int exit_code(const Outcome& outcome) {

@@ -42,6 +42,9 @@ struct Outcome {
   bool interrupted = false;               // kStopped, kAbandoned: by a person at the terminal
 };
 
+// That of an error (kAgentFailed, kLauncher).
+Outcome failure(Reason reason, Error error);
+
 // 0 for a run that finished or was stopped as asked, 130 after Ctrl-C, 2 where the user can mend it
 // (bad input, no space, no memory, …), else 1.
 int exit_code(const Outcome& outcome);

@@ -106,8 +106,8 @@ Status Session::connect(int socket, const std::map<std::string, std::string>& fi
   failpoint("start.hello");
   INSTEP_ASSIGN_OR_RETURN(auto received, link_->receive());
   if (!received) return Error{ErrorKind::kUnavailable, "the coordinator ended before it answered"};
-  if (const auto* failed = std::get_if<wire::Failed>(&received->message)) {
-    return Error{static_cast<ErrorKind>(failed->kind), failed->message};
+  if (auto* failed = std::get_if<wire::Failed>(&received->message)) {
+    return wire::error_of(std::move(*failed));
   }
   auto* welcome = std::get_if<wire::Welcome>(&received->message);
   if (welcome == nullptr) {
@@ -224,8 +224,9 @@ void Session::hear(fabric::ControlLink::Received& received) {
     stop_asked_.store(true);
     if (stop_reason_.rfind("failed", 0) == 0) may_leave_.store(false);
   } else if (auto* failed = std::get_if<wire::Failed>(&received.message)) {
-    std::fprintf(stderr, "instep: %s\n", failed->message.c_str());
-    std::_Exit(exit_code(static_cast<ErrorKind>(failed->kind)));
+    const Error error = wire::error_of(std::move(*failed));
+    std::fprintf(stderr, "instep: %s\n", error.message.c_str());
+    std::_Exit(exit_code(error.kind));
   }
 }
 
@@ -309,7 +310,7 @@ void Session::fail(const Error& error) {
     std::fprintf(stderr, "instep: %s\n", error.message.c_str());
   } else {
     std::fprintf(stderr, "instep: agent %d: %s\n", me_, error.message.c_str());
-    (void)link_->send(wire::Failed{static_cast<std::int32_t>(error.kind), error.message});
+    (void)link_->send(wire::failed_of(error));
   }
   std::fflush(nullptr);
   std::_Exit(exit_code(error.kind));

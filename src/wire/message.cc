@@ -46,6 +46,10 @@ std::vector<std::byte> encode(const Message& message) {
   return {bytes.begin(), bytes.end()};
 }
 
+Failed failed_of(const Error& error) {
+  return {static_cast<std::int32_t>(error.kind), error.message};
+}
+
 Error error_of(Failed failed) {
   const bool known = failed.kind >= 0 && failed.kind <= static_cast<int>(ErrorKind::kInternal);
   return {known ? static_cast<ErrorKind>(failed.kind) : ErrorKind::kInternal,

@@ -104,6 +104,7 @@ struct Failed {
   std::int32_t kind = 0;
   std::string message;
 };
+Failed failed_of(const Error& error);
 // A kind that is none counts as internal.
 Error error_of(Failed failed);
 
