@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "round/exchange.h"
@@ -72,7 +71,7 @@ class FusedUpdate : public StateUpdate {
   void step(std::size_t index, float factor) override;
   void check(std::size_t unit) const override;
   void stamp(std::size_t unit) override;
-  void compare(const reduce::Range& unit, std::span<const std::uint64_t> checks) const;
+  void compare(std::uint64_t block, std::uint64_t found) const;
 
   round::UndoSlot& undo_;
   const Damage damage_;
