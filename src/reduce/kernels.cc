@@ -79,6 +79,38 @@ double squares(std::size_t count, const Value& value) {
   return lanes_sum(lane);
 }
 
+// The words of 64 bits are loaded into registers by name: through an array the compiler goes by way
+// of the stack, at a tenth of the speed.
+template <bool kCopy>
+std::uint64_t add_bits(float* to, const float* from, std::size_t count) {
+  constexpr std::size_t kWords = 4, kLanes = 4 * kWords;
+  const std::size_t words = count / 2;
+  const auto load = [to, from](std::size_t word) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * word));
+    if constexpr (kCopy) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * word), bits);
+    return bits;
+  };
+  __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
+  std::size_t i = 0;
+  for (; i + kLanes <= words; i += kLanes) {
+    a = _mm256_add_epi64(a, load(i));
+    b = _mm256_add_epi64(b, load(i + kWords));
+    c = _mm256_add_epi64(c, load(i + 2 * kWords));
+    d = _mm256_add_epi64(d, load(i + 3 * kWords));
+  }
+  std::uint64_t lanes[kWords];
+  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), all);
+  std::uint64_t sum = lanes[0] + lanes[1] + lanes[2] + lanes[3];
+  for (; i < words; ++i) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, from + 2 * i, sizeof bits);
+    if constexpr (kCopy) std::memcpy(to + 2 * i, &bits, sizeof bits);
+    sum += bits;
+  }
+  return sum;
+}
+
 }  // namespace
 
 void add(float* to, const float* a, const float* b, std::size_t count) {
@@ -101,52 +133,12 @@ double sum_of_squared_differences(const float* a, const float* b, std::size_t co
   return squares(count, [a, b](std::size_t i) { return static_cast<double>(a[i]) - b[i]; });
 }
 
-namespace {
-
-// Calls `keep` with the number of the first word and the four words, which are in registers by
-// name: through an array the compiler goes by way of the stack, at a tenth of the speed.
-template <typename Keep>
-std::uint64_t add_bits(const float* values, std::size_t count, const Keep& keep) {
-  constexpr std::size_t kWords = 4, kLanes = 4 * kWords;
-  const std::size_t words = count / 2;
-  const auto load = [&](std::size_t word) {
-    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values + 2 * word));
-    keep(word, bits);
-    return bits;
-  };
-  __m256i a = _mm256_setzero_si256(), b = a, c = a, d = a;
-  std::size_t i = 0;
-  for (; i + kLanes <= words; i += kLanes) {
-    a = _mm256_add_epi64(a, load(i));
-    b = _mm256_add_epi64(b, load(i + kWords));
-    c = _mm256_add_epi64(c, load(i + 2 * kWords));
-    d = _mm256_add_epi64(d, load(i + 3 * kWords));
-  }
-  std::uint64_t lanes[kWords];
-  const __m256i all = _mm256_add_epi64(_mm256_add_epi64(a, b), _mm256_add_epi64(c, d));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), all);
-  std::uint64_t sum = lanes[0] + lanes[1] + lanes[2] + lanes[3];
-  for (; i < words; ++i) {
-    std::uint64_t bits = 0;
-    std::memcpy(&bits, values + 2 * i, sizeof bits);
-    sum += bits;
-  }
-  return sum;
-}
-
-}  // namespace
-
 std::uint64_t sum_of_bits(const float* values, std::size_t count) {
-  return add_bits(values, count, [](std::size_t, __m256i) {});
+  return add_bits<false>(nullptr, values, count);
 }
 
-std::uint64_t copy_and_sum_bits(float* __restrict to, const float* __restrict from,
-                                std::size_t count) {
-  const std::size_t tail = count % 32;
-  std::memcpy(to + count - tail, from + count - tail, tail * sizeof(float));
-  return add_bits(from, count, [to](std::size_t word, __m256i bits) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * word), bits);
-  });
+std::uint64_t copy_and_sum_bits(float* to, const float* from, std::size_t count) {
+  return add_bits<true>(to, from, count);
 }
 
 double tree_sum(std::span<const double> values) {

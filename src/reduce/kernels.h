@@ -24,7 +24,7 @@ double sum_of_squares(const float* values, std::size_t count);
 double sum_of_squared_differences(const float* a, const float* b, std::size_t count);
 // A sum of the values' bits that any change of one bit changes. `count` is even.
 std::uint64_t sum_of_bits(const float* values, std::size_t count);
-// The same of `from`, which is copied on the way.
+// The same of `from`, which is copied on the way; the two do not overlap.
 std::uint64_t copy_and_sum_bits(float* to, const float* from, std::size_t count);
 // The sum of doubles in the canonical tree's order.
 double tree_sum(std::span<const double> values);
