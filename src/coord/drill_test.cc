@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -202,6 +203,15 @@ std::vector<std::string> rampage(const char* text, FakeRun& run, std::int64_t se
   return out;
 }
 
+// Chaos that is given its next thousand turns by each call, whatever becomes of the run.
+std::function<void()> thousand_turns(const char* text, FakeRun& run) {
+  DrillPlan plan;
+  plan.chaos = parse_chaos(text).take();
+  return [drill = make_drill(plan, {}), &run, now = std::int64_t{0}]() mutable {
+    for (int i = 0; i < 1000; ++i) now = *drill(run, now);
+  };
+}
+
 std::map<std::string, int> count(const std::vector<std::string>& faults) {
   std::map<std::string, int> out;
   for (const std::string& fault : faults) ++out[fault.substr(0, fault.find(' '))];
@@ -254,13 +264,7 @@ TEST(Chaos, LeavesThoseThatAreNeeded) {
 TEST(Chaos, AsksNobodyElseToLeaveBeforeOneHasLeft) {
   FakeRun run({0, 1, 2, 3, 4, 5, 6, 7});
   run.slow_to_leave = true;
-  DrillPlan plan;
-  plan.chaos = parse_chaos("mtbf=10ms,kinds=leave").take();
-  const Drill drill = make_drill(plan, {});
-  std::int64_t now = 0;
-  const auto pass = [&] {
-    for (int i = 0; i < 100; ++i) now = *drill(run, now);
-  };
+  const auto pass = thousand_turns("mtbf=10ms,kinds=leave", run);
   pass();
   ASSERT_EQ(run.did.size(), 1U);
   --run.wanted_agents;
@@ -274,13 +278,7 @@ TEST(Chaos, AsksNobodyElseToLeaveBeforeOneHasLeft) {
 // Three deaths without a round in between end a run, as a job that kills its agents would.
 TEST(Chaos, LetsARoundBeFinishedBetweenItsHits) {
   FakeRun run({0, 1, 2});
-  DrillPlan plan;
-  plan.chaos = parse_chaos("mtbf=10ms,kinds=kill").take();
-  const Drill drill = make_drill(plan, {});
-  std::int64_t now = 0;
-  const auto pass = [&] {
-    for (int i = 0; i < 1000; ++i) now = *drill(run, now);
-  };
+  const auto pass = thousand_turns("mtbf=10ms,kinds=kill", run);
   pass();
   EXPECT_EQ(run.did.size(), 2U);
   ++run.rounds;

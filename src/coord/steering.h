@@ -34,7 +34,8 @@ class Steering {
   virtual Status scale(std::uint32_t agents) = 0;
   // One agent more than wanted up to now.
   virtual Status join() = 0;
-  // Asks the agent to leave (SIGTERM) and wants one less; kNotFound if it is not a living member.
+  // Asks the agent to leave (SIGTERM); one less is wanted once it has said that it does. kNotFound
+  // if it is not a living member.
   virtual Status leave(member::AgentId agent) = 0;
   // Flips one bit of the shared state, the one that `seed` chooses among what is in use.
   virtual Status flip_bit(std::uint64_t seed) = 0;
