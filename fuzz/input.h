@@ -2,6 +2,7 @@
 // to a reader, uses all that comes out, and aborts on what must not be.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -38,6 +39,14 @@ void use(std::span<const T> values) {
   use(values.data(), values.size_bytes());
 }
 
+// What was read is written and read again as the same.
+template <class T, class Read, class Write>
+void expect_same_again(const T& value, const Read& read, const Write& write) {
+  const auto once = write(value);
+  const auto again = read(once);
+  INSTEP_CHECK(again.ok() && write(*again) == once, "what was read is written as it was");
+}
+
 // A file that holds the bytes, for readers that take a path.
 class File {
  public:
@@ -63,7 +72,7 @@ inline Pair pair_of(Bytes bytes) {
   const std::size_t wanted =
       std::to_integer<std::size_t>(bytes[0]) | std::to_integer<std::size_t>(bytes[1]) << 8;
   const Bytes rest = bytes.subspan(2);
-  const std::size_t length = wanted < rest.size() ? wanted : rest.size();
+  const std::size_t length = std::min(wanted, rest.size());
   return {rest.first(length), rest.subspan(length)};
 }
 

@@ -7,10 +7,8 @@ namespace instep {
 namespace {
 
 void use(const job::Job& job) {
-  const std::string json = job::to_json(job);
-  const auto again = job::from_json(json);
-  INSTEP_CHECK(again.ok() && job::to_json(*again) == json, "a job is read as it was written");
-  INSTEP_CHECK(job::hash(*again) == job::hash(job), "and is the same job");
+  fuzz::expect_same_again(job, job::from_json, job::to_json);
+  INSTEP_CHECK(job::hash(*job::from_json(job::to_json(job))) == job::hash(job), "the same job");
 }
 
 }  // namespace

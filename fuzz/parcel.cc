@@ -7,16 +7,13 @@ namespace instep {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Bytes body = fuzz::bytes_of(data, size);
-  if (auto told = member::decode_for_coordinator(body); told.ok()) {
-    const auto write = [](const auto& it) { return member::encode(it); };
-    const std::vector<std::byte> once = std::visit(write, *told);
-    const auto again = member::decode_for_coordinator(once);
-    INSTEP_CHECK(again.ok() && std::visit(write, *again) == once, "as it was read");
+  const auto write = [](const auto& it) { return member::encode(it); };
+  if (const auto told = member::decode_for_coordinator(body); told.ok()) {
+    fuzz::expect_same_again(*told, member::decode_for_coordinator,
+                            [&](const auto& it) { return std::visit(write, it); });
   }
-  if (auto reply = member::decode_reply(body); reply.ok()) {
-    const std::vector<std::byte> once = member::encode(*reply);
-    const auto again = member::decode_reply(once);
-    INSTEP_CHECK(again.ok() && member::encode(*again) == once, "as it was read");
+  if (const auto reply = member::decode_reply(body); reply.ok()) {
+    fuzz::expect_same_again(*reply, member::decode_reply, write);
   }
   if (auto journal = member::read_journal(body); journal.ok()) {
     INSTEP_CHECK(journal->whole <= size, "no more is whole than there is");

@@ -2,37 +2,36 @@
 each processor. A finding is kept, shown with the command that repeats it, and is an exit code of 1."""
 import argparse
 import concurrent.futures
-import glob
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build-fuzz" / "fuzz"
 CORPUS = ROOT / "fuzz" / "corpus"  # in the repository
 FOUND = ROOT / ".dev" / "fuzz"     # what earlier calls have come to, by target; findings
 # A reader that takes more of these for some kilobytes of input is a finding too.
 LIMITS = ["-timeout=10", "-malloc_limit_mb=256", "-rss_limit_mb=1024", "-max_len=16384"]
 
 
-def targets(build):
-    return sorted(pathlib.Path(path).name.removeprefix("fuzz_") for path in glob.glob(f"{build}/fuzz/fuzz_*"))
+# An allocation that fails is the reader's to take, as it is without a sanitizer.
+ENVIRONMENT = {**os.environ, "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1",
+               "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
 
 
-def environment():
-    # Findings are to be told from a reader's own bounds: an allocation that fails returns null.
-    return {**os.environ, "ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1",
-            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+def program(name, *arguments, **options):
+    return subprocess.run([BUILD / f"fuzz_{name}", *arguments], env=ENVIRONMENT, **options)
 
 
-def fuzz(build, name, seconds):
+def fuzz(name, seconds):
     """Runs one target; returns its row and, if it found something, what it printed."""
     own = FOUND / name
     own.mkdir(parents=True, exist_ok=True)
-    command = [f"{build}/fuzz/fuzz_{name}", str(own), str(CORPUS / name), f"-max_total_time={seconds}",
-               f"-artifact_prefix={FOUND}/{name}-", "-print_final_stats=1", *LIMITS]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(), check=False)
+    done = program(name, own, CORPUS / name, f"-max_total_time={seconds}", f"-artifact_prefix={FOUND}/{name}-",
+                   "-print_final_stats=1", *LIMITS, capture_output=True, text=True, errors="replace", check=False)
     progress = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
     executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
     row = {"executions": int(executions[1]) if executions else int(progress[-1][0]) if progress else 0,
@@ -52,25 +51,22 @@ def shown(name, stderr):
         print(f"to repeat it: ./dev fuzz {name} --input {where[1]}")
 
 
-def merge(build, name):
+def merge(name):
     """The smallest part of all inputs that reaches every edge that all reach, as the repository's corpus. Seeds that
     somebody has made stay."""
-    kept = FOUND / f"{name}-merged"
-    kept.mkdir(parents=True, exist_ok=True)
-    for old in kept.iterdir():
-        old.unlink()
-    subprocess.run([f"{build}/fuzz/fuzz_{name}", "-set_cover_merge=1", "-use_counters=0", str(kept), str(CORPUS / name),
-                    str(FOUND / name), *LIMITS], capture_output=True, env=environment(), check=True)
-    seeds = {seed.read_bytes() for seed in (CORPUS / name).glob("seed-*")}
-    for old in (CORPUS / name).iterdir():
-        if not old.name.startswith("seed-"):
-            old.unlink()
-    for new in sorted(kept.iterdir()):
-        if new.read_bytes() not in seeds:
-            (CORPUS / name / new.name).write_bytes(new.read_bytes())
-        new.unlink()
-    kept.rmdir()
-    print(f"{name:12s} {len(list((CORPUS / name).iterdir()))} inputs in {CORPUS / name}")
+    corpus = CORPUS / name
+    with tempfile.TemporaryDirectory() as kept:
+        program(name, "-set_cover_merge=1", "-use_counters=0", kept, corpus, FOUND / name, *LIMITS, capture_output=True,
+                check=True)
+        seeds = {seed.read_bytes() for seed in corpus.glob("seed-*")}
+        for old in corpus.iterdir():
+            if not old.name.startswith("seed-"):
+                old.unlink()
+        for new in pathlib.Path(kept).iterdir():
+            content = new.read_bytes()
+            if content not in seeds:
+                (corpus / new.name).write_bytes(content)
+    print(f"{name:12s} {len(list(corpus.iterdir()))} inputs in {corpus}")
 
 
 def main():
@@ -82,8 +78,7 @@ def main():
                         help="instead: reduce the repository's corpus and all that was found to what is needed for the "
                              "same coverage")
     options = parser.parse_args()
-    build = ROOT / "build-fuzz"
-    known = targets(build)
+    known = sorted(path.name.removeprefix("fuzz_") for path in BUILD.glob("fuzz_*"))
     for name in options.target:
         if name not in known:
             parser.error(f"no target {name}; there are {', '.join(known)}")
@@ -93,15 +88,15 @@ def main():
     if options.input:
         if len(names) != 1:
             parser.error("--input goes to one target: name it")
-        sys.exit(subprocess.run([f"{build}/fuzz/fuzz_{names[0]}", options.input], env=environment(), check=False).returncode)
+        sys.exit(program(names[0], options.input, check=False).returncode)
     if options.merge:
         for name in names:
-            merge(build, name)
+            merge(name)
         return
     findings = 0
     print(f"{'target':12s} {'executions':>12s} {'coverage':>9s} {'at first':>9s} {'inputs':>7s}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        running = {pool.submit(fuzz, build, name, options.seconds): name for name in names}
+        running = {pool.submit(fuzz, name, options.seconds): name for name in names}
         for future in concurrent.futures.as_completed(running):
             row, stderr = future.result()
             name = running[future]
