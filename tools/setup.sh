@@ -79,6 +79,7 @@ install_packages() {
 
 # Clang with libFuzzer, for ./dev fuzz alone.
 need_clang() {
+  lock
   install_packages clang
   install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
 }
@@ -160,9 +161,7 @@ jobs() {
 need_configured() {
   local folder=$1 wanted
   shift
-  # Two calls at once would install and build over each other: the second waits for the first.
-  exec 9>.dev/lock
-  flock --nonblock 9 || { echo "waiting for another ./dev in this folder" && flock 9; }
+  lock
   need_packages
   need_venv
   local -a options=(-DCMAKE_BUILD_TYPE=Release "-DINSTEP_LIBTORCH=$libtorch"
@@ -178,11 +177,24 @@ need_configured() {
 # need_build FOLDER [-DOPTION=VALUE…]: builds there, too.
 need_build() {
   need_configured "$@"
-  step "compile $1" ninja -C "$1" -j "$(jobs)"
+  compile "$1"
+}
+
+# compile FOLDER [TARGET]: what is configured, and lets the lock go.
+compile() {
+  step "compile $1" ninja -C "$1" -j "$(jobs)" "${@:2}"
   unlock
 }
 
-unlock() { exec 9>&-; }
+# Two calls at once would install and build over each other: the second waits for the first. Who has the
+# lock keeps it.
+lock() {
+  [[ -n ${locked:-} ]] && return
+  exec 9>.dev/lock
+  flock --nonblock 9 || { echo "waiting for another ./dev in this folder" && flock 9; }
+  locked=yes
+}
+unlock() { exec 9>&- && locked=; }
 
 # The thread sanitizer of GCC 12 aborts where the kernel randomises more address bits than it knows:
 # start again without randomisation, which the programs that the build runs need too.
