@@ -1,5 +1,6 @@
 #include "reduce/tree.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/result.h"
@@ -45,6 +46,23 @@ std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::
   return out;
 }
 
+std::vector<Node> cut_tree(std::uint32_t shards, std::uint32_t count) {
+  std::vector<Node> out = {{0, shards}};
+  while (out.size() < std::min(std::max(count, 1U), shards)) {
+    const auto largest = std::max_element(
+        out.begin(), out.end(), [](const Node& a, const Node& b) { return a.count < b.count; });
+    const std::uint32_t left = left_count(largest->count);
+    const Node right{largest->first + left, largest->count - left};
+    largest->count = left;
+    out.insert(largest + 1, right);
+  }
+  return out;
+}
+
+bool contains(const Node& outer, const Node& inner) {
+  return outer.first <= inner.first && inner.first + inner.count <= outer.first + outer.count;
+}
+
 bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
   if (left.first + left.count != right.first) return false;
   const Node parent{left.first, left.count + right.count};
@@ -58,11 +76,20 @@ bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
   return node == parent;
 }
 
-void Merges::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
+void Merges::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine,
+                    const std::vector<Node>& bounds) {
   shards_ = shards;
+  bounds_ = bounds.empty() ? std::vector<Node>{{0, shards}} : bounds;
   nodes_.clear();
   merges_.clear();
   extend(mine);
+}
+
+bool Merges::may_add(const Node& left, const Node& right) const {
+  return are_siblings(shards_, left, right) &&
+         std::any_of(bounds_.begin(), bounds_.end(), [&](const Node& bound) {
+           return contains(bound, {left.first, left.count + right.count});
+         });
 }
 
 void Merges::extend(const std::vector<std::uint32_t>& more) {
@@ -70,8 +97,7 @@ void Merges::extend(const std::vector<std::uint32_t>& more) {
   for (const std::uint32_t shard : more) {
     nodes_.push_back({shard, 1});
     merges_.push_back(0);
-    while (nodes_.size() > kept + 1 &&
-           are_siblings(shards_, nodes_[nodes_.size() - 2], nodes_.back())) {
+    while (nodes_.size() > kept + 1 && may_add(nodes_[nodes_.size() - 2], nodes_.back())) {
       nodes_[nodes_.size() - 2].count += nodes_.back().count;
       nodes_.pop_back();
       ++merges_.back();

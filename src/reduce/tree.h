@@ -20,6 +20,13 @@ std::uint32_t left_count(std::uint32_t count);
 // count).
 std::vector<Node> maximal_nodes(std::uint32_t shards, std::uint32_t first, std::uint32_t count);
 
+// `count` canonical nodes that cover the tree over [0, shards), as equal as they can be: the
+// largest is split until there are so many, the first among equals. At least 1, at most `shards`.
+std::vector<Node> cut_tree(std::uint32_t shards, std::uint32_t count);
+
+// Whether the shards of `inner` are all shards of `outer`.
+bool contains(const Node& outer, const Node& inner);
+
 // Whether `left` and `right` are the two children of one node of the tree over [0, shards).
 bool are_siblings(std::uint32_t shards, const Node& left, const Node& right);
 
@@ -27,8 +34,10 @@ bool are_siblings(std::uint32_t shards, const Node& left, const Node& right);
 // as they make, the moment a node's two halves are there.
 class Merges {
  public:
-  // For these of `shards` shards, in this order.
-  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine);
+  // For these of `shards` shards, in this order. Nothing is added up beyond the nodes of `bounds`,
+  // which cover the tree; without any, up to its root.
+  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine,
+              const std::vector<Node>& bounds = {});
   // More of them behind those; what was there before stays as it is.
   void extend(const std::vector<std::uint32_t>& more);
 
@@ -38,7 +47,10 @@ class Merges {
   std::uint32_t after(std::size_t index) const { return merges_[index]; }
 
  private:
+  bool may_add(const Node& left, const Node& right) const;
+
   std::uint32_t shards_ = 0;
+  std::vector<Node> bounds_;
   std::vector<Node> nodes_;
   std::vector<std::uint32_t> merges_;
 };

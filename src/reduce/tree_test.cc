@@ -58,6 +58,36 @@ TEST(Tree, MergingSiblingsOneByOneGivesTheMaximalNodes) {
   }
 }
 
+TEST(Tree, CutsAreCanonicalAndAsEqualAsTheyCanBe) {
+  for (std::uint32_t shards = 1; shards <= 20; ++shards) {
+    for (std::uint32_t count = 1; count <= shards; ++count) {
+      const std::vector<Node> nodes = cut_tree(shards, count);
+      ASSERT_EQ(nodes.size(), count);
+      std::uint32_t at = 0;
+      for (const Node& node : nodes) {
+        EXPECT_EQ(node.first, at);
+        EXPECT_EQ(maximal_nodes(shards, node.first, node.count), std::vector<Node>{node});
+        at += node.count;
+      }
+      EXPECT_EQ(at, shards);
+    }
+  }
+  EXPECT_EQ(cut_tree(8, 4), (std::vector<Node>{{0, 2}, {2, 2}, {4, 2}, {6, 2}}));
+  EXPECT_EQ(cut_tree(6, 3), (std::vector<Node>{{0, 2}, {2, 2}, {4, 2}}));
+  EXPECT_EQ(cut_tree(4, 0), (std::vector<Node>{{0, 4}}));
+  EXPECT_EQ(cut_tree(2, 9).size(), 2U);
+}
+
+TEST(Tree, NothingIsMergedBeyondABound) {
+  Merges merges;
+  merges.assign(8, {0, 1, 2, 3, 4, 5, 6, 7}, cut_tree(8, 4));
+  EXPECT_EQ(merges.nodes(), cut_tree(8, 4));
+  merges.assign(8, {1, 2, 3, 4}, cut_tree(8, 2));
+  EXPECT_EQ(merges.nodes(), (std::vector<Node>{{1, 1}, {2, 2}, {4, 1}}));
+  merges.assign(8, {0, 1, 2, 3, 4, 5, 6, 7});
+  EXPECT_EQ(merges.nodes(), (std::vector<Node>{{0, 8}}));
+}
+
 TEST(Tree, ProgramIsPostfixOverTheNodes) {
   const std::vector<Node> nodes = {{0, 2}, {2, 1}, {3, 1}, {4, 1}};
   EXPECT_EQ(combine_program(5, nodes), (std::vector<std::int32_t>{0, 1, 2, kAdd, kAdd, 3, kAdd}));

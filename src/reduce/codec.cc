@@ -1,0 +1,178 @@
+// Built with -O3 -mavx2 and -ffp-contract=off (see the root CMakeLists.txt).
+#include "reduce/codec.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "base/result.h"
+
+namespace instep::reduce {
+namespace {
+
+constexpr std::size_t kRun = 1024;
+constexpr std::uint32_t kMagnitude = 0x7fffffff;
+constexpr std::uint32_t kInfinity = 0x7f800000;
+
+// Magnitudes are ordered as their bits are.
+std::uint32_t magnitude(float value) { return std::bit_cast<std::uint32_t>(value) & kMagnitude; }
+
+std::uint32_t largest(const float* values, std::size_t count) {
+  std::uint32_t most = 0;
+  for (std::size_t i = 0; i < count; ++i) most = std::max(most, magnitude(values[i]));
+  return most;
+}
+
+void fill_nan(float* values, std::size_t count) {
+  std::fill_n(values, count, std::numeric_limits<float>::quiet_NaN());
+}
+
+// The magnitude of the `keep`-th largest. Most values are below all of the `keep` largest of 64
+// maxima, and so out of the question.
+std::uint32_t threshold(const float* values, std::size_t count, std::size_t keep) {
+  constexpr std::size_t kLanes = 64;
+  std::array<std::uint32_t, kRun> left{};
+  std::uint32_t floor = 0;
+  if (keep <= kLanes && count == kRun) {
+    std::array<std::uint32_t, kLanes> most{};
+    for (std::size_t i = 0; i < count; i += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        most[lane] = std::max(most[lane], magnitude(values[i + lane]));
+      }
+    }
+    std::nth_element(most.begin(), most.begin() + static_cast<std::ptrdiff_t>(keep - 1), most.end(),
+                     std::greater<>());
+    floor = most[keep - 1];
+  }
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t it = magnitude(values[i]);
+    left[found] = it;
+    found += it >= floor ? 1 : 0;
+  }
+  const auto at = left.begin() + static_cast<std::ptrdiff_t>(keep - 1);
+  std::nth_element(left.begin(), at, left.begin() + static_cast<std::ptrdiff_t>(found),
+                   std::greater<>());
+  return *at;
+}
+
+}  // namespace
+
+void through_bf16(float* values, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
+    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
+    const bool is_nan = (bits & kMagnitude) > kInfinity;
+    values[i] = std::bit_cast<float>(is_nan ? 0x7fc00000U : rounded);
+  }
+}
+
+void through_int8(float* values, std::size_t count) {
+  constexpr float kLevels = 127;
+  const std::uint32_t bits = largest(values, count);
+  if (bits >= kInfinity) return fill_nan(values, count);
+  const auto most = std::bit_cast<float>(bits);
+  if (most < 0x1p-100F) {
+    std::fill_n(values, count, 0.0F);
+    return;
+  }
+  const float step = most / kLevels;
+  const float inverse = kLevels / most;
+  // Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even.
+  constexpr float kRounding = 0x1.8p23F;
+  for (std::size_t i = 0; i < count; ++i) {
+    values[i] = ((values[i] * inverse + kRounding) - kRounding) * step;
+  }
+}
+
+void through_top_k(float* values, const float* standing, float* next, std::size_t count,
+                   std::size_t keep) {
+  INSTEP_CHECK(count <= kRun && keep > 0, "top-k works on a block at a time");
+  for (std::size_t i = 0; i < count; ++i) values[i] += standing[i];
+  if (largest(values, count) >= kInfinity) {
+    std::copy_n(standing, count, next);
+    return fill_nan(values, count);
+  }
+  keep = std::min(keep, count);
+  if (count == 0) return;
+  const std::uint32_t least = threshold(values, count, keep);
+  std::size_t above = 0;
+  for (std::size_t i = 0; i < count; ++i) above += magnitude(values[i]) > least ? 1 : 0;
+  std::size_t equals = keep - above;  // of those at the threshold, the first so many
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t it = magnitude(values[i]);
+    const bool sent = it > least || (it == least && equals > 0);
+    if (sent && it == least) --equals;
+    next[i] = sent ? 0.0F : values[i];
+    values[i] = sent ? values[i] : 0.0F;
+  }
+}
+
+CodedCombiner::CodedCombiner(std::uint32_t shards, const std::vector<Node>& parts, Coding coding)
+    : coding_(std::move(coding)), top_(shards, coding_.nodes) {
+  std::size_t most = coding_.nodes.size();
+  for (const Node& node : coding_.nodes) {
+    std::vector<std::size_t> from;
+    std::vector<Node> inside;
+    for (std::size_t part = 0; part < parts.size(); ++part) {
+      if (!contains(node, parts[part])) continue;
+      from.push_back(part);
+      // A node's tree is that of as many shards from zero on.
+      inside.push_back({parts[part].first - node.first, parts[part].count});
+    }
+    most = std::max(most, inside.size());
+    Combiner sum(node.count, inside);
+    inside_.push_back({std::move(from), std::move(sum)});
+  }
+  sums_.resize(coding_.nodes.size() * kRun);
+  coded_.resize(coding_.nodes.size());
+  rows_.resize(most);
+}
+
+void CodedCombiner::run(const float* const* parts, float* to, std::size_t count, float factor,
+                        const Residual* residuals) {
+  INSTEP_CHECK(count <= kRun, "a codec works on a block at a time");
+  const auto keep = static_cast<std::size_t>(std::ceil(coding_.keep * static_cast<double>(count)));
+  for (std::size_t node = 0; node < inside_.size(); ++node) {
+    Part& inside = inside_[node];
+    bool there = false;
+    coded_[node] = nullptr;
+    for (std::size_t i = 0; i < inside.from.size(); ++i) {
+      rows_[i] = parts[inside.from[i]];
+      there = there || rows_[i] != nullptr;
+    }
+    if (!there) {
+      if (coding_.codec == Codec::kTopK) {
+        std::copy_n(residuals[node].standing, count, residuals[node].next);
+      }
+      continue;
+    }
+    float* sum = sums_.data() + node * kRun;
+    inside.sum.run(rows_.data(), sum, count, 1.0F, false);
+    switch (coding_.codec) {
+      case Codec::kNone:
+        break;
+      case Codec::kBf16:
+        through_bf16(sum, count);
+        break;
+      case Codec::kInt8:
+        through_int8(sum, count);
+        break;
+      case Codec::kTopK:
+        through_top_k(sum, residuals[node].standing, residuals[node].next, count,
+                      std::max<std::size_t>(1, keep));
+        break;
+    }
+    coded_[node] = sum;
+  }
+  top_.run(coded_.data(), to, count, factor, false);
+  if (coding_.codec == Codec::kBf16) through_bf16(to, count);
+  if (coding_.codec == Codec::kInt8) through_int8(to, count);
+}
+
+}  // namespace instep::reduce
