@@ -46,6 +46,7 @@ Exchange::Exchange(Setup setup) : setup_(std::move(setup)), combiner_(1, {{0, 1}
   order_.resize(setup_.units.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   due_.resize(setup_.view.members.size());
+  residuals_.resize(setup_.coding.nodes.size());
   if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
 }
@@ -224,6 +225,9 @@ Exchange::Step Exchange::take_parts() {
     for (const auto& of : due_) nodes_.insert(nodes_.end(), of.begin(), of.end());
     combiner_ = reduce::Combiner(setup_.shards, nodes_);
     row_.resize(nodes_.size());
+    if (setup_.coding.codec != reduce::Codec::kNone) {
+      coded_.emplace(setup_.shards, nodes_, setup_.coding);
+    }
   }
   weigh();
   return Step::kAgain;
@@ -238,7 +242,11 @@ Status Exchange::take_nodes(std::size_t place, std::span<const Node> nodes) {
   std::vector<bool> seen(setup_.shards);
   std::size_t covered = 0;
   for (const Node& node : nodes) {
-    if (!canonical(setup_.shards, node)) {
+    const auto& coded = setup_.coding.nodes;
+    if (!canonical(setup_.shards, node) ||
+        (!coded.empty() && std::none_of(coded.begin(), coded.end(), [&node](const Node& it) {
+          return reduce::contains(it, node);
+        }))) {
       return Error{ErrorKind::kCorrupt, "it published a sum that is none of the tree"};
     }
     for (std::uint32_t shard = node.first; shard < node.first + node.count; ++shard) {
@@ -336,8 +344,8 @@ void Exchange::keep_unchanged(std::size_t index, float* to) {
   }
 }
 
-void Exchange::combine(const Range& unit, float* to) {
-  const std::size_t index = static_cast<std::size_t>(&unit - setup_.units.data());
+void Exchange::combine(std::size_t index, float* to) {
+  const Range& unit = setup_.units[index];
   const std::size_t tensors = setup_.tensors.size();
   std::uint64_t at = unit.begin;
   for (std::size_t t = unit_tensor_[index]; at < unit.end(); ++t) {
@@ -353,8 +361,27 @@ void Exchange::combine(const Range& unit, float* to) {
       const float* source = sources_[node * tensors + t];
       row_[node] = source == nullptr ? nullptr : source + (at - tensor.begin);
     }
-    combiner_.run(row_.data(), to + (at - unit.begin), stop - at, factor_, update_->streams());
+    combine_run(index, at - unit.begin, stop - at, to);
     at = stop;
+  }
+}
+
+// The values [within, within + count) of a unit, from row_, all of one tensor.
+void Exchange::combine_run(std::size_t index, std::uint64_t within, std::uint64_t count,
+                           float* to) {
+  if (!coded_ || is_carried(index)) {
+    return combiner_.run(row_.data(), to + within, count, factor_, update_->streams());
+  }
+  // What a codec makes of a value depends on those beside it: a block's, wherever units are cut.
+  for (const std::uint64_t end = within + count; within < end;) {
+    const std::uint64_t run = std::min(end - within, kBlockElements - within % kBlockElements);
+    for (std::size_t node = 0; node < residuals_.size(); ++node) {
+      const reduce::Residual unit = update_->residual(node, index);
+      if (unit.next != nullptr) residuals_[node] = {unit.standing + within, unit.next + within};
+    }
+    coded_->run(row_.data(), to + within, run, factor_, residuals_.data());
+    for (const float*& source : row_) source += source == nullptr ? 0 : run;
+    within += run;
   }
 }
 
@@ -365,7 +392,7 @@ void Exchange::do_unit(std::size_t index) {
   }
   const Range& unit = setup_.units[index];
   float* to = update_->target(index);
-  combine(unit, to);
+  combine(index, to);
   outcome_.bytes_read += unit.count * sizeof(float) * (setup_.view.members.size() - 1);
   const bool carried = is_carried(index);
   if (carried) keep_unchanged(index, to);

@@ -18,6 +18,7 @@
 #include "base/result.h"
 #include "fabric/host_memory.h"
 #include "member/view.h"
+#include "reduce/codec.h"
 #include "reduce/flat.h"
 #include "reduce/kernels.h"
 #include "round/part.h"
@@ -38,6 +39,11 @@ class Update {
   virtual void carry(std::size_t unit) = 0;
   // What the state holds of a unit of carried values: unit.count floats.
   virtual const float* standing(std::size_t unit) = 0;
+  // What the node of a coding keeps back of a unit, with a codec that does: unit.count floats each.
+  virtual reduce::Residual residual(std::size_t node, std::size_t unit) {
+    (void)node, (void)unit;
+    return {};
+  }
 };
 
 // State that shards carry from round to round beside the parameters, as running statistics: the
@@ -64,6 +70,7 @@ struct Setup {
   std::uint32_t full_samples = 0;  // of a shard's full batch: the weight that counts as 1
   std::vector<reduce::Range> tensors;
   std::optional<Carried> carried;
+  reduce::Coding coding;             // of gradients; what is carried is combined as it is
   std::vector<reduce::Range> units;  // of my slices; none crosses into the carried tensor
   fabric::ControlPage* control = nullptr;
   std::vector<std::span<const std::byte>> arenas;  // [agent id]
@@ -137,7 +144,8 @@ class Exchange {
   Status take_part(member::AgentId agent, const Part& part);
   void weigh();
   void combine_flags();
-  void combine(const reduce::Range& unit, float* to);
+  void combine(std::size_t index, float* to);
+  void combine_run(std::size_t index, std::uint64_t within, std::uint64_t count, float* to);
   bool is_carried(std::size_t unit) const;
   void keep_unchanged(std::size_t index, float* to);
   void do_unit(std::size_t index);
@@ -154,9 +162,11 @@ class Exchange {
   std::vector<std::size_t> unit_tensor_;        // first tensor that a unit touches
   std::vector<std::size_t> order_;              // of units
   reduce::Combiner combiner_;
-  std::vector<const float*> sources_;  // [nodes][tensors]
-  std::vector<const float*> row_;      // [nodes], scratch of combine()
-  std::vector<float> flags_;           // [carried parts] combined
+  std::optional<reduce::CodedCombiner> coded_;  // with a codec
+  std::vector<reduce::Residual> residuals_;     // [coding's nodes], scratch of combine()
+  std::vector<const float*> sources_;           // [nodes][tensors]
+  std::vector<const float*> row_;               // [nodes], scratch of combine()
+  std::vector<float> flags_;                    // [carried parts] combined
 
   Posted posted_;
   Judging judging_;

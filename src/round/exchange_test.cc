@@ -32,6 +32,14 @@ class AddUpdate : public Update {
         old_(old),
         next_(next),
         streams_(streams) {}
+  // [coding's nodes][elements], for all who share the space.
+  std::vector<std::vector<float>>* kept = nullptr;
+  std::vector<std::vector<float>>* kept_next = nullptr;
+  reduce::Residual residual(std::size_t node, std::size_t unit) override {
+    if (kept == nullptr) return {};
+    return {(*kept)[node].data() + units_[unit].begin,
+            (*kept_next)[node].data() + units_[unit].begin};
+  }
   float* target(std::size_t unit) override {
     return (units_[unit].begin < carried_ ? combined_ : next_) + units_[unit].begin;
   }
@@ -75,6 +83,7 @@ struct Case {
   std::vector<std::vector<std::vector<float>>> gradient;  // [shard][tensor], empty: absent
   std::vector<ShardRow> rows;
   std::optional<Carried> carried;  // the last of lengths
+  reduce::Coding coding;
 };
 
 float odd_value(Random& random) {
@@ -102,6 +111,12 @@ Case make_case(Random& random) {
   c.clip = c.judged && random.below(2) == 0 ? 0.5 : 0;
   c.streams = random.below(2) == 0;
   c.servers = random.below(3) == 0;
+  if (random.below(2) == 0) {
+    c.coding.codec = static_cast<reduce::Codec>(1 + random.below(3));
+    c.coding.nodes =
+        reduce::cut_tree(c.shards, 1 + static_cast<std::uint32_t>(random.below(c.shards)));
+    c.coding.keep = 0.02;
+  }
   const bool carries = random.below(3) == 0;
   if (carries) {
     c.carried.emplace();
@@ -154,18 +169,77 @@ float oracle_element(const Case& c, const Node& node, std::size_t tensor, std::u
   return a_there && b_there ? a + b : a_there ? a : b;
 }
 
-std::vector<float> oracle(const Case& c, const reduce::FlatSpace& space) {
-  std::vector<float> out(space.elements(), 0.0F);
+float total_factor(const Case& c) {
   double samples = 0;
   for (const ShardRow& row : c.rows) samples += row.samples;
-  const auto factor = static_cast<float>(8.0 / samples);
+  return static_cast<float>(8.0 / samples);
+}
+
+// What owners keep back at first, by node: anything.
+std::vector<std::vector<float>> first_kept(const Case& c, std::size_t elements) {
+  std::vector<std::vector<float>> out(c.coding.nodes.size());
+  for (std::size_t node = 0; node < out.size(); ++node) {
+    for (std::size_t i = 0; i < elements; ++i) {
+      out[node].push_back(static_cast<float>((i * 7 + node) % 11) * 0.01F);
+    }
+  }
+  return out;
+}
+
+// One tensor by way of the codec: whole rows of nodes, encoded block by block, and added up.
+void coded_oracle(const Case& c, const Range& place, std::size_t t, std::vector<float>& out,
+                  std::vector<std::vector<float>>& kept_next) {
+  const std::vector<std::vector<float>> kept = first_kept(c, out.size());
+  const float factor = total_factor(c);
+  for (std::uint64_t at = 0; at < place.count;) {
+    const std::uint64_t flat = place.begin + at;
+    const std::uint64_t run =
+        std::min(place.count - at, reduce::kBlockElements - flat % reduce::kBlockElements);
+    std::vector<std::vector<float>> sums(c.coding.nodes.size());
+    for (std::size_t node = 0; node < sums.size(); ++node) {
+      bool there = false;
+      for (std::uint64_t i = at; i < at + run; ++i) {
+        sums[node].push_back(oracle_element(c, c.coding.nodes[node], t, i, there));
+      }
+      float* next = kept_next[node].data() + flat;
+      if (!there) {
+        sums[node].clear();
+        std::copy_n(kept[node].data() + flat, run, next);
+      } else if (c.coding.codec == reduce::Codec::kBf16) {
+        reduce::through_bf16(sums[node].data(), run);
+      } else if (c.coding.codec == reduce::Codec::kInt8) {
+        reduce::through_int8(sums[node].data(), run);
+      } else {
+        reduce::through_top_k(sums[node].data(), kept[node].data() + flat, next, run,
+                              static_cast<std::size_t>(std::ceil(0.02 * double(run))));
+      }
+    }
+    std::vector<const float*> rows;
+    for (const auto& sum : sums) rows.push_back(sum.empty() ? nullptr : sum.data());
+    reduce::Combiner(c.shards, c.coding.nodes)
+        .run(rows.data(), out.data() + flat, run, factor, false);
+    if (c.coding.codec == reduce::Codec::kBf16) reduce::through_bf16(out.data() + flat, run);
+    if (c.coding.codec == reduce::Codec::kInt8) reduce::through_int8(out.data() + flat, run);
+    at += run;
+  }
+}
+
+std::vector<float> oracle(const Case& c, const reduce::FlatSpace& space,
+                          std::vector<std::vector<float>>& kept_next) {
+  std::vector<float> out(space.elements(), 0.0F);
+  const float factor = total_factor(c);
   for (std::size_t t = 0; t < c.lengths.size(); ++t) {
+    const Range& place = space.tensors()[t];
+    if (c.coding.codec != reduce::Codec::kNone && !(c.carried && t + 1 == c.lengths.size())) {
+      coded_oracle(c, place, t, out, kept_next);
+      continue;
+    }
     for (std::uint64_t i = 0; i < c.lengths[t]; ++i) {
       bool there = false;
       const float sum = oracle_element(c, {0, c.shards}, t, i, there);
       float mean = there ? sum * factor : 0.0F;
       if (mean != mean) mean = std::numeric_limits<float>::quiet_NaN();
-      out[space.tensors()[t].begin + i] = mean;
+      out[place.begin + i] = mean;
     }
   }
   return out;
@@ -190,6 +264,7 @@ class World {
     next_ = floats(space_.elements());
     sums_.resize(space_.blocks());
     for (std::uint64_t i = 0; i < space_.elements(); ++i) old_[i] = static_cast<float>(i % 7);
+    kept_ = kept_next_ = first_kept(c, space_.elements());
     for (const AgentId agent : agents) publish(agent);
     for (const AgentId agent : view_.members) start(agent, shuffle);
   }
@@ -215,6 +290,7 @@ class World {
   }
   const float* next() const { return next_.get(); }
   const float* old() const { return old_.get(); }
+  const std::vector<std::vector<float>>& kept_next() const { return kept_next_; }
   const Outcome& outcome(std::size_t machine) const { return machines_[machine]->outcome(); }
   std::size_t machines() const { return machines_.size(); }
 
@@ -230,7 +306,16 @@ class World {
       if (count++ == 0) first = shard;
       rows.push_back(case_.rows[shard]);
     }
-    const std::vector<Node> nodes = reduce::maximal_nodes(case_.shards, first, count);
+    std::vector<Node> nodes;
+    const std::vector<Node> whole = {{0, case_.shards}};
+    for (const Node& bound : case_.coding.nodes.empty() ? whole : case_.coding.nodes) {
+      const std::uint32_t begin = std::max(first, bound.first);
+      const std::uint32_t end = std::min(first + count, bound.first + bound.count);
+      if (begin >= end) continue;
+      for (const Node& node : reduce::maximal_nodes(case_.shards, begin, end - begin)) {
+        nodes.push_back(node);
+      }
+    }
     std::uint64_t need = 4096;
     for (const std::uint64_t length : case_.lengths)
       need += nodes.size() * (length + 32) * sizeof(float);
@@ -268,6 +353,7 @@ class World {
     setup.full_samples = 8;
     setup.tensors = space_.tensors();
     setup.carried = case_.carried;
+    setup.coding = case_.coding;
     for (const member::Slice& slice : view_.slices) {
       if (slice.owner != agent) continue;
       for (const Range& unit : reduce::cut_units(space_, slice.first_block, slice.blocks, 2048)) {
@@ -279,6 +365,8 @@ class World {
     setup.shuffle = shuffle;
     updates_.push_back(std::make_unique<AddUpdate>(setup.units, carried(), combined_.get(),
                                                    old_.get(), next_.get(), case_.streams));
+    updates_.back()->kept = &kept_;
+    updates_.back()->kept_next = &kept_next_;
     machines_.push_back(std::make_unique<Exchange>(std::move(setup)));
     Judging judging{case_.judged, case_.judged, case_.clip, sums_.data()};
     machines_.back()->begin(posted_[static_cast<std::size_t>(agent)], judging,
@@ -292,6 +380,7 @@ class World {
   std::vector<std::vector<std::byte>> arenas_;
   std::vector<Posted> posted_;
   Floats combined_, old_, next_;
+  std::vector<std::vector<float>> kept_, kept_next_;
   std::vector<double> sums_;
   std::vector<std::unique_ptr<AddUpdate>> updates_;
   std::vector<std::unique_ptr<Exchange>> machines_;
@@ -315,7 +404,11 @@ void check_case(std::uint64_t seed) {
   const Case c = make_case(random);
   World world(c, random.below(2) == 0 ? 0 : seed);
   ASSERT_TRUE(world.run(random)) << "seed " << seed;
-  const std::vector<float> combined = oracle(c, world.space());
+  std::vector<std::vector<float>> kept = first_kept(c, world.space().elements());
+  const std::vector<float> combined = oracle(c, world.space(), kept);
+  if (c.coding.codec == reduce::Codec::kTopK && world.outcome(0).applied) {
+    ASSERT_EQ(world.kept_next(), kept) << "seed " << seed;
+  }
   float factor = 1;
   bool is_void = false;
   if (c.judged) {
