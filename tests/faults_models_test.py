@@ -55,6 +55,11 @@ class Models(FaultCase):
     def test_accumulation(self):
         self.same({"accumulate": 4, "epochs": 9})
 
+    def test_codecs(self):
+        # Residuals are state, and change hands with their slices.
+        self.same({"codec.kind": "top-k", "codec.keep": 0.05, "epochs": 9})
+        self.same({"codec.kind": "int8", "codec.nodes": 2, "optimizer.clip_norm": 0.5, "epochs": 9})
+
     def test_servers(self):
         self.same({"policy.kind": "parameter-server", "policy.servers": 2, "epochs": 9}, n=4)
 

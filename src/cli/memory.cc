@@ -85,6 +85,12 @@ Memory memory_of(const job::Job& job) {
   Memory out;
   // A second buffer of parameters and one of combined results stand beside the first.
   out.state = kElement * (with_state + 2 * parameters);
+  if (job.codec.kind != job::CodecKind::kNone) {
+    // Sums that a codec encodes apart wait apart; top-k keeps two buffers of each besides.
+    const std::int64_t nodes = job.codec.nodes == 0 ? job.shards : job.codec.nodes;
+    const int sets = job.codec.kind == job::CodecKind::kTopK ? 3 : 1;
+    out.state += kElement * sets * static_cast<double>(nodes) * parameters;
+  }
   const std::int64_t parts = job.shards * std::max<std::int64_t>(1, job.accumulate);
   const std::int64_t at_once = (job.batch + parts - 1) / parts;
   const Activations sample = activations(job);

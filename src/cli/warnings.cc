@@ -16,6 +16,11 @@ std::vector<std::string> job_warnings(const job::Job& job) {
                       ") has no instructions for bf16: precision = \"bf16\" will be slow here, and "
                       "fp32 faster"));
   }
+  if (job.codec.kind != job::CodecKind::kNone) {
+    out.push_back(cat("agents of one host share memory, so codec.kind = \"",
+                      job::to_text(job.codec.kind),
+                      "\" makes nothing faster here; it shows what the codec does to the result"));
+  }
   return out;
 }
 

@@ -53,6 +53,21 @@ Maybe shape_fault(const Job& job) {
   return {};
 }
 
+Maybe codec_fault(const Job& job) {
+  if (job.codec.nodes > job.shards) {
+    return Fault{{"codec.nodes", "shards"},
+                 cat("found ", job.codec.nodes, " nodes of a tree of ", job.shards,
+                     " shards; allowed: at most one a shard")};
+  }
+  constexpr std::int64_t kMost = 1024;
+  if (job.codec.kind != CodecKind::kNone && job.codec.nodes == 0 && job.shards > kMost) {
+    return Fault{{"codec.nodes", "codec.kind", "shards"},
+                 cat("found ", job.shards, " shards, each to be encoded; allowed: at most ", kMost,
+                     "; set codec.nodes")};
+  }
+  return {};
+}
+
 Maybe model_fault(const Job& job) {
   const Model& model = job.model;
   const bool stacked = model.kind == "gpt" || model.kind == "lstm";
@@ -310,8 +325,8 @@ Maybe stop_fault(const Job& job) {
 std::optional<Fault> find_fault(const Job& job) {
   Job copy = job;
   if (Maybe fault = out_of_range(copy)) return fault;
-  for (const auto judge : {shape_fault, model_fault, text_fault, data_fault, metric_fault,
-                           split_fault, optimizer_fault, stop_fault}) {
+  for (const auto judge : {shape_fault, codec_fault, model_fault, text_fault, data_fault,
+                           metric_fault, split_fault, optimizer_fault, stop_fault}) {
     if (Maybe fault = judge(job)) return fault;
   }
   return {};

@@ -25,6 +25,7 @@ enum class PartitionKind { kContiguous, kRoundRobin, kRandom, kStratified };
 enum class OptimizerKind { kSgd, kAdam, kAdamW };
 enum class ScheduleKind { kConstant, kStep, kCosine, kPlateau };
 enum class PolicyKind { kAllReduce, kSharded, kParameterServer };
+enum class CodecKind { kNone, kBf16, kInt8, kTopK };
 enum class OnNonfinite { kStop, kSkip };
 enum class OnCorruption { kRestore, kEnd };
 enum class Precision { kFp32, kBf16 };
@@ -99,6 +100,12 @@ struct Policy {
   std::int64_t servers = 1;  // parameter-server only
 };
 
+struct Codec {  // what is left of gradients that are sent
+  CodecKind kind = CodecKind::kNone;
+  std::int64_t nodes = 0;  // of the canonical tree that are encoded; 0: each shard
+  double keep = 0.05;      // top-k: the part of the values that is sent
+};
+
 struct Stop {                        // each is off at its default
   std::string metric = "accuracy";   // of the validation set, else of the test set
   std::optional<double> target;      // reached: stop ("loss" downwards, others upwards)
@@ -147,6 +154,7 @@ struct Job {
   Optimizer optimizer;
   Schedule schedule;
   Policy policy;
+  Codec codec;
   Ema ema;
   Stop stop;
   Checkpoint checkpoint;
@@ -214,6 +222,7 @@ std::string_view to_text(PartitionKind value);
 std::string_view to_text(OptimizerKind value);
 std::string_view to_text(ScheduleKind value);
 std::string_view to_text(PolicyKind value);
+std::string_view to_text(CodecKind value);
 std::string_view to_text(OnNonfinite value);
 std::string_view to_text(OnCorruption value);
 std::string_view to_text(Precision value);

@@ -177,6 +177,7 @@ std::string hash(const Job& given) {
                           "evaluate_each_epoch", "metrics", "top_k"}) {
     json.erase(key);
   }
+  if (job.codec.kind == CodecKind::kNone) json.erase("codec");
   // A plateau's learning rate follows what is measured.
   if (job.schedule.kind == ScheduleKind::kPlateau) json["judged"] = {job.stop.metric, job.top_k};
   // The cosine's length is the run's.

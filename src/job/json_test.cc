@@ -100,11 +100,13 @@ TEST(Hash, LeavesOutWhatChangesNoBit) {
                      "checkpoint.keep_last=9",
                      "faults.patience=5",
                      "debug.shuffle_exchange=4",
+                     "codec.nodes=2",  // of no codec
                      "evaluate_each_epoch=false"};
   for (const std::string& set : none) EXPECT_EQ(hash(read("", {set})->job), base) << set;
-  const Sets some = {"seed=2",       "batch=65",          "shards=4",
-                     "threads=2",    "optimizer.lr=0.02", "loss=mse",
-                     "model.init=w", "data.limit=5",      "partition.strategy=random"};
+  const Sets some = {"seed=2",         "batch=65",          "shards=4",
+                     "threads=2",      "optimizer.lr=0.02", "loss=mse",
+                     "model.init=w",   "data.limit=5",      "partition.strategy=random",
+                     "codec.kind=bf16"};
   for (const std::string& set : some) EXPECT_NE(hash(read("", {set})->job), base) << set;
 }
 
@@ -136,6 +138,7 @@ TEST(Words, AreThoseOfTheJobFile) {
   EXPECT_EQ(to_text(OptimizerKind::kAdamW), "adamw");
   EXPECT_EQ(to_text(ScheduleKind::kCosine), "cosine");
   EXPECT_EQ(to_text(PolicyKind::kParameterServer), "parameter-server");
+  EXPECT_EQ(to_text(CodecKind::kTopK), "top-k");
   EXPECT_EQ(to_text(OnNonfinite::kSkip), "skip");
 }
 

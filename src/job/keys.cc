@@ -145,6 +145,10 @@ const std::array kKeys = std::to_array<Key>({
     {"policy.kind", AT(policy.kind), kWord, "Who owns what and what comes back; equal bits for each."},
     {"policy.servers", AT(policy.servers), integers(1, 4096), "parameter-server: number of servers."},
 
+    {"codec.kind", AT(codec.kind), kWord, "How gradients are encoded on their way; part of the result."},
+    {"codec.nodes", AT(codec.nodes), integers(0, 1024), "Nodes of the tree of shards that are encoded, at most one a shard; 0: each shard."},
+    {"codec.keep", AT(codec.keep), above(0, 1), "top-k: the part of the values that is sent; the others wait."},
+
     {"stop.metric", AT(stop.metric), one_of(kStopMetrics), "Judged on the validation set, else on the test set. With mse and huber the default is loss."},
     {"stop.target", AT(stop.target), numbers(-1e30, 1e30), "Stop when the metric reaches this: loss, mae and perplexity downwards, others upwards."},
     {"stop.patience_epochs", AT(stop.patience_epochs), integers(0, 1'000'000), "Stop after so many epochs of data without improvement; 0: off."},

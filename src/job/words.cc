@@ -17,6 +17,7 @@ constexpr std::array<Word, 4> kPartitionKind = {"contiguous", "round-robin", "ra
 constexpr std::array<Word, 3> kOptimizerKind = {"sgd", "adam", "adamw"};
 constexpr std::array<Word, 4> kScheduleKind = {"constant", "step", "cosine", "plateau"};
 constexpr std::array<Word, 3> kPolicyKind = {"all-reduce", "sharded", "parameter-server"};
+constexpr std::array<Word, 4> kCodecKind = {"none", "bf16", "int8", "top-k"};
 constexpr std::array<Word, 2> kOnNonfinite = {"stop", "skip"};
 constexpr std::array<Word, 2> kOnCorruption = {"restore", "end"};
 constexpr std::array<Word, 2> kPrecision = {"fp32", "bf16"};
@@ -39,6 +40,7 @@ Words words_of(PartitionKind) { return kPartitionKind; }
 Words words_of(OptimizerKind) { return kOptimizerKind; }
 Words words_of(ScheduleKind) { return kScheduleKind; }
 Words words_of(PolicyKind) { return kPolicyKind; }
+Words words_of(CodecKind) { return kCodecKind; }
 Words words_of(OnNonfinite) { return kOnNonfinite; }
 Words words_of(OnCorruption) { return kOnCorruption; }
 Words words_of(Precision) { return kPrecision; }
@@ -51,6 +53,7 @@ std::string_view to_text(PartitionKind value) { return word(value); }
 std::string_view to_text(OptimizerKind value) { return word(value); }
 std::string_view to_text(ScheduleKind value) { return word(value); }
 std::string_view to_text(PolicyKind value) { return word(value); }
+std::string_view to_text(CodecKind value) { return word(value); }
 std::string_view to_text(OnNonfinite value) { return word(value); }
 std::string_view to_text(OnCorruption value) { return word(value); }
 std::string_view to_text(Precision value) { return word(value); }

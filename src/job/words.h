@@ -22,6 +22,7 @@ Words words_of(PartitionKind);
 Words words_of(OptimizerKind);
 Words words_of(ScheduleKind);
 Words words_of(PolicyKind);
+Words words_of(CodecKind);
 Words words_of(OnNonfinite);
 Words words_of(OnCorruption);
 Words words_of(Precision);

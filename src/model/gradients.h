@@ -25,9 +25,11 @@ class Gradients {
   Gradients(const Gradients&) = delete;
   Gradients& operator=(const Gradients&) = delete;
 
-  // For these of `shards` shards, ascending, from the next round on.
-  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine) {
-    merges_.assign(shards, mine);
+  // For these of `shards` shards, ascending, from the next round on; see reduce::Merges for
+  // `bounds`.
+  void assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine,
+              const std::vector<reduce::Node>& bounds) {
+    merges_.assign(shards, mine, bounds);
   }
   // More of them, ascending, in mid-round: behind those computed, which stay as they are.
   void extend(const std::vector<std::uint32_t>& more) { merges_.extend(more); }

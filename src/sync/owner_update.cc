@@ -41,6 +41,12 @@ const float* StateUpdate::standing(std::size_t unit) {
   return memory_.parameters(round_) + units_[unit].begin;
 }
 
+reduce::Residual StateUpdate::residual(std::size_t node, std::size_t unit) {
+  if (node >= memory_.residuals()) return {};
+  const std::uint64_t begin = units_[unit].begin;
+  return {memory_.residual(round_, node) + begin, memory_.residual(round_ + 1, node) + begin};
+}
+
 void StateUpdate::apply(std::size_t unit, float factor) {
   if (is_carried(unit)) {
     check(unit);
@@ -61,6 +67,10 @@ void StateUpdate::carry(std::size_t unit) {
   const Range& range = units_[unit];
   std::memcpy(memory_.parameters(round_ + 1) + range.begin, standing(unit),
               range.count * sizeof(float));
+  for (std::size_t node = 0; node < memory_.residuals(); ++node) {
+    const reduce::Residual kept = residual(node, unit);
+    std::memcpy(kept.next, kept.standing, range.count * sizeof(float));
+  }
   stamp(unit);
 }
 
@@ -161,7 +171,8 @@ void FusedUpdate::step(std::size_t index, float factor) {
   undo_.save(unit, round_, checks);
   failpoint("update.saved");
   for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {
-    compare((unit.begin + at) / kBlockElements, checks[at / kBlockElements]);
+    const std::uint64_t block = (unit.begin + at) / kBlockElements;
+    compare(block, checks[at / kBlockElements] + memory_.residuals_check_of(block, round_));
   }
   const at::TensorList parameters(&tensors.parameters[(round_ + 1) & 1], 1);
   const at::TensorList gradients(keep_combined_ ? &tensors.combined : &tensors.scratch, 1);

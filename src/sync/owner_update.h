@@ -25,6 +25,7 @@ class StateUpdate : public round::Update {
   void apply(std::size_t unit, float factor) final;
   void carry(std::size_t unit) final;
   const float* standing(std::size_t unit) final;
+  reduce::Residual residual(std::size_t node, std::size_t unit) final;
 
  protected:
   StateUpdate(const StateMemory& memory, std::vector<reduce::Range> units, std::uint64_t carried)

@@ -7,6 +7,7 @@
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -168,6 +169,71 @@ TEST_F(OwnerUpdateTest, TheVerdictsFactorScalesTheGradient) {
   const std::vector<float> scaled = run(optimizer, kUnitElements, 0.25F);
   const std::vector<float> due = reference(optimizer, parameters_, 0.25F);
   for (std::uint64_t i = 0; i < kElements; ++i) ASSERT_NEAR(scaled[i], due[i], 1e-5);
+}
+
+// Parameters, moments and what a codec keeps back, before they are stepped or carried on.
+TEST_F(OwnerUpdateTest, AFlippedBitOfAnyPartOfTheStateIsFound) {
+  using torch::optim::AdamOptions;
+  torch::optim::Adam optimizer(groups(parameters_, AdamOptions(0.1), AdamOptions(0.2)),
+                               AdamOptions());
+  const auto settings = read_settings(optimizer, Rule::kAdam);
+  constexpr std::size_t kNodes = 2;
+  struct Found {
+    std::uint64_t block;
+  };
+  for (int part = 0; part < 5; ++part) {
+    for (const bool carried : {false, true}) {
+      auto files = fabric::make_host_files(1);
+      auto memory = StateMemory::map(files->state, kBlocks, 2, false, kNodes);
+      ASSERT_TRUE(memory.ok());
+      auto map = fabric::Mapping::map(files->arenas[0], true);
+      ASSERT_TRUE(map.ok());
+      fabric::Arena arena(std::span(map->data(), map->size()));
+      const auto words = std::make_unique<fabric::AgentWords>();
+      round::UndoSlot undo(arena, *words, memory->data(), memory->stepped(), memory->stamps(),
+                           kElements);
+      const std::vector<Range> units = reduce::cut_units(space_, 0, kBlocks, kUnitElements);
+      FusedUpdate update(*memory, space_, kElements, units, Rule::kAdam, 0, undo,
+                         [](std::uint64_t block) { throw Found{block}; });
+      fill(memory->parameters(0), 1);
+      for (std::size_t node = 0; node < kNodes; ++node) fill(memory->residual(0, node), 2 + node);
+      for (std::uint64_t block = 0; block < kBlocks; ++block) {
+        memory->checks(0)[block] = memory->check_of(block, 0);
+      }
+      const auto go = [&](std::uint64_t round) {
+        update.prepare(round, round, settings, false, false);
+        for (std::size_t unit = 0; unit < units.size(); ++unit) {
+          for (std::size_t node = 0; node < kNodes; ++node) {
+            const reduce::Residual kept = update.residual(node, unit);
+            for (std::uint64_t i = 0; i < units[unit].count; ++i) {
+              kept.next[i] = kept.standing[i] + 1;
+            }
+          }
+          std::fill_n(update.target(unit), units[unit].count, 0.5F);
+          carried ? update.carry(unit) : update.apply(unit, 1);
+        }
+      };
+      ASSERT_NO_THROW(go(0));
+      for (std::size_t node = 0; node < kNodes; ++node) {
+        const float standing = memory->residual(0, node)[9];
+        EXPECT_EQ(memory->residual(1, node)[9], carried ? standing : standing + 1);
+      }
+      constexpr std::uint64_t kBlock = 33;
+      float* const regions[] = {memory->parameters(1), memory->moment(0), memory->moment(1),
+                                memory->residual(1, 0), memory->residual(1, 1)};
+      std::uint32_t bits = 0;
+      float& value = regions[part][kBlock * kBlockElements + 77];
+      std::memcpy(&bits, &value, sizeof bits);
+      bits ^= 1U;
+      std::memcpy(&value, &bits, sizeof bits);
+      try {
+        go(1);
+        ADD_FAILURE() << "part " << part << " carried " << carried;
+      } catch (const Found& found) {
+        EXPECT_EQ(found.block, kBlock);
+      }
+    }
+  }
 }
 
 TEST_F(OwnerUpdateTest, OthersSlicesAreReadOnly) {

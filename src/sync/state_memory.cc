@@ -20,11 +20,12 @@ static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
 }  // namespace
 
 Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int moments,
-                                     bool average) {
+                                     bool average, std::size_t residuals) {
   StateMemory memory;
   memory.blocks_ = blocks;
   memory.moments_ = moments;
   memory.average_ = average;
+  memory.residuals_ = residuals;
   INSTEP_ASSIGN_OR_RETURN(memory.mapping_, fabric::Mapping::map(file, true));
   const std::uint64_t bytes =
       kSums * memory.sums_bytes() + memory.stamps_bytes() + memory.regions() * blocks * kBlockBytes;
@@ -62,6 +63,17 @@ std::uint64_t StateMemory::check_of(std::uint64_t block, std::uint64_t round) co
   for (std::size_t i = 0; i < stepped_.size(); ++i) {
     const std::uint64_t bits = reduce::sum_of_bits(stepped_[i] + at, reduce::kBlockElements);
     check += round::check_weight(i) * bits;
+  }
+  return check + residuals_check_of(block, round);
+}
+
+std::uint64_t StateMemory::residuals_check_of(std::uint64_t block, std::uint64_t round) const {
+  const std::uint64_t at = block * reduce::kBlockElements;
+  std::uint64_t check = 0;
+  for (std::size_t node = 0; node < residuals_; ++node) {
+    const std::uint64_t bits =
+        reduce::sum_of_bits(residual(round, node) + at, reduce::kBlockElements);
+    check += round::check_weight(stepped_.size() + node) * bits;
   }
   return check;
 }

@@ -1,8 +1,9 @@
 // The state of a job in the host's shared file: parameters in two buffers (a round reads one and
 // writes the other), the combined gradient where somebody needs it, the optimizer's moments, and
-// where the job wants it the parameters' moving average. It
-// outlives any process, since the launcher keeps the descriptor. Only a slice's owner can write it:
-// the rest is mapped read-only (design, section 3 rules 1 and 2).
+// where the job wants it the parameters' moving average and what a codec keeps back of each of its
+// nodes (two buffers, as parameters). It outlives any process, since the launcher keeps the
+// descriptor. Only a slice's owner can write it: the rest is mapped read-only (design, section 3
+// rules 1 and 2).
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,10 @@ namespace instep::sync {
 
 class StateMemory {
  public:
-  // `blocks` of the flat space, `moments` regions of its size, and one for an average. Refuses what
-  // the machine cannot hold, saying how much is needed.
+  // `blocks` of the flat space, `moments` regions of its size, one for an average, and two for each
+  // of `residuals`. Refuses what the machine cannot hold, saying how much is needed.
   static Result<StateMemory> map(const Fd& file, std::uint64_t blocks, int moments,
-                                 bool average = false);
+                                 bool average = false, std::size_t residuals = 0);
 
   float* parameters(std::uint64_t round) const { return region(round & 1); }
   float* combined() const { return region(2); }
@@ -30,6 +31,12 @@ class StateMemory {
   float* average() const {
     return average_ ? region(3 + static_cast<std::uint64_t>(moments_)) : nullptr;
   }
+  // What is kept back of a node's sum when the round begins.
+  float* residual(std::uint64_t round, std::size_t node) const {
+    return region(3 + static_cast<std::uint64_t>(moments_) + (average_ ? 1 : 0) + 2 * node +
+                  (round & 1));
+  }
+  std::size_t residuals() const { return residuals_; }
   std::uint64_t blocks() const { return blocks_; }
   // Scalars by block, [blocks] doubles each, one writer a word: squared gradient, squared change.
   double* gradient_sums() const { return sums(0); }
@@ -42,6 +49,8 @@ class StateMemory {
   }
   // The same from what memory holds now.
   std::uint64_t check_of(std::uint64_t block, std::uint64_t round) const;
+  // The residuals' part of it.
+  std::uint64_t residuals_check_of(std::uint64_t block, std::uint64_t round) const;
   // By block, [blocks]: see round/undo.h. One writer a word, the block's owner.
   round::Stamp* stamps() const;
   // What a round steps in place: moments and average.
@@ -60,10 +69,13 @@ class StateMemory {
   fabric::Mapping mapping_;
   std::vector<const float*> stepped_;
   std::uint64_t blocks_ = 0;
-  std::uint64_t regions() const { return 3 + static_cast<std::uint64_t>(moments_) + average_; }
+  std::uint64_t regions() const {
+    return 3 + static_cast<std::uint64_t>(moments_) + (average_ ? 1 : 0) + 2 * residuals_;
+  }
 
   int moments_ = 0;
   bool average_ = false;
+  std::size_t residuals_ = 0;
 };
 
 }  // namespace instep::sync

@@ -43,6 +43,11 @@ Status check_model(const model::Binding& binding, const job::Job& job, sync::Rul
         "ema.decay is kept where owners step SGD, Adam or AdamW, and the program shares another "
         "optimizer; set ema.decay = 0");
   }
+  if (rule == sync::Rule::kReplica && job.codec.kind == job::CodecKind::kTopK) {
+    return invalid(
+        "codec.kind = \"top-k\" keeps what it does not send where owners step SGD, Adam or AdamW, "
+        "and the program shares another optimizer; use bf16 or int8");
+  }
   if (rule == sync::Rule::kReplica && job.stop.parameter_change > 0) {
     return invalid(
         "stop.parameter_change is measured where owners step SGD, Adam or AdamW, and the program "
@@ -90,8 +95,12 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   }
   const int moments = sync::moments(engine->rule_, sync::read_settings(optimizer, engine->rule_));
   const std::uint64_t blocks = engine->binding_.space.blocks();
-  INSTEP_ASSIGN_OR_RETURN(engine->memory_, sync::StateMemory::map(session.state_file(), blocks,
-                                                                  moments, job.ema.decay > 0));
+  const reduce::Coding coding = coding_of(job);
+  const bool keeps_back = coding.codec == reduce::Codec::kTopK;
+  INSTEP_ASSIGN_OR_RETURN(
+      engine->memory_,
+      sync::StateMemory::map(session.state_file(), blocks, moments, job.ema.decay > 0,
+                             keeps_back ? coding.nodes.size() : 0));
 
   wire::Ready ready;
   ready.job_json = job::to_json(job);

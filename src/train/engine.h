@@ -38,6 +38,9 @@ struct ShardWork {
   std::function<round::Directive()> directive;
 };
 
+// How the job's rounds encode what is sent.
+reduce::Coding coding_of(const job::Job& job);
+
 // What a newcomer takes over beside the parameters: the loop's own parts of a book.
 struct Handover {
   std::vector<std::byte> state, history, log;

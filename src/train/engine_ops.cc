@@ -16,6 +16,28 @@ namespace instep::train {
 using reduce::kBlockElements;
 using reduce::Range;
 
+reduce::Coding coding_of(const job::Job& job) {
+  reduce::Coding out;
+  switch (job.codec.kind) {
+    case job::CodecKind::kNone:
+      return out;
+    case job::CodecKind::kBf16:
+      out.codec = reduce::Codec::kBf16;
+      break;
+    case job::CodecKind::kInt8:
+      out.codec = reduce::Codec::kInt8;
+      break;
+    case job::CodecKind::kTopK:
+      out.codec = reduce::Codec::kTopK;
+      break;
+  }
+  const std::int64_t nodes = job.codec.nodes == 0 ? job.shards : job.codec.nodes;
+  out.nodes =
+      reduce::cut_tree(static_cast<std::uint32_t>(job.shards), static_cast<std::uint32_t>(nodes));
+  out.keep = job.codec.keep;
+  return out;
+}
+
 // Of me under a view: everything but the units.
 round::Setup Engine::setup_for(const member::View& view) const {
   round::Setup setup;
@@ -27,6 +49,7 @@ round::Setup Engine::setup_for(const member::View& view) const {
   if (!binding_.carried.empty()) {
     setup.carried = round::Carried{binding_.carried.parts(), binding_.carried.flags()};
   }
+  setup.coding = coding_of(job_);
   setup.control = session_.control();
   setup.shuffle = job_.shuffle_exchange;
   setup.arenas.resize(session_.slots());
@@ -133,7 +156,7 @@ void Engine::begin_round() {
   }
   write_book();
   // In order again, if the last round ended with more shards than it began with.
-  gradients_->assign(setup_.shards, my_shards_);
+  gradients_->assign(setup_.shards, my_shards_, setup_.coding.nodes);
   gradients_->begin_round();
   rows_.clear();
 }

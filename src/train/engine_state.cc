@@ -94,6 +94,9 @@ std::vector<std::pair<std::string, float*>> Engine::state_regions() const {
     out.emplace_back(moment_name(rule_, index), memory_->moment(index));
   }
   if (memory_->average() != nullptr) out.emplace_back(store::kAverageSuffix, memory_->average());
+  for (std::size_t node = 0; node < memory_->residuals(); ++node) {
+    out.emplace_back(cat("residual.", node), memory_->residual(round_, node));
+  }
   return out;
 }
 

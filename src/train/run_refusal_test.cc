@@ -206,6 +206,7 @@ TEST_F(RunRefusalTest, WhatNeedsOwnersForAnOptimizerThatTheyDoNotKnow) {
   };
   EXPECT_EXIT(share("--instep.stop.parameter_change=0.1"), kRefused,
               "stop\\.parameter_change .*use another stop rule");
+  EXPECT_EXIT(share("--instep.codec.kind=top-k"), kRefused, "codec\\.kind .*use bf16 or int8");
   EXPECT_EXIT(share("--instep.policy.kind=sharded"), kRefused,
               "policy\\.kind = \"sharded\" .*use policy\\.kind = \"all-reduce\"");
 }
