@@ -91,14 +91,14 @@ def plain(model, seconds, batch=None):
     return rate(gather_figures(2))
 
 
-def instep_command(model, seconds, agents, shards, batch):
+def instep_command(model, seconds, agents, shards, batch, sets=()):
     return [INSTEP, "run", "-n", str(agents), "--quiet", "--run-dir", os.path.join(WORK, "run"),
-            "--", TRAINING, "--model", model, "--batch", str(batch), "--shards",
+            *(word for it in sets for word in ("--set", it)), "--", TRAINING, "--model", model, "--batch", str(batch), "--shards",
             str(shards), "--seconds", str(seconds), "--out", OUT]
 
 
-def instep(model, seconds, agents=2, shards=2, batch=None):
-    command = instep_command(model, seconds, agents, shards, batch or 2 * MODELS[model][1])
+def instep(model, seconds, agents=2, shards=2, batch=None, sets=()):
+    command = instep_command(model, seconds, agents, shards, batch or 2 * MODELS[model][1], sets)
     shutil.rmtree(os.path.join(WORK, "run"), ignore_errors=True)
     run(command)
     return rate(gather_figures(min(agents, shards))), " ".join(command)
@@ -178,6 +178,19 @@ def deep(bench):
                    batch=2 * batch)
         if has_torch():
             ddp_line(bench, model)
+
+
+def codecs(bench):
+    for model in SMALL:
+        title, batch, seconds, _ = MODELS[model]
+        for codec in ("bf16", "int8", "top-k"):
+            ours, peer = [], []
+            for _ in range(5):
+                peer.append(instep(model, seconds)[0])
+                figure, command = instep(model, seconds, sets=[f"codec.kind={codec}"])
+                ours.append(figure)
+            bench.line(f"{codec}, {title}", command, "samples/s", ours, peer, "no codec", n=2, S=2,
+                       batch=2 * batch)
 
 
 def table(bench):
@@ -332,8 +345,9 @@ def memory(bench):
                    batch=2 * batch, launcher=launcher)
 
 
-BENCHES = {"exchange": exchange, "training": training, "deep": deep, "table": table, "mnist": mnist,
-           "start": start, "memory": memory, "learn": learn, "faults": faults}
+BENCHES = {"exchange": exchange, "training": training, "deep": deep, "codecs": codecs,
+           "table": table, "mnist": mnist, "start": start, "memory": memory, "learn": learn,
+           "faults": faults}
 
 
 def main():
