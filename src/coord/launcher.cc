@@ -4,16 +4,14 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
 #include "coord/coordinator_link.h"
 #include "coord/crew.h"
+#include "coord/findings.h"
 #include "coord/narrator.h"
-#include "coord/report.h"
 #include "coord/scale.h"
 #include "coord/sources.h"
 #include "store/checkpoint.h"
@@ -21,7 +19,6 @@
 namespace instep::coord {
 namespace {
 
-using Json = nlohmann::json;
 using member::Phase;
 using member::Reason;
 
@@ -83,15 +80,12 @@ class Launcher : private Steering {
   std::optional<Crew> crew_;
   std::shared_ptr<Loading> loading_;
   Fd dataset_;
-  // What the coordinator need not know whole: it gets a report's place in `reports_`.
-  std::vector<std::string> reports_;
-  std::map<std::string, std::string> fingerprint_;
-  std::optional<wire::Ready> ready_;        // the first, which all others agree with
+  Findings findings_;
   std::uint64_t scaled_ = 0;                // number of the newest ScaleAsked
   std::uint32_t wanted_ = 0;                // by it
   std::optional<member::Outcome> outcome_;  // when all is over
-  std::vector<std::string> report_places_;
-  bool stopping_ = false;  // somebody was told so
+  std::vector<std::string> report_places_;  // in findings_
+  bool stopping_ = false;                   // somebody was told so
   std::string job_json_, checkpoint_;
   std::optional<std::int64_t> wall_at_, drill_at_;
   std::optional<ScaleServer> scale_server_;
@@ -200,13 +194,7 @@ void Launcher::hear(member::Heard heard) {
   if (const auto* progress = std::get_if<wire::Progress>(&heard.message)) {
     return narrator_.progress(heard.agent, *progress);
   }
-  if (const auto* hello = std::get_if<wire::Hello>(&heard.message)) {
-    if (fingerprint_.empty()) fingerprint_ = hello->fingerprint;
-  } else if (const auto* ready = std::get_if<wire::Ready>(&heard.message)) {
-    if (!ready_) ready_ = *ready;
-  } else if (auto* done = std::get_if<wire::Done>(&heard.message)) {
-    reports_.push_back(std::exchange(done->report, std::to_string(reports_.size())));
-  }
+  findings_.keep(heard.message);
   tell(std::move(heard));
 }
 
@@ -365,15 +353,15 @@ void Launcher::take_book(bool checkpoint) {
 
 void Launcher::publish(const member::Publish& action) {
   if (!plan_.job && job_json_.empty()) {
-    job_json_ = ready_->job_json;
-    if (const auto job = job::from_json(ready_->job_json); job.ok()) job_is_known(*job);
+    job_json_ = findings_.ready()->job_json;
+    if (const auto job = job::from_json(job_json_); job.ok()) job_is_known(*job);
   }
   const wire::ViewMessage message = member::to_message(action.view);
   const Fd* book = action.with_book ? &crew_->book() : nullptr;
   for (const member::AgentId agent : action.to) {
     told(agent, crew_->send(static_cast<std::uint32_t>(agent), message, book));
   }
-  narrator_.view_is_out(action.view, ready_->shards);
+  narrator_.view_is_out(action.view, findings_.ready()->shards);
 }
 
 void Launcher::job_is_known(const job::Job& job) {
@@ -424,42 +412,12 @@ void Launcher::judge_time() {
 }
 
 LaunchResult Launcher::result() {
-  LaunchResult out;
-  out.outcome = *outcome_;
+  const member::AgentId named = outcome_->agent;
+  LaunchResult out =
+      findings_.result(plan_, {*outcome_, report_places_, job_json_, checkpoint_,
+                               named < 0 ? "" : crew_->log_end(static_cast<std::uint32_t>(named)),
+                               narrator_.events()});
   out.began = round() > 0;
-  out.exit_code = member::exit_code(*outcome_);
-  out.message = member::describe(*outcome_);
-  out.job_json = job_json_;
-  const Reason reason = outcome_->reason;
-  const bool mute = reason == Reason::kExited || reason == Reason::kKilled ||
-                    reason == Reason::kLinkEnded || reason == Reason::kProtocol ||
-                    reason == Reason::kCrashLoop ||
-                    (reason == Reason::kAgentFailed && out.exit_code == 1);
-  if (reason == Reason::kExited && !outcome_->joined && plan_.own_program) {
-    out.message += " (does the program construct instep::Run?)";
-  }
-  if (mute && outcome_->agent >= 0) {
-    out.message += cat("; ", crew_->log_end(static_cast<std::uint32_t>(outcome_->agent)));
-  }
-  if (reason != Reason::kFinished && reason != Reason::kStopped) return out;
-  ReportParts parts;
-  parts.job_json = job_json_;
-  parts.agents = plan_.agents;
-  for (const std::string& place : report_places_) {
-    parts.agent_reports.push_back(reports_.at(std::stoul(place)));
-  }
-  parts.fingerprint = fingerprint_;
-  if (ready_) {
-    parts.job_hash = ready_->job_hash;
-    parts.shards = ready_->shards;
-  }
-  parts.events = narrator_.events();
-  parts.start_ns = plan_.start_ns;
-  parts.end_ns = monotonic_ns();
-  if (plan_.records) parts.run_dir = plan_.run_dir.string();
-  parts.checkpoint = checkpoint_;
-  parts.stopped = outcome_->stop_reason;
-  out.report = merge_report(parts).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   return out;
 }
 
