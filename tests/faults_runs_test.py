@@ -25,12 +25,21 @@ class Runs(FaultCase):
         report = self.same("kill 0 at 100; hang 1 at 205 for 1min; slow 2 by 2x at 300; leave 2 at 400", "--no-replace",
                            n=4, sets={**LONG, "faults.patience": 60})
         self.assertEqual(sorted(self.kinds(report)), ["died", "hung", "left"])
-        # By then it is known what a round takes, so what it waits is a multiple of that.
+        self.is_found_soon(report)
+        report = self.same("join at 20; slow 0 by 3x at 30; hang 1 at 205 for 10ms; leave 1 at 600")
+        self.assertIn("left", self.kinds(report))
+
+    def is_found_soon(self, report):
+        """By then it is known what a round takes, so what is waited is a multiple of that."""
         (hung,) = [event["reason"] for event in report["events"] if event["kind"] == "hung"]
         waited = re.fullmatch(r"no sign of life for (\d+) ms", hung)
         self.assertLess(int(waited[1]), 30_000, "half of the most that the job allows")
-        report = self.same("join at 20; slow 0 by 3x at 30; hang 1 at 205 for 10ms; leave 1 at 600")
-        self.assertIn("left", self.kinds(report))
+
+    def test_a_stop_between_two_rounds_is_found_as_soon_as_one_in_a_round(self):
+        sets = {**LONG, "faults.patience": 60}
+        report = self.disturbed(n=2, sets=sets, FAIL="count.booked=stop@405", FAIL_AGENT="1")
+        self.nothing_was_lost(report, self.undisturbed(sets))
+        self.is_found_soon(report)
 
     def test_each_death_is_told_in_a_line(self):
         report = self.same("kill 1 at 40", "--no-replace")

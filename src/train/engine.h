@@ -72,6 +72,12 @@ class Engine : private round::Turn::Agent {
   std::uint64_t updates() const { return updates_; }  // of them, those that were applied
   bool replicas_step() const { return rule_ == sync::Rule::kReplica; }
 
+  // From now on no code but instep's runs between one round and the next, and that takes no longer
+  // than a round: a silence there is judged as one in a round. Elsewhere it may last as long as the
+  // job allows.
+  void only_ours_between_rounds() { only_ours_ = true; }
+  // What follows, until the next round, may take longer.
+  void outside() { busy(fabric::Busy::kOutside); }
   // A sign of life from long work between ops.
   void beat() { session_.words().beats.fetch_add(1, std::memory_order_relaxed); }
   // The number of the view with which the slot's agent became a member; 0 if it is none. From any
@@ -181,6 +187,7 @@ class Engine : private round::Turn::Agent {
   std::array<std::atomic<std::uint32_t>, fabric::kMaxSlots> since_{};
   bool failed_ = false;  // the last round was no round: the run is about to end
   bool member_ = false, left_ = false;
+  bool only_ours_ = false;  // between rounds
   bool partial_ = false;  // the exchange has only the units that a round taken over had left
 
   // Of the turn under way.

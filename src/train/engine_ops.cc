@@ -222,7 +222,7 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
   busy(fabric::Busy::kComputing);
   turn_.begin_round(round_);
   const auto step = runner_.run(turn_);
-  busy(fabric::Busy::kOutside);
+  if (!only_ours_ || !step.ok() || *step != round::Turn::Step::kDone) outside();
   if (!step.ok()) return step.error();
   if (*step == round::Turn::Step::kLeft) {
     left_ = true;

@@ -70,6 +70,7 @@ class JobProgram {
 
   void train() {
     network_.module->train();
+    impl_.engine->only_ours_between_rounds();
     run_.on_epoch([this](EpochInfo& epoch) {
       const bool last = epoch.data_epoch == static_cast<std::uint64_t>(job_.epochs);
       if (job_.evaluate_each_epoch || last) epoch.metrics = measure();

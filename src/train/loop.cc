@@ -138,6 +138,7 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
     return 0;
   }
   if (bad(*outcome)) {
+    engine_.outside();
     if (job_.on_nonfinite == job::OnNonfinite::kStop) stop_for(*outcome);
     event("skipped", outcome->bad_shard
                          ? cat("the loss of shard ", *outcome->bad_shard, " is not finite")
@@ -238,9 +239,15 @@ void Loop::after_round(const round::Outcome& outcome) {
     stopped_ = stop_after_round(job_.stop, outcome.gradient_norm, engine_.parameter_change());
   }
   const bool epoch_done = engine_.round() % rounds_per_epoch_ == 0;
-  if (epoch_done) end_epoch();
+  if (epoch_done) {
+    engine_.outside();
+    end_epoch();
+  }
   tell_checkpoints();
-  if (save_due()) save();
+  if (save_due()) {
+    engine_.outside();
+    save();
+  }
 }
 
 void Loop::end_epoch() {

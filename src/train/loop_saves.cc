@@ -130,6 +130,7 @@ void Loop::save_last() {
 void Loop::finish() {
   if (finished_ || engine_.spare()) return;
   finished_ = true;
+  engine_.outside();
   if (saver_) save_last();
   const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
   if (in_epoch > 0) {
