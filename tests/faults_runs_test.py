@@ -37,9 +37,12 @@ class Runs(FaultCase):
 
     def test_a_stop_between_two_rounds_is_found_as_soon_as_one_in_a_round(self):
         sets = {**LONG, "faults.patience": 60}
-        report = self.disturbed(n=2, sets=sets, FAIL="count.booked=stop@405", FAIL_AGENT="1")
-        self.nothing_was_lost(report, self.undisturbed(sets))
-        self.is_found_soon(report)
+        # In a round's wake, at an epoch's end (of ten rounds), and in its checkpoint.
+        for point in ("count.booked=stop@405", "tally.expanded=stop@41", "save.agreed=stop@41"):
+            with self.subTest(point=point):
+                report = self.disturbed(n=2, sets=sets, FAIL=point, FAIL_AGENT="1")
+                self.nothing_was_lost(report, self.undisturbed(sets))
+                self.is_found_soon(report)
 
     def test_each_death_is_told_in_a_line(self):
         report = self.same("kill 1 at 40", "--no-replace")

@@ -72,12 +72,27 @@ class Engine : private round::Turn::Agent {
   std::uint64_t updates() const { return updates_; }  // of them, those that were applied
   bool replicas_step() const { return rule_ == sync::Rule::kReplica; }
 
-  // From now on no code but instep's runs between one round and the next, and that takes no longer
-  // than a round: a silence there is judged as one in a round. Elsewhere it may last as long as the
-  // job allows.
+  // From now on no code but instep's runs between one round and the next: a silence there is judged
+  // as one in a round, and what takes longer gives signs of life or is Outside. Elsewhere a silence
+  // may last as long as the job allows.
   void only_ours_between_rounds() { only_ours_ = true; }
-  // What follows, until the next round, may take longer.
+  // What follows, until the next round, may take as long.
   void outside() { busy(fabric::Busy::kOutside); }
+  // The same as long as it lives.
+  class Outside {
+   public:
+    explicit Outside(Engine& engine)
+        : engine_(engine), was_(engine.session_.words().busy.load(std::memory_order_relaxed)) {
+      engine.outside();
+    }
+    ~Outside() { engine_.busy(static_cast<fabric::Busy>(was_)); }
+    Outside(const Outside&) = delete;
+    Outside& operator=(const Outside&) = delete;
+
+   private:
+    Engine& engine_;
+    const std::uint32_t was_;
+  };
   // A sign of life from long work between ops.
   void beat() { session_.words().beats.fetch_add(1, std::memory_order_relaxed); }
   // The number of the view with which the slot's agent became a member; 0 if it is none. From any
@@ -188,7 +203,7 @@ class Engine : private round::Turn::Agent {
   bool failed_ = false;  // the last round was no round: the run is about to end
   bool member_ = false, left_ = false;
   bool only_ours_ = false;  // between rounds
-  bool partial_ = false;  // the exchange has only the units that a round taken over had left
+  bool partial_ = false;    // the exchange has only the units that a round taken over had left
 
   // Of the turn under way.
   const ShardWork* work_ = nullptr;

@@ -87,6 +87,7 @@ class JobProgram {
   }
 
   std::map<std::string, double> measure() {
+    const train::Engine::Outside long_work(*impl_.engine);
     network_.module->eval();
     fabric::AgentStatus& status = impl_.session->words().status;
     status.state.store(static_cast<std::uint32_t>(fabric::AgentState::kEvaluating));

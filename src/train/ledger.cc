@@ -33,10 +33,12 @@ Status Ledger::take(std::span<const std::byte> bytes) {
 
 Result<std::vector<std::uint8_t>> Ledger::expand(const data::Sampler& sampler,
                                                  std::uint64_t data_epoch, std::uint64_t samples,
-                                                 std::size_t member, std::size_t members) const {
+                                                 std::size_t member, std::size_t members,
+                                                 const std::function<void()>& beat) const {
   std::vector<std::uint8_t> out(samples);
   std::vector<std::uint64_t> numbers;
   for (std::size_t i = member; i < rows_.size(); i += members) {
+    beat();
     const LedgerRow& row = rows_[i];
     sampler.batch(row.shard, data_epoch, row.round, numbers);
     if (numbers.size() != row.samples || drawn_hash(numbers) != row.drawn) {

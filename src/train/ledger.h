@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -42,10 +43,10 @@ class Ledger {
   Status take(std::span<const std::byte> bytes);
 
   // How often each of `samples` numbers was counted in the rows with index % members == member.
-  // Rows of other samples than the sampler's are an Error.
-  Result<std::vector<std::uint8_t>> expand(const data::Sampler& sampler, std::uint64_t data_epoch,
-                                           std::uint64_t samples, std::size_t member,
-                                           std::size_t members) const;
+  // Rows of other samples than the sampler's are an Error. `beat` is called now and then.
+  Result<std::vector<std::uint8_t>> expand(
+      const data::Sampler& sampler, std::uint64_t data_epoch, std::uint64_t samples,
+      std::size_t member, std::size_t members, const std::function<void()>& beat = [] {}) const;
   // The sum of everybody's share, `due` samples being planned so far.
   static SampleCounts tally(const std::vector<std::span<const std::uint8_t>>& shares,
                             std::uint64_t due);

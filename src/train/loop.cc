@@ -138,7 +138,6 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
     return 0;
   }
   if (bad(*outcome)) {
-    engine_.outside();
     if (job_.on_nonfinite == job::OnNonfinite::kStop) stop_for(*outcome);
     event("skipped", outcome->bad_shard
                          ? cat("the loss of shard ", *outcome->bad_shard, " is not finite")
@@ -159,6 +158,7 @@ bool Loop::bad(const round::Outcome& outcome) const {
 // The state before the bad round is whole; it is saved unless the parameters had been spoilt
 // before.
 void Loop::stop_for(const round::Outcome& outcome) {
+  engine_.outside();
   std::string what =
       outcome.bad_shard
           ? cat("the loss of shard ", *outcome.bad_shard, " is ",
@@ -239,15 +239,9 @@ void Loop::after_round(const round::Outcome& outcome) {
     stopped_ = stop_after_round(job_.stop, outcome.gradient_norm, engine_.parameter_change());
   }
   const bool epoch_done = engine_.round() % rounds_per_epoch_ == 0;
-  if (epoch_done) {
-    engine_.outside();
-    end_epoch();
-  }
+  if (epoch_done) end_epoch();
   tell_checkpoints();
-  if (save_due()) {
-    engine_.outside();
-    save();
-  }
+  if (save_due()) save();
 }
 
 void Loop::end_epoch() {
@@ -327,7 +321,8 @@ Status Loop::try_tally(std::uint64_t due) {
   const std::uint64_t data_epoch =
       engine_.round() == 0 ? 0 : (engine_.round() - 1) / rounds_per_epoch_;
   INSTEP_ASSIGN_OR_RETURN(const std::vector<std::uint8_t> mine,
-                          ledger_.expand(sampler_, data_epoch, table_->size, place, all.size()));
+                          ledger_.expand(sampler_, data_epoch, table_->size, place, all.size(),
+                                         [this] { engine_.beat(); }));
   failpoint("tally.expanded");
   INSTEP_ASSIGN_OR_RETURN(const auto shares, engine_.gather_share(std::as_bytes(std::span(mine))));
   std::vector<std::span<const std::uint8_t>> counts;

@@ -73,6 +73,7 @@ Result<bool> Saver::save(const Ledger& ledger, std::uint64_t samples, const Save
   INSTEP_ASSIGN_OR_RETURN(const auto all, engine_.gather([&]() -> Result<std::vector<std::byte>> {
     std::vector<std::byte> mine(1, std::byte{1});
     if (!engine_.lead()) return mine;
+    const Engine::Outside slow(engine_);  // as disks may be
     const auto begun = store::begin_checkpoint(run_dir_, engine_.round());
     failpoint("save.begun");
     mine[0] = begun.ok() && *begun ? std::byte{1} : std::byte{0};
@@ -105,8 +106,9 @@ Result<bool> Saver::save(const Ledger& ledger, std::uint64_t samples, const Save
 }
 
 void Saver::wait() {
+  constexpr std::chrono::milliseconds kBeat{20};
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return !busy_; });
+  while (!changed_.wait_for(lock, kBeat, [this] { return !busy_; })) engine_.beat();
 }
 
 Saver::Work Saver::snapshot(const Ledger& ledger, std::uint64_t samples,
