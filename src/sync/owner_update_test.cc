@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <memory>
 
 #include "base/random.h"
@@ -178,7 +179,8 @@ TEST_F(OwnerUpdateTest, AFlippedBitOfAnyPartOfTheStateIsFound) {
                                AdamOptions());
   const auto settings = read_settings(optimizer, Rule::kAdam);
   constexpr std::size_t kNodes = 2;
-  struct Found {
+  struct Found : std::exception {
+    explicit Found(std::uint64_t at) : block(at) {}
     std::uint64_t block;
   };
   for (int part = 0; part < 5; ++part) {
@@ -194,7 +196,7 @@ TEST_F(OwnerUpdateTest, AFlippedBitOfAnyPartOfTheStateIsFound) {
                            kElements);
       const std::vector<Range> units = reduce::cut_units(space_, 0, kBlocks, kUnitElements);
       FusedUpdate update(*memory, space_, kElements, units, Rule::kAdam, 0, undo,
-                         [](std::uint64_t block) { throw Found{block}; });
+                         [](std::uint64_t block) { throw Found(block); });
       fill(memory->parameters(0), 1);
       for (std::size_t node = 0; node < kNodes; ++node) fill(memory->residual(0, node), 2 + node);
       for (std::uint64_t block = 0; block < kBlocks; ++block) {
