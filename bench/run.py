@@ -16,6 +16,7 @@ from record import Bench, grid, markdown
 EXCHANGE = os.path.join(BUILD, "bench", "exchange_bench")
 TRAINING = os.path.join(BUILD, "bench", "training_bench")
 PLAIN = os.path.join(BUILD, "bench", "plain_bench")
+DECIDE = os.path.join(BUILD, "bench", "decide_bench")
 LEARN = os.path.join(BUILD, "bench", "learn_bench")
 CPUS = sorted(os.sched_getaffinity(0))
 
@@ -283,6 +284,21 @@ def learn(bench):
                    peer_curve=plain_loop, **words)
 
 
+# --- the coordinator
+
+
+def decide(bench):
+    what = {"words": "looks at all agents", "death": "a death and the view after it",
+            "planned": "a newcomer and the planned view"}
+    for agents, shards in ((1000, 2000), (1000, 1500), (64, 100)):
+        command = [DECIDE, str(agents), str(shards)]
+        figures = json.loads(run(command))
+        for kind, title in what.items():
+            # Not the median: it is the slowest decision that holds the others up.
+            bench.line(f"decide(), slowest of {len(figures[kind])}: {title}", " ".join(command),
+                       "ms", [max(figures[kind])], at_most=5, n=agents, S=shards)
+
+
 # --- start and memory
 
 
@@ -347,7 +363,7 @@ def memory(bench):
 
 BENCHES = {"exchange": exchange, "training": training, "deep": deep, "codecs": codecs,
            "table": table, "mnist": mnist, "start": start, "memory": memory, "learn": learn,
-           "faults": faults}
+           "decide": decide, "faults": faults}
 
 
 def main():

@@ -13,8 +13,9 @@ constexpr std::uint32_t kMostDeaths = 3;         // in a row, without a finished
 constexpr Nanoseconds kPlanning = 3'000'000;     // what it takes to ask everybody
 constexpr std::uint64_t kFarthest = 1ULL << 20;  // rounds that a plan looks ahead
 
+// `ids` are ascending, as all lists of agents are here.
 bool contains(const std::vector<AgentId>& ids, AgentId agent) {
-  return std::find(ids.begin(), ids.end(), agent) != ids.end();
+  return std::binary_search(ids.begin(), ids.end(), agent);
 }
 
 }  // namespace
@@ -246,19 +247,19 @@ std::optional<View> Step::target() {
   std::sort(stay.begin(), stay.end());
   if (stay.empty()) return std::nullopt;
   const wire::Ready& ready = state_.first_ready->second;
-  const auto assigned = [&](const std::vector<AgentId>& agents) {
-    return assign({1, 0}, 0, agents, ready.shards, ready.blocks, owners(),
-                  std::max(1U, ready.servers));
+  const std::uint32_t servers = std::max(1U, ready.servers);
+  // Whoever comes is taken as long as there is work for all; views themselves are costly to make.
+  const auto fit = [&](std::size_t agents) {
+    return member_count(static_cast<std::uint32_t>(agents), ready.shards, ready.blocks, owners(),
+                        servers);
   };
-  View out = assigned(stay);
+  stay.resize(fit(stay.size()));
   for (const AgentId agent : waiting) {
-    std::vector<AgentId> more = out.members;
-    more.insert(std::upper_bound(more.begin(), more.end(), agent), agent);
-    View with = assigned(more);
-    if (with.spares.empty()) out = std::move(with);
+    if (fit(stay.size() + 1) <= stay.size()) continue;
+    stay.insert(std::upper_bound(stay.begin(), stay.end(), agent), agent);
   }
-  if (out.members == state_.view->members) return std::nullopt;
-  return out;
+  if (stay == state_.view->members) return std::nullopt;
+  return assign({1, 0}, 0, stay, ready.shards, ready.blocks, owners(), servers);
 }
 
 bool Step::settled() {

@@ -10,20 +10,23 @@
 namespace instep::member {
 namespace {
 
-std::vector<AgentId> minus(const std::vector<AgentId>& ids, const std::vector<AgentId>& others) {
+std::vector<AgentId> minus(const std::vector<AgentId>& ids, std::vector<AgentId> others) {
+  std::sort(others.begin(), others.end());
   std::vector<AgentId> out;
-  std::copy_if(ids.begin(), ids.end(), std::back_inserter(out), [&](AgentId id) {
-    return std::find(others.begin(), others.end(), id) == others.end();
-  });
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(out),
+               [&](AgentId id) { return !std::binary_search(others.begin(), others.end(), id); });
   return out;
 }
 
-// How far up the canonical tree the node is that holds the shard and one of the agent's.
-int distance(const std::vector<AgentId>& shard_agent, std::size_t shard, AgentId agent) {
-  int nearest = std::numeric_limits<int>::max();
+// How far up the canonical tree the node is that holds the shard and one of the agent's, for each
+// agent that has shards.
+std::map<AgentId, int> distances(const std::vector<AgentId>& shard_agent, std::size_t shard) {
+  std::map<AgentId, int> nearest;
   for (std::size_t other = 0; other < shard_agent.size(); ++other) {
-    if (shard_agent[other] != agent) continue;
-    nearest = std::min(nearest, static_cast<int>(std::bit_width(shard ^ other)));
+    if (shard_agent[other] < 0) continue;
+    const auto far = static_cast<int>(std::bit_width(shard ^ other));
+    const auto it = nearest.emplace_hint(nearest.end(), shard_agent[other], far);
+    it->second = std::min(it->second, far);
   }
   return nearest;
 }
@@ -42,11 +45,13 @@ void hand_over_shards(View& view) {
     }
   }
   for (const std::size_t shard : orphans) {
+    const std::map<AgentId, int> nearest = distances(view.shard_agent, shard);
     AgentId best = -1;
     int best_distance = 0;
     for (const auto& [agent, shards] : load) {
       if (best >= 0 && shards > load[best]) continue;
-      const int far = distance(view.shard_agent, shard, agent);
+      const auto it = nearest.find(agent);
+      const int far = it == nearest.end() ? std::numeric_limits<int>::max() : it->second;
       if (best >= 0 && shards == load[best] && far >= best_distance) continue;
       best = agent;
       best_distance = far;

@@ -30,6 +30,12 @@ std::vector<std::uint32_t> range_sizes(std::uint32_t shards, std::uint32_t parts
   const std::uint32_t large_count = shards % parts;
   constexpr std::uint32_t kNever = std::numeric_limits<std::uint32_t>::max();
   const std::size_t width = large_count + 1;
+  constexpr std::size_t kMostStates = 1 << 13;
+  if (parts * width > kMostStates) {
+    std::vector<std::uint32_t> sizes(parts, small);
+    std::fill_n(sizes.begin(), large_count, small + 1);
+    return sizes;
+  }
   // cost[k][l]: fewest subtrees of parts k… when l larger ones were placed before; filled
   // backwards.
   std::vector<std::uint32_t> cost((parts + 1) * width, kNever);
@@ -68,7 +74,7 @@ Status malformed(const std::string& what) {
 }
 
 bool contains(const std::vector<AgentId>& ids, AgentId id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
+  return std::binary_search(ids.begin(), ids.end(), id);
 }
 
 bool strictly_ascending(const std::vector<AgentId>& ids) {
@@ -94,6 +100,24 @@ Status validate_joining(const View& view, const std::set<AgentId>& members) {
 
 }  // namespace
 
+namespace {
+
+std::uint64_t owner_count(std::uint32_t agents, std::uint32_t shards, std::uint64_t blocks,
+                          Owners owners, std::uint32_t servers) {
+  const std::uint32_t most =
+      owners == Owners::kAll ? std::min(agents, shards) : std::clamp(servers, 1U, agents);
+  return std::min<std::uint64_t>(most, blocks);
+}
+
+}  // namespace
+
+std::uint32_t member_count(std::uint32_t agents, std::uint32_t shards, std::uint64_t blocks,
+                           Owners owners, std::uint32_t servers) {
+  const auto owning =
+      static_cast<std::uint32_t>(owner_count(agents, shards, blocks, owners, servers));
+  return std::max(std::min(agents, shards), owning);
+}
+
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
             std::uint64_t blocks, Owners owners, std::uint32_t servers) {
   INSTEP_CHECK(!agents.empty() && strictly_ascending(agents), "agents are ascending, at least one");
@@ -107,17 +131,16 @@ View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::u
   for (std::uint32_t k = 0; k < computing; ++k) {
     view.shard_agent.insert(view.shard_agent.end(), sizes[k], agents[k]);
   }
-  const std::uint64_t owning = std::min<std::uint64_t>(
-      owners == Owners::kAll ? computing : std::clamp(servers, 1U, count), blocks);
+  const std::uint64_t owning = owner_count(count, shards, blocks, owners, servers);
   std::uint64_t first_block = 0;
   for (std::uint64_t k = 0; k < owning; ++k) {
     const std::uint64_t size = blocks / owning + (k < blocks % owning ? 1 : 0);
     view.slices.push_back({first_block, size, agents[k]});
     first_block += size;
   }
-  const std::uint64_t members = std::max<std::uint64_t>(computing, owning);
-  view.members.assign(agents.begin(), agents.begin() + static_cast<std::ptrdiff_t>(members));
-  view.spares.assign(agents.begin() + static_cast<std::ptrdiff_t>(members), agents.end());
+  const std::uint32_t members = member_count(count, shards, blocks, owners, servers);
+  view.members.assign(agents.begin(), agents.begin() + members);
+  view.spares.assign(agents.begin() + members, agents.end());
   return view;
 }
 

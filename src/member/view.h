@@ -66,8 +66,14 @@ enum class Owners { kAll, kServers };
 // without a block has no slice. Owners are all agents with a shard, or the first `servers` agents
 // (at least 1, at most all). With fewer shards than agents the last agents are spares, unless they
 // own a slice. `agents` is ascending and not empty; `shards` is at least 1.
+// Above some 100 agents with a remainder of shards the fewest subtrees are not looked for: the
+// first agents have one shard more.
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
             std::uint64_t blocks, Owners owners, std::uint32_t servers);
+
+// How many of so many agents assign() makes members: the first ones.
+std::uint32_t member_count(std::uint32_t agents, std::uint32_t shards, std::uint64_t blocks,
+                           Owners owners, std::uint32_t servers);
 
 // `view` without `dead`, from `first_op` on: survivors keep what they have, and the shards and
 // slices of the dead go to those with the fewest, so that loads differ by one at most where they

@@ -171,5 +171,35 @@ TEST(Validate, FindsEachFault) {
   EXPECT_FALSE(from_message(message).ok());
 }
 
+TEST(Assign, MakesAsManyMembersAsMemberCountSays) {
+  for (std::uint32_t agents = 1; agents <= 9; ++agents) {
+    std::vector<AgentId> all;
+    for (std::uint32_t k = 0; k < agents; ++k) all.push_back(static_cast<AgentId>(3 * k));
+    for (std::uint32_t shards = 1; shards <= 9; ++shards) {
+      for (const std::uint64_t blocks : {0U, 1U, 3U, 100U}) {
+        for (const std::uint32_t servers : {0U, 2U, 20U}) {
+          const Owners owners = servers == 0 ? Owners::kAll : Owners::kServers;
+          const View view = assign({1, 1}, 0, all, shards, blocks, owners, servers);
+          EXPECT_EQ(view.members.size(), member_count(agents, shards, blocks, owners, servers));
+        }
+      }
+    }
+  }
+}
+
+// More agents than the fewest subtrees are looked for.
+TEST(Assign, IsEvenAndValidForAThousandAgents) {
+  std::vector<AgentId> all;
+  for (AgentId agent = 0; agent < 1000; ++agent) all.push_back(agent);
+  for (const std::uint32_t shards : {1000U, 1500U, 1999U, 2000U, 65536U}) {
+    const View view = assign({1, 1}, 0, all, shards, 5000, Owners::kAll, 1);
+    ASSERT_TRUE(validate(view, shards, 5000).ok());
+    std::vector<std::uint32_t> of(1000);
+    for (const AgentId agent : view.shard_agent) ++of[static_cast<std::size_t>(agent)];
+    const auto [least, most] = std::minmax_element(of.begin(), of.end());
+    EXPECT_LE(*most - *least, 1U) << shards;
+  }
+}
+
 }  // namespace
 }  // namespace instep::member
