@@ -85,7 +85,7 @@ template <bool kCopy>
 std::uint64_t add_bits(float* to, const float* from, std::size_t count) {
   constexpr std::size_t kWords = 4, kLanes = 4 * kWords;
   const std::size_t words = count / 2;
-  const auto load = [to, from](std::size_t word) {
+  const auto load = [=](std::size_t word) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 2 * word));
     if constexpr (kCopy) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * word), bits);
     return bits;
