@@ -94,8 +94,8 @@ def plain(model, seconds, batch=None):
 
 def instep_command(model, seconds, agents, shards, batch, sets=()):
     return [INSTEP, "run", "-n", str(agents), "--quiet", "--run-dir", os.path.join(WORK, "run"),
-            *(word for it in sets for word in ("--set", it)), "--", TRAINING, "--model", model, "--batch", str(batch), "--shards",
-            str(shards), "--seconds", str(seconds), "--out", OUT]
+            *(word for it in sets for word in ("--set", it)), "--", TRAINING, "--model", model,
+            "--batch", str(batch), "--shards", str(shards), "--seconds", str(seconds), "--out", OUT]
 
 
 def instep(model, seconds, agents=2, shards=2, batch=None, sets=()):

@@ -348,7 +348,7 @@ void Cluster::round_done(AgentId /*agent*/, std::uint64_t round) {
 
 bool Cluster::left_out(AgentId agent) {
   const auto& members = published_->members;
-  return !std::binary_search(members.begin(), members.end(), agent);
+  return !member::contains(members, agent);
 }
 
 void Cluster::check_end() {

@@ -13,11 +13,6 @@ constexpr std::uint32_t kMostDeaths = 3;         // in a row, without a finished
 constexpr Nanoseconds kPlanning = 3'000'000;     // what it takes to ask everybody
 constexpr std::uint64_t kFarthest = 1ULL << 20;  // rounds that a plan looks ahead
 
-// `ids` are ascending, as all lists of agents are here.
-bool contains(const std::vector<AgentId>& ids, AgentId agent) {
-  return std::binary_search(ids.begin(), ids.end(), agent);
-}
-
 }  // namespace
 
 bool Step::in_view(AgentId agent) const {

@@ -14,7 +14,7 @@ std::vector<AgentId> minus(const std::vector<AgentId>& ids, std::vector<AgentId>
   std::sort(others.begin(), others.end());
   std::vector<AgentId> out;
   std::copy_if(ids.begin(), ids.end(), std::back_inserter(out),
-               [&](AgentId id) { return !std::binary_search(others.begin(), others.end(), id); });
+               [&](AgentId id) { return !contains(others, id); });
   return out;
 }
 
@@ -83,9 +83,7 @@ void hand_over_slices(View& view) {
   std::map<AgentId, std::uint64_t> owned;
   std::map<AgentId, std::uint64_t> lost;
   std::uint64_t orphans = 0;
-  const auto lives = [&view](AgentId agent) {
-    return std::binary_search(view.members.begin(), view.members.end(), agent);
-  };
+  const auto lives = [&view](AgentId agent) { return contains(view.members, agent); };
   for (const Slice& slice : view.slices) {
     (lives(slice.owner) ? owned : lost)[slice.owner] += slice.blocks;
     if (!lives(slice.owner)) orphans += slice.blocks;
@@ -143,7 +141,7 @@ View without(const View& view, const std::vector<AgentId>& dead, Epoch epoch, Op
     out.donor = -1;
   }
   if (out.members.empty()) return out;
-  if (out.donor >= 0 && !std::binary_search(out.members.begin(), out.members.end(), out.donor)) {
+  if (out.donor >= 0 && !contains(out.members, out.donor)) {
     const std::vector<AgentId> in = minus(out.members, out.joined);
     out.donor = in.empty() ? -1 : in.front();
   }

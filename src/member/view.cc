@@ -73,10 +73,6 @@ Status malformed(const std::string& what) {
   return Error{ErrorKind::kInvalid, cat("the view does not hold together: ", what)};
 }
 
-bool contains(const std::vector<AgentId>& ids, AgentId id) {
-  return std::binary_search(ids.begin(), ids.end(), id);
-}
-
 bool strictly_ascending(const std::vector<AgentId>& ids) {
   return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end() &&
          (ids.empty() || ids.front() >= 0);
@@ -116,6 +112,10 @@ std::uint32_t member_count(std::uint32_t agents, std::uint32_t shards, std::uint
   const auto owning =
       static_cast<std::uint32_t>(owner_count(agents, shards, blocks, owners, servers));
   return std::max(std::min(agents, shards), owning);
+}
+
+bool contains(const std::vector<AgentId>& ids, AgentId agent) {
+  return std::binary_search(ids.begin(), ids.end(), agent);
 }
 
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,

@@ -57,6 +57,9 @@ struct View {
   bool operator==(const View&) const = default;
 };
 
+// Whether the agent is among them, who are ascending.
+bool contains(const std::vector<AgentId>& ids, AgentId agent);
+
 // Who owns: the policy's part of an assignment.
 enum class Owners { kAll, kServers };
 

@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "reduce/kernels.h"
@@ -39,6 +38,8 @@ struct Coding {
   Codec codec = Codec::kNone;
   std::vector<Node> nodes;  // that are encoded; they cover the tree
   double keep = 0;          // top-k: of each run of values, the part that is sent; one at least
+  // Nodes that keep something back.
+  std::size_t residuals() const { return codec == Codec::kTopK ? nodes.size() : 0; }
 };
 
 // Of one node and a run of the flat space: what it has kept back, and what it keeps back next.
@@ -58,8 +59,6 @@ class CodedCombiner {
   // which may point past the block: they begin where `to` does.
   void run(const float* const* parts, float* to, std::size_t count, float factor,
            const Residual* residuals);
-
-  const Coding& coding() const { return coding_; }
 
  private:
   struct Part {

@@ -63,6 +63,12 @@ bool contains(const Node& outer, const Node& inner) {
   return outer.first <= inner.first && inner.first + inner.count <= outer.first + outer.count;
 }
 
+bool in_bounds(const std::vector<Node>& bounds, const Node& inner) {
+  return bounds.empty() || std::any_of(bounds.begin(), bounds.end(), [&inner](const Node& bound) {
+           return contains(bound, inner);
+         });
+}
+
 bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
   if (left.first + left.count != right.first) return false;
   const Node parent{left.first, left.count + right.count};
@@ -79,7 +85,7 @@ bool are_siblings(std::uint32_t shards, const Node& left, const Node& right) {
 void Merges::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine,
                     const std::vector<Node>& bounds) {
   shards_ = shards;
-  bounds_ = bounds.empty() ? std::vector<Node>{{0, shards}} : bounds;
+  bounds_ = bounds;
   nodes_.clear();
   merges_.clear();
   extend(mine);
@@ -87,9 +93,7 @@ void Merges::assign(std::uint32_t shards, const std::vector<std::uint32_t>& mine
 
 bool Merges::may_add(const Node& left, const Node& right) const {
   return are_siblings(shards_, left, right) &&
-         std::any_of(bounds_.begin(), bounds_.end(), [&](const Node& bound) {
-           return contains(bound, {left.first, left.count + right.count});
-         });
+         in_bounds(bounds_, {left.first, left.count + right.count});
 }
 
 void Merges::extend(const std::vector<std::uint32_t>& more) {

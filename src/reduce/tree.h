@@ -26,6 +26,8 @@ std::vector<Node> cut_tree(std::uint32_t shards, std::uint32_t count);
 
 // Whether the shards of `inner` are all shards of `outer`.
 bool contains(const Node& outer, const Node& inner);
+// Whether they are all shards of one of `bounds`; without any, nothing is out of bounds.
+bool in_bounds(const std::vector<Node>& bounds, const Node& inner);
 
 // Whether `left` and `right` are the two children of one node of the tree over [0, shards).
 bool are_siblings(std::uint32_t shards, const Node& left, const Node& right);

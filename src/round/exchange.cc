@@ -44,7 +44,7 @@ Exchange::Exchange(Setup setup) : setup_(std::move(setup)), combiner_(1, {{0, 1}
   order_.resize(setup_.units.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   due_.resize(setup_.view.members.size());
-  residuals_.resize(setup_.coding.nodes.size());
+  residuals_.resize(setup_.coding.residuals());
   if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
 }
@@ -240,11 +240,7 @@ Status Exchange::take_nodes(std::size_t place, std::span<const Node> nodes) {
   std::vector<bool> seen(setup_.shards);
   std::size_t covered = 0;
   for (const Node& node : nodes) {
-    const auto& coded = setup_.coding.nodes;
-    if (!canonical(setup_.shards, node) ||
-        (!coded.empty() && std::none_of(coded.begin(), coded.end(), [&node](const Node& it) {
-          return reduce::contains(it, node);
-        }))) {
+    if (!canonical(setup_.shards, node) || !reduce::in_bounds(setup_.coding.nodes, node)) {
       return Error{ErrorKind::kCorrupt, "it published a sum that is none of the tree"};
     }
     for (std::uint32_t shard = node.first; shard < node.first + node.count; ++shard) {

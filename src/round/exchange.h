@@ -163,7 +163,7 @@ class Exchange {
   std::vector<std::size_t> order_;              // of units
   reduce::Combiner combiner_;
   std::optional<reduce::CodedCombiner> coded_;  // with a codec
-  std::vector<reduce::Residual> residuals_;     // [coding's nodes], scratch of combine()
+  std::vector<reduce::Residual> residuals_;     // [coding's residuals], scratch of combine()
   std::vector<const float*> sources_;           // [nodes][tensors]
   std::vector<const float*> row_;               // [nodes], scratch of combine()
   std::vector<float> flags_;                    // [carried parts] combined

@@ -70,7 +70,7 @@ void Exchange::combine_run(std::size_t index, std::uint64_t within, std::uint64_
     const std::uint64_t run = std::min(end - within, kBlockElements - within % kBlockElements);
     for (std::size_t node = 0; node < residuals_.size(); ++node) {
       const reduce::Residual unit = update_->residual(node, index);
-      if (unit.next != nullptr) residuals_[node] = {unit.standing + within, unit.next + within};
+      residuals_[node] = {unit.standing + within, unit.next + within};
     }
     coded_->run(row_.data(), to + within, run, factor_, residuals_.data());
     for (const float*& source : row_) source += source == nullptr ? 0 : run;

@@ -17,6 +17,12 @@ constexpr std::uint64_t kSums = 4;  // by block: of gradients, of changes, and t
 constexpr std::uint64_t kBlockBytes = reduce::kBlockElements * sizeof(float);
 static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
 
+// A block's part of the check by region number `index` beside the parameters.
+std::uint64_t weighed(const float* region, std::size_t index, std::uint64_t block) {
+  const float* at = region + block * reduce::kBlockElements;
+  return round::check_weight(index) * reduce::sum_of_bits(at, reduce::kBlockElements);
+}
+
 }  // namespace
 
 Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int moments,
@@ -61,19 +67,15 @@ std::uint64_t StateMemory::check_of(std::uint64_t block, std::uint64_t round) co
   const std::uint64_t at = block * reduce::kBlockElements;
   std::uint64_t check = reduce::sum_of_bits(parameters(round) + at, reduce::kBlockElements);
   for (std::size_t i = 0; i < stepped_.size(); ++i) {
-    const std::uint64_t bits = reduce::sum_of_bits(stepped_[i] + at, reduce::kBlockElements);
-    check += round::check_weight(i) * bits;
+    check += weighed(stepped_[i], i, block);
   }
   return check + residuals_check_of(block, round);
 }
 
 std::uint64_t StateMemory::residuals_check_of(std::uint64_t block, std::uint64_t round) const {
-  const std::uint64_t at = block * reduce::kBlockElements;
   std::uint64_t check = 0;
   for (std::size_t node = 0; node < residuals_; ++node) {
-    const std::uint64_t bits =
-        reduce::sum_of_bits(residual(round, node) + at, reduce::kBlockElements);
-    check += round::check_weight(stepped_.size() + node) * bits;
+    check += weighed(residual(round, node), stepped_.size() + node, block);
   }
   return check;
 }

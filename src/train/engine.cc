@@ -95,12 +95,9 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   }
   const int moments = sync::moments(engine->rule_, sync::read_settings(optimizer, engine->rule_));
   const std::uint64_t blocks = engine->binding_.space.blocks();
-  const reduce::Coding coding = coding_of(job);
-  const bool keeps_back = coding.codec == reduce::Codec::kTopK;
-  INSTEP_ASSIGN_OR_RETURN(
-      engine->memory_,
-      sync::StateMemory::map(session.state_file(), blocks, moments, job.ema.decay > 0,
-                             keeps_back ? coding.nodes.size() : 0));
+  INSTEP_ASSIGN_OR_RETURN(engine->memory_,
+                          sync::StateMemory::map(session.state_file(), blocks, moments,
+                                                 job.ema.decay > 0, coding_of(job).residuals()));
 
   wire::Ready ready;
   ready.job_json = job::to_json(job);

@@ -101,7 +101,7 @@ Result<std::vector<std::uint32_t>> Engine::take_up(bool in_round) {
   runner_.spins = crowded ? 100 : 20000;
   for (std::size_t slot = 0; slot < since_.size(); ++slot) {
     const auto agent = static_cast<member::AgentId>(slot);
-    if (!std::binary_search(view.members.begin(), view.members.end(), agent)) {
+    if (!member::contains(view.members, agent)) {
       since_[slot].store(0);
     } else if (since_[slot].load() == 0) {
       since_[slot].store(view.epoch.number);
