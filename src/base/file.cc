@@ -91,11 +91,12 @@ Status sync_folder(const std::filesystem::path& folder) {
   return sync_file(fd.get(), folder);
 }
 
-Status write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                             unsigned mode) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
   {
-    const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (!fd.valid()) return os_error("create", temporary, errno);
     INSTEP_RETURN_IF_ERROR(write_at(fd.get(), 0, std::as_bytes(std::span(content)), temporary));
     INSTEP_RETURN_IF_ERROR(sync_file(fd.get(), temporary));

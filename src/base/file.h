@@ -45,8 +45,9 @@ Error os_error(std::string_view what, const std::filesystem::path& path, int err
 // The whole file, refused above `limit` bytes.
 Result<std::string> read_file(const std::filesystem::path& path, std::uint64_t limit);
 
-// Writes path.tmp, fsyncs it, renames it over path and fsyncs the folder.
-Status write_file_atomically(const std::filesystem::path& path, std::string_view content);
+// Writes path.tmp, fsyncs it, renames it over path and fsyncs the folder. `mode`: of the new file.
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content,
+                             unsigned mode = 0644);
 
 // pwrite of everything, at an offset; a short write is an error with its reason.
 Status write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes,

@@ -1,14 +1,21 @@
 #include "base/machine.h"
 
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 
 #include "base/text.h"
@@ -84,6 +91,47 @@ std::uint64_t available_memory() {
 
 std::uint64_t total_memory() {
   return std::min(meminfo("MemTotal"), cgroup_number("/sys/fs/cgroup/memory.max", ~0ULL));
+}
+
+std::string machine_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+namespace {
+
+bool has_address(const std::string& text) {
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0) return false;
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> list(first, ::freeifaddrs);
+  for (const ifaddrs* it = first; it != nullptr; it = it->ifa_next) {
+    if (it->ifa_addr == nullptr) continue;
+    const int family = it->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    std::array<char, NI_MAXHOST> host{};
+    const socklen_t size = family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    if (::getnameinfo(it->ifa_addr, size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) ==
+            0 &&
+        text == host.data()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool is_this_machine(const std::string& host) {
+  if (host.empty()) return false;
+  if (host.find(':') != std::string::npos || std::isdigit(static_cast<unsigned char>(host[0]))) {
+    if (has_address(host)) return true;
+  }
+  const std::string mine = machine_name();
+  const auto bare = [](const std::string& name) { return name.substr(0, name.find('.')); };
+  // Of two names with domains both count.
+  const bool one_is_bare =
+      host.find('.') == std::string::npos || mine.find('.') == std::string::npos;
+  return host == "localhost" || host == mine || (one_is_bare && bare(host) == bare(mine));
 }
 
 std::string cpu_model() {

@@ -18,6 +18,12 @@ bool pin_to(const std::vector<int>& cpus);
 std::uint64_t available_memory();
 std::uint64_t total_memory();
 
+// Its host name; empty if it has none.
+std::string machine_name();
+// Whether a host's name or address, as written, means this machine. Nothing is looked up: names are
+// "localhost" and the machine's own, with or without their domain.
+bool is_this_machine(const std::string& host);
+
 std::string cpu_model();
 // Whether the processor has instructions for bfloat16; without them it is emulated, slowly.
 bool has_bf16();

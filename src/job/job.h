@@ -210,6 +210,9 @@ bool falls(std::string_view metric);
 // Whether an evaluation with this loss can measure it ("loss" always).
 bool fits(std::string_view metric, Loss loss);
 
+// Nodes of the canonical tree that the job's codec encodes.
+std::int64_t codec_nodes(const Job& job);
+
 // Parameters and optimizer state of the job's model, in elements; 0 if only libtorch knows: of a
 // program's own model, and of TorchScript.
 std::int64_t parameter_count(const Job& job);

@@ -54,6 +54,10 @@ std::int64_t model_parameters(const Model& model) {
 
 }  // namespace
 
+std::int64_t codec_nodes(const Job& job) {
+  return job.codec.nodes == 0 ? job.shards : job.codec.nodes;
+}
+
 std::int64_t parameter_count(const Job& job) {
   const std::int64_t parameters = model_parameters(job.model);
   const std::int64_t average = job.ema.decay > 0 ? parameters : 0;
