@@ -22,11 +22,14 @@ std::uint64_t sparse_bytes() {
 
 }  // namespace
 
-Result<HostFiles> make_host_files(std::uint32_t slots) {
+Result<HostFiles> make_host_files(std::uint32_t slots, bool world) {
   INSTEP_CHECK(slots >= 1 && slots <= kMaxSlots, "slots of a host");
   HostFiles files;
   INSTEP_ASSIGN_OR_RETURN(files.control, make_memory_file("instep-control", sizeof(ControlPage)));
   INSTEP_ASSIGN_OR_RETURN(files.state, make_memory_file("instep-state", sparse_bytes()));
+  if (world) {
+    INSTEP_ASSIGN_OR_RETURN(files.world, make_memory_file("instep-world", sparse_bytes()));
+  }
   for (std::uint32_t slot = 0; slot < slots; ++slot) {
     INSTEP_ASSIGN_OR_RETURN(Fd arena, make_memory_file(cat("instep-arena-", slot), sparse_bytes()));
     files.arenas.push_back(std::move(arena));

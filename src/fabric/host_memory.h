@@ -6,6 +6,7 @@
 //   arena k  where agent k's CPU allocator takes its blocks, so that its gradients are shared as
 //   they
 //            are made; writable by agent k alone
+//   world    of one of several hosts: what the bridge brings from all of them, for agents to read
 //
 // All files are sparse: their size is address space, pages are taken when first touched.
 #pragma once
@@ -22,6 +23,8 @@
 namespace instep::fabric {
 
 inline constexpr std::uint32_t kMaxSlots = 64;
+// The words of the bridge, which speaks for all hosts of a run.
+inline constexpr std::uint32_t kWorld = kMaxSlots;
 inline constexpr std::uint64_t kHostMagic = 0x31706574736e69ULL;  // "instep1"
 
 // A ticket names one attempt at an op under one view: (view's number, the op's place in it). An
@@ -92,7 +95,7 @@ struct AgentWords {
 struct ControlPage {
   std::uint64_t magic;
   std::uint32_t slots;
-  alignas(64) AgentWords agents[kMaxSlots];
+  alignas(64) AgentWords agents[kMaxSlots + 1];  // the last: kWorld
 };
 
 // Where an agent stands, in one atomic look at its words.
@@ -107,11 +110,12 @@ Standing standing(const AgentWords& words);
 
 struct HostFiles {
   Fd control, state;
+  Fd world;                // the bridge's arena; invalid without one
   std::vector<Fd> arenas;  // [slots]
 };
 
-// Made by the launcher, or by a program that runs alone.
-Result<HostFiles> make_host_files(std::uint32_t slots);
+// Made by the launcher, or by a program that runs alone. `world`: with an arena for a bridge.
+Result<HostFiles> make_host_files(std::uint32_t slots, bool world = false);
 
 // A mapping of a shared file, unmapped with the object.
 class Mapping {
