@@ -16,7 +16,7 @@
 
 namespace instep::wire {
 
-inline constexpr std::uint32_t kProtocol = 2;
+inline constexpr std::uint32_t kProtocol = 3;
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{4} << 20;
 
 // A member::View in wire form; the coordinator and the agent convert (wire is below member). Beside
@@ -39,14 +39,16 @@ struct Hello {
   std::map<std::string, std::string> fingerprint;
 };
 
-// Coordinator to agent. Descriptors beside it: control, state, dataset (or none), arena 0…slots-1.
+// Coordinator to agent. Descriptors beside it: control, state, dataset (or none), the bridge's
+// arena (or none), arena 0…slots-1.
 struct Welcome {
   std::uint32_t slots = 0;       // agent slots that the host's memory has
   std::uint32_t processors = 1;  // that all agents of the host share
   bool has_dataset = false;
-  bool joining = false;  // the run has begun: wait for a view, and take the state from its donor
-  std::string mode;      // "train", "evaluate", "predict" or "export"
-  std::string job_json;  // the resolved job; empty for a program without a job file
+  bool has_world = false;  // one of several hosts: rounds go through its bridge
+  bool joining = false;    // the run has begun: wait for a view, and take the state from its donor
+  std::string mode;        // "train", "evaluate", "predict" or "export"
+  std::string job_json;    // the resolved job; empty for a program without a job file
   std::string job_toml, job_name,
       job_folder;  // for a program: file text to resolve over its defaults
   std::vector<std::string> sets;
@@ -66,6 +68,12 @@ struct Ready {
   std::string state_hash;         // of what it starts from; must agree
   bool joinable =
       true;  // whether a newcomer can take over the state (not a program's own optimizer)
+  // What a bridge has to know of the state: where the flat space's tensors lie, byte offsets in the
+  // state file of the blocks' checks at the beginning of even and of odd rounds, and whether the
+  // last of the tensors is what shards carry from round to round.
+  std::vector<std::uint64_t> tensor_begin, tensor_count;
+  std::uint64_t checks_at_even = 0, checks_at_odd = 0;
+  bool carried = false;
 };
 
 // Coordinator to agent: a view with this number is planned from `round` on. The agent answers, and

@@ -16,6 +16,7 @@ void fields(auto& archive, Type<Welcome> auto& m) {
   archive("slots", m.slots);
   archive("processors", m.processors);
   archive("has_dataset", m.has_dataset);
+  archive("has_world", m.has_world);
   archive("joining", m.joining);
   archive("mode", m.mode);
   archive("job_json", m.job_json);
@@ -37,6 +38,11 @@ void fields(auto& archive, Type<Ready> auto& m) {
   archive("first_round", m.first_round);
   archive("state_hash", m.state_hash);
   archive("joinable", m.joinable);
+  archive("tensor_begin", m.tensor_begin);
+  archive("tensor_count", m.tensor_count);
+  archive("checks_at_even", m.checks_at_even);
+  archive("checks_at_odd", m.checks_at_odd);
+  archive("carried", m.carried);
 }
 void fields(auto& archive, Type<ViewMessage> auto& m) {
   archive("generation", m.generation);

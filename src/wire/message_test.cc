@@ -19,6 +19,7 @@ std::vector<Message> samples() {
   Welcome welcome;
   welcome.slots = 64;
   welcome.has_dataset = true;
+  welcome.has_world = true;
   welcome.joining = true;
   welcome.mode = "train";
   welcome.job_json = "{}";
@@ -29,7 +30,7 @@ std::vector<Message> samples() {
   welcome.run_dir = "runs/x";
   welcome.checkpoint = "c";
   welcome.predict_input = "i";
-  Ready ready{"{}", "h", 8, ~0ULL, "servers", 2, 17, "s", false};
+  Ready ready{"{}", "h", 8, ~0ULL, "servers", 2, 17, "s", false, {0, 1024}, {7, ~0ULL}, 8, 9, true};
   ViewMessage view{~0U, 1, ~0ULL, 7, -1, {0, 1}, {2}, {1}, {0, 0, 1}, {0, 5}, {5, 6}, {0, 1}};
   return {hello,
           welcome,
@@ -77,7 +78,14 @@ TEST(Message, EveryKindSurvivesTheWay) {
   EXPECT_EQ(view.shard_agent, (std::vector<std::int32_t>{0, 0, 1}));
   EXPECT_EQ(std::get<Failed>(*decode(body(encode(all[6])))).kind, -2);
   EXPECT_TRUE(std::get<Welcome>(*decode(body(encode(all[1])))).joining);
-  EXPECT_FALSE(std::get<Ready>(*decode(body(encode(all[2])))).joinable);
+  EXPECT_TRUE(std::get<Welcome>(*decode(body(encode(all[1])))).has_world);
+  const auto ready = std::get<Ready>(*decode(body(encode(all[2]))));
+  EXPECT_FALSE(ready.joinable);
+  EXPECT_EQ(ready.tensor_begin, (std::vector<std::uint64_t>{0, 1024}));
+  EXPECT_EQ(ready.tensor_count, (std::vector<std::uint64_t>{7, ~0ULL}));
+  EXPECT_EQ(ready.checks_at_even, 8U);
+  EXPECT_EQ(ready.checks_at_odd, 9U);
+  EXPECT_TRUE(ready.carried);
   EXPECT_EQ(std::get<Propose>(*decode(body(encode(all[8])))).round, kWithdrawn);
   const auto promise = std::get<Promise>(*decode(body(encode(all[9]))));
   EXPECT_TRUE(promise.kept);

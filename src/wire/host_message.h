@@ -1,0 +1,106 @@
+// What hosts and the hub say to each other, and its bounded codec: CBOR in the payload of a link's
+// frame (fabric/tls_link.h). The hub is the coordinator's ear for hosts; host 0 is its own.
+// decode_host() trusts nothing: a malformed message is an Error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "wire/message.h"
+
+namespace instep::wire {
+
+// Changes with whatever two hosts must agree on that is no part of the job.
+inline constexpr std::uint32_t kHostProtocol = 1;
+inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
+// Of a host that has not proved itself.
+inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
+
+// To the hub, on a link without a certificate: let me in. Answered by Enrolled or Failed.
+struct Enroll {
+  std::uint32_t protocol = kHostProtocol;
+  std::string token, request;  // a PEM certificate request
+  std::string version, name;
+};
+struct Enrolled {
+  std::uint32_t host = 0;
+  std::string certificate, authority;  // PEM
+};
+
+// The first message on the link over which a host hears the hub. Answered by HostWelcome or Failed.
+struct HostHello {
+  std::uint32_t protocol = kHostProtocol;
+  std::string name;
+  std::uint32_t agents = 1;
+  // Where it hears other hosts; no address: the one that its link comes from.
+  std::string address;
+  std::uint16_t port = 0;
+};
+struct HostWelcome {
+  std::string run, job_json, job_toml;
+  bool has_dataset = false;  // which follows when it is there
+};
+// The first message on a link between two hosts, from the one that made it.
+struct PeerHello {
+  std::uint32_t protocol = kHostProtocol;
+};
+
+// To the hub: all my agents are ready, and this is what they are to train on.
+struct HostReady {
+  std::string job_hash, state_hash;
+  std::uint32_t shards = 0;
+  std::uint64_t blocks = 0, first_round = 0;
+  std::map<std::string, std::string> fingerprint;
+};
+struct HostStands {
+  std::uint32_t number = 0;
+  std::uint64_t done = 0;  // rounds
+};
+struct HostTook {
+  std::uint32_t number = 0;
+};
+struct HostBroken {
+  std::uint32_t peer = 0;
+};
+struct HostLeaves {};
+struct HostDone {};
+
+// From the hub.
+struct HostsBegin {
+  std::vector<std::uint32_t> ids;
+  std::vector<std::string> names, addresses;
+};
+struct HostsLineup {
+  std::uint32_t number = 0;
+  std::uint64_t first_round = 0;
+  std::optional<std::uint32_t> donor;
+  std::vector<std::uint32_t> ids;
+  std::vector<std::vector<std::uint32_t>> shards;
+  std::vector<std::uint64_t> first_block, blocks;
+};
+struct HostsGo {
+  std::uint32_t number = 0;
+};
+// Stop exchanging, cut these off, and say where you stand.
+struct HostsHalt {
+  std::uint32_t number = 0;
+  std::vector<std::uint32_t> lost;
+};
+// All that are in the run are done.
+struct HostsEnd {};
+
+using HostMessage = std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady,
+                                 HostStands, HostTook, HostBroken, HostLeaves, HostDone, HostsBegin,
+                                 HostsLineup, HostsGo, HostsHalt, HostsEnd, Failed>;
+
+std::vector<std::byte> encode_host(const HostMessage& message);
+Result<HostMessage> decode_host(std::span<const std::byte> body);
+
+}  // namespace instep::wire

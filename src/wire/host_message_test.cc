@@ -1,0 +1,41 @@
+#include "wire/host_message.h"
+
+#include <gtest/gtest.h>
+
+namespace instep::wire {
+namespace {
+
+template <class T>
+T again(const T& message) {
+  const auto bytes = encode_host(message);
+  auto read = decode_host(bytes);
+  EXPECT_TRUE(read.ok()) << read.error().message;
+  return std::get<T>(read.take());
+}
+
+TEST(HostMessage, ComesBackAsItWas) {
+  HostsLineup lineup{3, 70, 2, {0, 2}, {{0, 1, 5}, {2, 3, 4}}, {0, 100}, {100, 28}};
+  const HostsLineup read = again(lineup);
+  EXPECT_EQ(read.number, 3U);
+  EXPECT_EQ(read.first_round, 70U);
+  EXPECT_EQ(read.donor, 2U);
+  EXPECT_EQ(read.shards, lineup.shards);
+  EXPECT_EQ(read.blocks, lineup.blocks);
+  EXPECT_TRUE(again(HostWelcome{"r", "{}", "", true}).has_dataset);
+  EXPECT_EQ(again(HostHello{1, "n", 2, "::1", 77}).port, 77U);
+  EXPECT_EQ(again(HostReady{"a", "b", 8, 9, 1, {{"build", "x"}}}).fingerprint.at("build"), "x");
+  EXPECT_EQ(again(Failed{1, "why"}).message, "why");
+  again(HostsEnd{});
+  again(HostLeaves{});
+}
+
+TEST(HostMessage, RefusesWhatIsNone) {
+  const std::vector<std::byte> bytes = encode_host(HostHello{});
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut) {
+    EXPECT_FALSE(decode_host(std::span(bytes).first(cut)).ok());
+  }
+  EXPECT_FALSE(decode_host(std::vector<std::byte>(kMaxHostMessageBytes + 1)).ok());
+}
+
+}  // namespace
+}  // namespace instep::wire
