@@ -103,6 +103,9 @@ void fields(auto& archive, Type<RunState> auto& it) {
   archive("waiting_told", it.waiting_told);
   archive("first_hello", it.first_hello);
   archive("first_ready", it.first_ready);
+  archive("host_ready", it.host_ready);
+  archive("mine", it.mine);
+  archive("adopted", it.adopted);
   archive("failed_starts", it.failed_starts);
   archive("starts_off", it.starts_off);
   archive("failed_start", it.failed_start);

@@ -29,14 +29,16 @@ struct Pair {
   Bytes journal;
   Nanoseconds now = 0;
   std::vector<Action> done;
+  Rules wanted = rules();
 
-  Pair() {
+  explicit Pair(bool hosted = false) {
+    wanted.hosted = hosted;
     const auto head = std::as_bytes(std::span(kJournalHead));
     journal.assign(head.begin(), head.end());
     begin();
   }
   void begin() {
-    auto open = decode_for_coordinator(encode(client.open(rules())));
+    auto open = decode_for_coordinator(encode(client.open(wanted)));
     ASSERT_TRUE(open.ok()) << open.error().message;
     const auto& it = std::get<Open>(*open);
     auto found = read_journal(journal);
@@ -86,7 +88,7 @@ struct Pair {
     for (const AgentId agent : {0, 1}) tell(Heard{agent, ready()});
   }
 };
-constexpr std::size_t kPublishes = 1, kStarts = 5;
+constexpr std::size_t kPublishes = 1, kStarts = 5, kHostReadies = 8;
 
 TEST(Coordinator, ItsWordsCarryAllThatItDecides) {
   Pair pair;
@@ -127,6 +129,21 @@ TEST(Coordinator, TheNextOneGoesOnWhereTheJournalEnds) {
   EXPECT_EQ(pair.coordinator->record().known, other.number);
   EXPECT_EQ(pair.coordinator->record().state.generation, 3U);
   EXPECT_FALSE(pair.coordinator->record().state.agents[0].alive);
+}
+
+TEST(Coordinator, TheNextOneKnowsTheHostsShards) {
+  Pair pair(true);
+  pair.admit();
+  EXPECT_EQ(pair.count(kHostReadies), 1U);
+  EXPECT_EQ(pair.count(kPublishes), 0U);
+  pair.tell(Adopted{{2, 3, 6}, 3});
+  EXPECT_EQ(pair.count(kPublishes), 1U);
+  pair.begin();
+  pair.tell(Exited{1, 0, SIGKILL, {}});
+  EXPECT_EQ(pair.count(kPublishes), 2U);
+  EXPECT_EQ(shards_here(*pair.coordinator->record().state.view),
+            (std::vector<std::uint32_t>{2, 3, 6}));
+  EXPECT_EQ(pair.count(kHostReadies), 1U);
 }
 
 TEST(Coordinator, WhatIsSaidTwiceIsDoneOnce) {

@@ -247,6 +247,7 @@ void Step::settle() {
   if (state_.phase == Phase::kAdmitting && state_.rules.needs_view) publish_first();
   if (!ending() && state_.phase != Phase::kLeaving) finish_if_done();
   if (training()) restart_if_due();
+  if (training()) adopt_if_due();
   if (state_.phase == Phase::kStopping && !state_.stop_is_out && !state_.restart) send_stops();
   if (training()) plan_if_due();
   if (training() || state_.phase == Phase::kAdmitting) start_agents();

@@ -2,7 +2,8 @@
 // new state and what the shell must do come out. No sockets, no clocks.
 //
 //   kAdmitting  agents start, say Hello, are welcomed once the launcher has prepared the data, and
-//               say Ready; the last Ready publishes the first view
+//               say Ready; the last Ready publishes the first view, on a host among several
+//               when it is told which shards are its own
 //   kRunning    rounds go on without us; agents die, hang, leave and join, and views follow. With
 //               nobody left that holds the state the run pauses until new agents have taken it over
 //               from a book. Left when all are done, or when a stop is asked for
@@ -35,6 +36,7 @@ struct Rules {
   bool elastic = true;           // agents may be started while the run goes on
   bool replace = true;           // one is started for each that is lost
   bool restore = true;           // what memory has lost comes back from the last checkpoint
+  bool hosted = false;           // a host among several: Adopted says which shards are its own
   Nanoseconds patience_floor = 250'000'000;
   Nanoseconds patience_ceiling = 60'000'000'000;
   Nanoseconds exit_grace = 500'000'000;       // from a link's end to the news of its process's end
@@ -118,7 +120,10 @@ struct RunState {
   // What the first agent said, which all others must say too.
   std::optional<std::pair<AgentId, wire::Hello>> first_hello;
   std::optional<std::pair<AgentId, wire::Ready>> first_ready;
-  std::uint32_t failed_starts = 0;  // in a row
+  bool host_ready = false;                         // HostReady was acted
+  std::optional<std::vector<std::uint32_t>> mine;  // the shards of this host, once they are told
+  std::optional<std::uint64_t> adopted;            // the round of the newest, until a view says so
+  std::uint32_t failed_starts = 0;                 // in a row
   bool starts_off = false;
   Outcome failed_start;
   std::uint64_t completed = 0;  // rounds

@@ -96,6 +96,9 @@ void Step::hear(AgentId agent, wire::Ready& ready) {
                                !same("state hash", ready.state_hash, known.state_hash))) {
     return;
   }
+  if (state_.mine && !has_shards(*state_.mine)) {
+    return protocol(agent, cat(ready.shards, " shards, fewer than this host was given of"));
+  }
   state_.joinable = state_.joinable && ready.joinable;
   life(agent).ready = true;
   life(agent).kill_due.reset();
@@ -110,11 +113,12 @@ void Step::publish_first() {
   const bool all = std::all_of(living.begin(), living.end(),
                                [this](AgentId agent) { return life(agent).ready; });
   if (!all || living.empty()) return;
-  const wire::Ready& ready = state_.first_ready->second;
+  if (state_.rules.hosted && !std::exchange(state_.host_ready, true)) act<HostReady>();
+  if (state_.rules.hosted && !state_.mine) return;
   state_.phase = Phase::kRunning;
   state_.failed_starts = 0;
-  publish(assign({state_.generation, ++state_.number}, gather_op(ready.first_round, 0), living,
-                 ready.shards, ready.blocks, owners(), std::max(1U, ready.servers)));
+  publish(assigned({state_.generation, ++state_.number},
+                   gather_op(state_.first_ready->second.first_round, 0), living));
 }
 
 bool Step::can_start() const {
@@ -216,10 +220,9 @@ void Step::restart_if_due() {
   if (!restart.enough_at) restart.enough_at = now_;
   const bool late = now_ >= *restart.enough_at + state_.rules.gather_limit;
   if (ready.size() < state_.wanted && !late && !no_more) return;
-  const wire::Ready& first = state_.first_ready->second;
-  const Op op = restart.round ? round_op(*restart.round) : gather_op(first.first_round, 0);
-  View next = assign({state_.generation, ++state_.number}, op, ready, first.shards, first.blocks,
-                     owners(), std::max(1U, first.servers));
+  const Op op = restart.round ? round_op(*restart.round)
+                              : gather_op(state_.first_ready->second.first_round, 0);
+  View next = assigned({state_.generation, ++state_.number}, op, ready);
   if (restart.round) {
     next.joined = next.members;
     next.enters_at = op;

@@ -133,19 +133,12 @@ void Step::drop(AgentId agent, const Outcome& outcome) {
   // Nobody can be past what it owed to others.
   // Nor can they be past a gather before the planned round that it had not done its part of.
   const bool owes = it.words.released == it.words.started && from == it.words.started;
-  const bool undone = state_.before && from < (owes ? round_op(state_.before_round)
-                                                    : gather_op(state_.before_round, 0));
+  // Where a death has brought the planned change forward it stands from there on.
+  const Op planned = owes ? round_op(state_.before_round) : gather_op(state_.before_round, 0);
+  const bool undone = state_.before && from < std::min(planned, state_.view->first_op);
   View base = undone ? *state_.before : *state_.view;
-  std::vector<AgentId> gone;
-  for (const AgentId member : base.members) {
-    if (!life(member).alive || life(member).report) gone.push_back(member);
-  }
-  // While a newcomer has not come in nobody is past the round that it comes in with, whatever the
-  // dead had handed over for it.
-  const bool all_in = std::all_of(base.joined.begin(), base.joined.end(), [this](AgentId joined) {
-    return !life(joined).in || life(joined).words.taken >= *life(joined).in;
-  });
-  Op first_op = all_in ? from : std::min(from, base.enters_at);
+  const std::vector<AgentId> gone = gone_from(base);
+  Op first_op = no_later(base, from);
   const bool by_book = base.donor == -1;
   std::vector<AgentId> holders, newcomers;
   for (const AgentId member : base.members) {
@@ -172,16 +165,36 @@ void Step::drop(AgentId agent, const Outcome& outcome) {
     state_.before.reset();
     return;
   }
-  if (undone) {
-    state_.before.reset();
-    for (const AgentId joiner : state_.view->joined) {
-      if (life(joiner).alive && !contains(base.members, joiner)) life(joiner).in.reset();
-    }
-    state_.coming_in.clear();
-  }
+  if (undone) undo_planned();
   const View next = without(base, gone, {state_.generation, ++state_.number}, first_op);
   note_death(base, next, outcome);
   publish(next);
+}
+
+std::vector<AgentId> Step::gone_from(const View& view) {
+  std::vector<AgentId> out;
+  for (const AgentId member : view.members) {
+    if (!life(member).alive || life(member).report) out.push_back(member);
+  }
+  return out;
+}
+
+// While a newcomer has not come in nobody is past the round that it comes in with, whatever the
+// dead had handed over for it.
+Op Step::no_later(const View& base, Op op) {
+  const bool all_in = std::all_of(base.joined.begin(), base.joined.end(), [this](AgentId joined) {
+    return !life(joined).in || life(joined).words.taken >= *life(joined).in;
+  });
+  return all_in ? op : std::min(op, base.enters_at);
+}
+
+// A planned view that nobody can have begun is void: those that were to come in by it wait again.
+void Step::undo_planned() {
+  for (const AgentId joiner : state_.view->joined) {
+    if (life(joiner).alive && !in_before(joiner)) life(joiner).in.reset();
+  }
+  state_.before.reset();
+  state_.coming_in.clear();
 }
 
 // The state is in nobody's hands but ours: new agents take it over.
@@ -245,7 +258,7 @@ std::optional<View> Step::target() {
   const std::uint32_t servers = std::max(1U, ready.servers);
   // Whoever comes is taken as long as there is work for all; views themselves are costly to make.
   const auto fit = [&](std::size_t agents) {
-    return member_count(static_cast<std::uint32_t>(agents), ready.shards, ready.blocks, owners(),
+    return member_count(static_cast<std::uint32_t>(agents), shards(), ready.blocks, owners(),
                         servers);
   };
   stay.resize(fit(stay.size()));
@@ -253,8 +266,8 @@ std::optional<View> Step::target() {
     if (fit(stay.size() + 1) <= stay.size()) continue;
     stay.insert(std::upper_bound(stay.begin(), stay.end(), agent), agent);
   }
-  if (stay == state_.view->members) return std::nullopt;
-  return assign({1, 0}, 0, stay, ready.shards, ready.blocks, owners(), servers);
+  if (stay == state_.view->members && !uneven()) return std::nullopt;
+  return assigned({1, 0}, 0, stay);
 }
 
 bool Step::settled() {
@@ -267,7 +280,7 @@ bool Step::settled() {
 bool Step::below() {
   if (!state_.rules.elastic || !state_.joinable) return false;
   return those([this](AgentId agent) { return takes_part(agent) && in_view(agent); }).size() <
-         state_.rules.min_agents;
+         least_members();
 }
 
 void Step::plan_if_due() {
@@ -276,14 +289,13 @@ void Step::plan_if_due() {
   const bool few = below();
   if (few && !state_.waiting_told) {
     tell("waiting", -1, "",
-         cat("waits for agents: ", state_.view->members.size(), " of at least ",
-             state_.rules.min_agents));
+         cat("waits for agents: ", state_.view->members.size(), " of at least ", least_members()));
   }
   state_.waiting_told = few;
   if (state_.plan) {
     if (state_.plan->asked != state_.plan->kept || !settled()) return;
     std::optional<View> next = target();
-    if (next && (!few || next->members.size() + next->spares.size() >= state_.rules.min_agents)) {
+    if (next && (!few || next->members.size() + next->spares.size() >= least_members())) {
       publish_plan(std::move(*next));
     } else if (!few) {
       withdraw();
@@ -347,57 +359,6 @@ void Step::publish_plan(View next) {
   state_.coming_in = next.joined;
   state_.plan.reset();
   publish(std::move(next));
-}
-
-void Step::hear(AgentId agent, wire::Leaving&) {
-  AgentLife& it = life(agent);
-  if (state_.phase != Phase::kRunning || it.asked_itself || it.report) {
-    if (state_.phase == Phase::kAdmitting) protocol(agent, "that it leaves, before the run began");
-    return;
-  }
-  it.asked_itself = true;
-  if (!in_view(agent) && in_before(agent)) return;  // it goes already
-  if (!in_view(agent)) return tell_to_end(agent, "asked to leave");
-  const bool chosen = std::exchange(it.leaving, true);
-  if (present().empty()) {
-    const std::string reason = cat("agent ", agent, " was asked to leave");
-    tell("left", agent, "asked to", cat(reason, " and is the last one: the run stops"));
-    it.leaving = false;
-    StopAsked stop{reason, false, false};
-    return on(stop);
-  }
-  if (!chosen) {
-    state_.wanted = std::max({1U, state_.rules.min_agents, state_.wanted - 1});
-  }
-}
-
-void Step::on(ScaleAsked& event) {
-  if (state_.phase != Phase::kAdmitting && state_.phase != Phase::kRunning) return;
-  const std::uint32_t asked = std::clamp<std::uint32_t>(event.agents, 1, std::uint32_t(count()));
-  if (asked != state_.wanted) {
-    tell(
-        "scaled", -1, "",
-        cat(asked, asked == 1 ? " agent is" : " agents are", " wanted instead of ", state_.wanted));
-  }
-  state_.wanted = asked;
-  state_.rules.min_agents = std::min(state_.rules.min_agents, asked);
-  state_.starts_off = false;
-  state_.failed_starts = 0;
-  if (!state_.view || state_.restart) return;
-  // Who goes by a view that is out already goes.
-  for (const AgentId agent : state_.view->members) {
-    life(agent).leaving = life(agent).asked_itself;
-  }
-  std::vector<AgentId> here = present();
-  // First those that are not in, then the highest.
-  std::stable_partition(here.begin(), here.end(), [this](AgentId agent) { return in_view(agent); });
-  for (; here.size() > asked; here.pop_back()) {
-    if (in_view(here.back())) {
-      life(here.back()).leaving = true;
-    } else {
-      tell_to_end(here.back(), "fewer agents are wanted");
-    }
-  }
 }
 
 }  // namespace instep::member

@@ -119,6 +119,33 @@ TEST(DecideViews, ADeathBeforeTheRoundOfALeaveUndoesTheLeave) {
   EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{1, 2}));
 }
 
+// The second of two leavers that died in the gather before their round was thought to hold up the
+// others in it, who had finished it under the view of the first one's death; the third leaver came
+// back into a gather that nobody was in any more.
+TEST(DecideViews, ALeaveThatADeathHasBroughtForwardIsNotUndone) {
+  Driver driver(rules_of(4));
+  driver.to_running();
+  driver.feed(ScaleAsked{1});
+  std::vector<Words> words(8);
+  for (const AgentId agent : {0, 1, 2, 3}) {
+    words[std::size_t(agent)] = {round_op(6), round_op(6), 1, 1, 1, Busy::kComputing};
+  }
+  driver.now += kMillisecond * 50;
+  driver.feed(Observed{words});
+  const std::uint32_t plan = driver.asked<SendPropose>().back().propose.number;
+  for (const AgentId agent : {0, 1, 2, 3}) {
+    driver.hear(agent, wire::Promise{plan, true, false, 6});
+  }
+  ASSERT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
+  const std::uint64_t round = rounds_before(driver.state.view->first_op);
+  const Op gather = gather_op(round, 0);
+  driver.feed(Exited{2, 0, SIGKILL, {round_op(round - 1), gather, 1, 1, 2, Busy::kWaiting}});
+  EXPECT_EQ(driver.state.view->first_op, gather);
+  EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
+  driver.feed(Exited{1, 0, SIGKILL, {gather, gather, 1, 1, 2, Busy::kWaiting}});
+  EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
+}
+
 wire::Failed damage() {
   return {static_cast<int>(ErrorKind::kDamaged),
           "block 7 does not hold in round 5 what was written"};

@@ -182,8 +182,9 @@ std::string Step::handed_over(const View& from, const View& to, AgentId agent) {
   std::vector<AgentId> shards, heirs;
   for (std::size_t shard = 0; shard < from.shard_agent.size(); ++shard) {
     if (from.shard_agent[shard] != agent || shard >= to.shard_agent.size()) continue;
-    shards.push_back(static_cast<AgentId>(shard));
     const AgentId heir = to.shard_agent[shard];
+    if (heir == kElsewhere) continue;
+    shards.push_back(static_cast<AgentId>(shard));
     if (std::find(heirs.begin(), heirs.end(), heir) == heirs.end()) heirs.push_back(heir);
   }
   if (shards.empty()) return "";

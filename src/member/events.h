@@ -73,13 +73,20 @@ struct JobKnown {
   bool restore;          // Rules.restore
 };
 struct TimePassed {};
+// Of a host among several (Rules.hosted): the shards that it computes from this round on, which
+// nobody here has finished; ascending. Of earlier rounds the sums of all shards are there or come
+// from another host, so it does not matter who computes what in them.
+struct Adopted {
+  std::vector<std::uint32_t> shards;
+  std::uint64_t round;
+};
 using Event = std::variant<Heard, LinkEnded, Exited, Prepared, LauncherFailed, StopAsked,
-                           ScaleAsked, Observed, BookTaken, JobKnown, TimePassed>;
+                           ScaleAsked, Observed, BookTaken, JobKnown, TimePassed, Adopted>;
 // Whether what becomes of it depends on who is in by now and who is not yet: an Observed goes
 // before, as fresh as can be.
 inline bool judged_by_words(const Event& event) {
   const auto* heard = std::get_if<Heard>(&event);
-  return std::holds_alternative<Exited>(event) ||
+  return std::holds_alternative<Exited>(event) || std::holds_alternative<Adopted>(event) ||
          (heard != nullptr && std::holds_alternative<wire::Failed>(heard->message));
 }
 
@@ -126,7 +133,9 @@ struct Tell {
   double stall_ms = 0;  // how much later a round was finished for it
   std::string text;     // the whole sentence
 };
-using Action =
-    std::variant<SendWelcome, Publish, SendPropose, SendStop, Signal, Start, TakeBook, Tell>;
+// Of a host among several, once: all agents are Ready, and wait for the first Adopted.
+struct HostReady {};
+using Action = std::variant<SendWelcome, Publish, SendPropose, SendStop, Signal, Start, TakeBook,
+                            Tell, HostReady>;
 
 }  // namespace instep::member

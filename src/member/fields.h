@@ -58,6 +58,7 @@ void fields(auto& archive, Type<Rules> auto& it) {
   archive("elastic", it.elastic);
   archive("replace", it.replace);
   archive("restore", it.restore);
+  archive("hosted", it.hosted);
   archive("patience_floor", it.patience_floor);
   archive("patience_ceiling", it.patience_ceiling);
   archive("exit_grace", it.exit_grace);
@@ -136,6 +137,10 @@ void fields(auto& archive, Type<JobKnown> auto& it) {
   archive("restore", it.restore);
 }
 void fields(auto&, Type<TimePassed> auto&) {}
+void fields(auto& archive, Type<Adopted> auto& it) {
+  archive("shards", it.shards);
+  archive("round", it.round);
+}
 
 // Actions.
 void fields(auto& archive, Type<SendWelcome> auto& it) {
@@ -164,6 +169,7 @@ void fields(auto& archive, Type<Start> auto& it) {
   archive("beside", it.beside);
 }
 void fields(auto& archive, Type<TakeBook> auto& it) { archive("checkpoint", it.checkpoint); }
+void fields(auto&, Type<HostReady> auto&) {}
 
 void fields(auto& archive, Type<Open> auto& it) {
   archive("again", it.again);

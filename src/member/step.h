@@ -29,6 +29,7 @@ class Step {
   void on(BookTaken& event);
   void on(JobKnown& event);
   void on(TimePassed& event);
+  void on(Adopted& event);
   void settle();
   Decision take() { return {std::move(state_), std::move(actions_)}; }
 
@@ -89,7 +90,6 @@ class Step {
 
   // decide_views.cc: how views follow each other.
   void hear(AgentId agent, wire::Promise& promise);
-  void hear(AgentId agent, wire::Leaving& leaving);
   void damaged(AgentId agent, Outcome outcome);
   bool in_view(AgentId agent) const;
   bool in_before(AgentId agent) const;
@@ -103,6 +103,9 @@ class Step {
   Op owed_from(const AgentLife& it) const;
   void died(AgentId agent, Outcome outcome);
   void drop(AgentId agent, const Outcome& outcome);
+  std::vector<AgentId> gone_from(const View& view);
+  Op no_later(const View& base, Op op);
+  void undo_planned();
   void pause(const Outcome& cause);
   std::optional<View> target();
   void plan_if_due();
@@ -112,6 +115,17 @@ class Step {
   bool settled();
   bool below();
   std::vector<AgentId> present();
+
+  // decide_leaving.cc: how many there are.
+  void hear(AgentId agent, wire::Leaving& leaving);
+
+  // decide_hosted.cc: a host's part of the shards.
+  bool has_shards(const std::vector<std::uint32_t>& shards) const;
+  std::uint32_t shards() const;  // of this host
+  View assigned(Epoch epoch, Op first_op, const std::vector<AgentId>& agents) const;
+  void adopt_if_due();
+  std::uint32_t least_members() const;
+  bool uneven() const;
 
   // decide_watch.cc: what agents' words say, and what is told of it.
   void watch();

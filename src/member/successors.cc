@@ -10,6 +10,8 @@
 namespace instep::member {
 namespace {
 
+constexpr AgentId kOrphan = -2;  // of a shard whose agent is gone, until it is handed over
+
 std::vector<AgentId> minus(const std::vector<AgentId>& ids, std::vector<AgentId> others) {
   std::sort(others.begin(), others.end());
   std::vector<AgentId> out;
@@ -39,8 +41,8 @@ void hand_over_shards(View& view) {
     const auto holder = load.find(view.shard_agent[shard]);
     if (holder != load.end()) {
       ++holder->second;
-    } else {
-      view.shard_agent[shard] = -1;
+    } else if (view.shard_agent[shard] != kElsewhere) {
+      view.shard_agent[shard] = kOrphan;
       orphans.push_back(shard);
     }
   }
@@ -61,10 +63,11 @@ void hand_over_shards(View& view) {
   }
 }
 
-// How many of `orphans` blocks each owner gets, so that all have as nearly the same as they can.
+// How many of `orphans` blocks or shards each agent gets, so that all have as nearly the same as
+// they can.
 void level(std::map<AgentId, std::uint64_t>& load, std::uint64_t orphans) {
   std::vector<std::pair<std::uint64_t, AgentId>> order;
-  for (const auto& [agent, blocks] : load) order.emplace_back(blocks, agent);
+  for (const auto& [agent, has] : load) order.emplace_back(has, agent);
   std::sort(order.begin(), order.end());
   // The `filled` emptiest are raised to one level together.
   std::size_t filled = 1;
@@ -72,7 +75,7 @@ void level(std::map<AgentId, std::uint64_t>& load, std::uint64_t orphans) {
   while (filled < order.size() && total > order[filled].first * filled) {
     total += order[filled++].first;
   }
-  for (auto& [agent, blocks] : load) blocks = 0;
+  for (auto& [agent, has] : load) has = 0;
   for (std::size_t k = 0; k < filled; ++k) {
     const std::uint64_t target = total / filled + (k < total % filled ? 1 : 0);
     load[order[k].second] = target - std::min(target, order[k].first);
@@ -148,6 +151,34 @@ View without(const View& view, const std::vector<AgentId>& dead, Epoch epoch, Op
   hand_over_shards(out);
   hand_over_slices(out);
   return out;
+}
+
+View with_shards(View view, const std::vector<std::uint32_t>& mine) {
+  if (view.members.empty()) return view;
+  std::map<AgentId, std::uint64_t> load;
+  for (const AgentId member : view.members) load[member] = 0;
+  std::vector<std::uint32_t> come;
+  auto next = mine.begin();
+  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    AgentId& agent = view.shard_agent[shard];
+    if (next == mine.end() || *next != shard) {
+      agent = kElsewhere;
+      continue;
+    }
+    ++next;
+    if (agent == kElsewhere) {
+      come.push_back(shard);
+    } else {
+      ++load[agent];
+    }
+  }
+  if (come.empty()) return view;
+  level(load, come.size());
+  auto given = come.begin();
+  for (const auto& [agent, shards] : load) {
+    for (std::uint64_t k = 0; k < shards; ++k) view.shard_agent[*given++] = agent;
+  }
+  return view;
 }
 
 std::vector<AgentId> participants(const View& view, Op op) {

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "base/random.h"
-#include "member/view.h"
+#include "member/testing.h"
 
 namespace instep::member {
 namespace {
@@ -26,7 +26,9 @@ std::uint64_t spread(const Loads& loads) {
 std::map<AgentId, std::uint64_t> shards_of(const View& view) {
   std::map<AgentId, std::uint64_t> out;
   for (const AgentId agent : view.members) out[agent] = 0;
-  for (const AgentId agent : view.shard_agent) ++out[agent];
+  for (const AgentId agent : view.shard_agent) {
+    if (agent != kElsewhere) ++out[agent];
+  }
   return out;
 }
 
@@ -101,6 +103,62 @@ TEST(Without, ShardsGoBesideTheirSiblings) {
   const View next = without(view, {2}, {1, 1}, 4);
   EXPECT_EQ(next.shard_agent, (std::vector<AgentId>{0, 0, 1, 1, 3, 0, 3, 3}));
   EXPECT_EQ(next.slices, (std::vector<Slice>{{0, 3, 0}, {3, 3, 1}, {6, 3, 3}}));
+}
+
+TEST(Without, ShardsOfOtherHostsStayThere) {
+  const std::vector<std::uint32_t> mine = {2, 3, 4, 5};
+  const View view = assign({}, 0, first(4), 8, 9, Owners::kAll, 0, &mine);
+  const View next = without(view, {2}, {1, 1}, 4);
+  EXPECT_EQ(next.shard_agent, (std::vector<AgentId>{-1, -1, 0, 1, 3, 3, -1, -1}));
+  EXPECT_TRUE(validate(next, 8, 9).ok());
+}
+
+TEST(WithShards, WhatStaysHereStaysWithWhomItIsForAnyNumbers) {
+  Random random(23);
+  const auto some = [&random](std::uint32_t shards) {
+    std::vector<std::uint32_t> out;
+    const std::uint64_t sparse = 1 + random.below(3);
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      if (random.below(sparse) == 0) out.push_back(shard);
+    }
+    if (out.empty()) out.push_back(static_cast<std::uint32_t>(random.below(shards)));
+    return out;
+  };
+  for (int i = 0; i < 3000; ++i) {
+    const auto shards = static_cast<std::uint32_t>(1 + random.below(40));
+    const Owners owners = random.below(2) == 0 ? Owners::kAll : Owners::kServers;
+    std::vector<std::uint32_t> mine = some(shards);
+    View view = assign({2, 5}, 9, first(static_cast<int>(1 + random.below(9))), shards, 70, owners,
+                       static_cast<std::uint32_t>(1 + random.below(5)), &mine);
+    for (int k = 0; k < 4; ++k) {
+      const auto next = some(shards);
+      const View after = with_shards(view, next);
+      EXPECT_EQ(shards_here(after), next);
+      EXPECT_EQ(after.members, view.members);
+      EXPECT_EQ(after.slices, view.slices);
+      const Status status = validate(after, shards, 70);
+      ASSERT_TRUE(status.ok()) << status.error().message;
+      for (const std::uint32_t shard : next) {
+        if (view.shard_agent[shard] == kElsewhere) continue;
+        EXPECT_EQ(after.shard_agent[shard], view.shard_agent[shard]);
+      }
+      if (std::includes(next.begin(), next.end(), mine.begin(), mine.end())) {
+        EXPECT_LE(spread(shards_of(after)), std::max<std::uint64_t>(1, spread(shards_of(view))));
+      }
+      view = after;
+      mine = next;
+    }
+  }
+}
+
+// Each of the two agents publishes one sum of what it takes over.
+TEST(WithShards, ASubtreeThatComesIsHandedOutInRanges) {
+  const std::vector<std::uint32_t> mine = {0, 1, 2, 3};
+  const View view = assign({}, 0, first(2), 8, 9, Owners::kAll, 0, &mine);
+  EXPECT_EQ(with_shards(view, {0, 1, 2, 3, 4, 5, 6, 7}).shard_agent,
+            (std::vector<AgentId>{0, 0, 1, 1, 0, 0, 1, 1}));
+  EXPECT_EQ(with_shards(view, {1, 2, 3}).shard_agent,
+            (std::vector<AgentId>{-1, 0, 1, 1, -1, -1, -1, -1}));
 }
 
 TEST(Without, TheOnlyServersSuccessorIsOneServer) {

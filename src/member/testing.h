@@ -16,7 +16,26 @@ inline constexpr Nanoseconds kMillisecond = 1'000'000;
 inline wire::Hello hello(AgentId agent) {
   return {wire::kProtocol, agent, 100 + agent, {{"build", "b"}, {"probe", "p"}}};
 }
-inline wire::Ready ready() { return {"{}", "hash", 8, 100, "all", 0, 3, "state", true}; }
+inline wire::Ready ready() {
+  wire::Ready it;
+  it.job_json = "{}";
+  it.job_hash = "hash";
+  it.shards = 8;
+  it.blocks = 100;
+  it.owners = "all";
+  it.first_round = 3;
+  it.state_hash = "state";
+  return it;
+}
+
+// Those that the view gives to an agent.
+inline std::vector<std::uint32_t> shards_here(const View& view) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    if (view.shard_agent[shard] != kElsewhere) out.push_back(shard);
+  }
+  return out;
+}
 
 // Drives decide() and remembers what it asked for.
 class Driver {

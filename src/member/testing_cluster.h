@@ -1,43 +1,20 @@
 // decide() with a whole cluster of model agents around it, on virtual time: they publish, wait,
 // take up views, promise, join from a book, stop, hang and die at random, and messages take their
-// time. Repeat a seed by --gtest_filter and the number that a failure shows.
+// time. On a host among several shards come and go as well. Repeat a seed by --gtest_filter and the
+// number that a failure shows.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <deque>
 #include <map>
 
 #include "base/random.h"
 #include "base/text.h"
 #include "member/step.h"
-#include "member/testing.h"
+#include "member/testing_agent.h"
 
 namespace instep::member {
-inline constexpr std::uint64_t kRounds = 40;
-inline constexpr std::uint32_t kShards = 6;
-
-struct Letter {
-  Nanoseconds due;
-  wire::Message message;
-  bool book = false;  // one lies beside it
-};
-
-// One process. What others may read of it stays when it dies: `stage`, `op`, `done`.
-struct Agent {
-  bool alive = false, stopped = false, ready = false, in = false, finished = false;
-  std::deque<Letter> letters;
-  Nanoseconds next_at = 0;
-  std::optional<View> view;  // taken up
-  std::deque<std::pair<View, bool>> pending;
-  std::map<std::pair<std::uint32_t, Op>, int> stages;  // 1: published, 2: finished
-  Op op = 0, past = 0;  // that it is at; behind the one that it did last
-  bool begun = false, stop = false, asked_to_leave = false;
-  wire::Propose promise{0, wire::kWithdrawn};
-  Words words;
-  std::optional<std::uint64_t> book;
-};
 
 class Cluster {
  public:
@@ -53,6 +30,7 @@ class Cluster {
            !::testing::Test::HasFailure()) {
       ++quiet;
       driver_.now += kMillisecond / 4;
+      if (asks_for_shards_) adopt();
       if (faults > 0 && driver_.state.phase == Phase::kRunning && random_.below(60) == 0) {
         --faults;
         quiet = 0;
@@ -80,28 +58,12 @@ class Cluster {
   // Where everybody stands.
   std::string picture() {
     const RunState& state = driver_.state;
-    std::string out =
-        cat("wanted ", state.wanted, " min ", state.rules.min_agents, " over ", int(state.over),
-            " starts off ", int(state.starts_off), " before ", int(state.before.has_value()),
-            " restart ", int(state.restart.has_value()), "\n");
-    if (state.plan) out += cat("plan ", state.plan->number, " at round ", state.plan->round, "\n");
-    if (state.view) {
-      out += cat("view ", state.view->epoch.number, " at ", rounds_before(state.view->first_op),
-                 ":", state.view->first_op & kRoundOp, " ", named("member", state.view->members),
-                 " ", named("joined", state.view->joined), " donor ", state.view->donor, "\n");
-    }
+    std::string out = lines_of(state);
     for (AgentId k = 0; k < AgentId(agents_.size()); ++k) {
       const Agent& agent = at(k);
       const AgentLife& life = state.agents[std::size_t(k)];
       if (!agent.alive && !life.alive) continue;
-      out += cat("agent ", k, agent.alive ? "" : " dead", agent.stopped ? " stopped" : "",
-                 agent.ready ? " ready" : "", agent.in ? " in" : "",
-                 agent.finished ? " finished" : "", life.alive ? "" : " thought dead",
-                 life.leaving ? " leaving" : "", life.told_to_end ? " told to end" : "", " view ",
-                 agent.view ? agent.view->epoch.number : 0, " pending ", agent.pending.size(),
-                 " letters ", agent.letters.size(), " op ", rounds_before(agent.op), ":",
-                 agent.op & kRoundOp, agent.begun ? " begun" : "", " promise ",
-                 agent.promise.number, "\n");
+      out += line_of(k, agent, life);
     }
     return out;
   }
@@ -125,9 +87,20 @@ class Cluster {
   }
 
   void feed(Event event) {
+    const bool asked = driver_.state.adopted || std::holds_alternative<Adopted>(event);
     driver_.feed(std::move(event));
     const std::vector<Action> actions = driver_.newest;
-    for (const Action& action : actions) obey(action);
+    for (const Action& action : actions) {
+      const auto* it = std::get_if<Publish>(&action);
+      if (it != nullptr && asked && it->view.first_op == round_op(from_)) {
+        since_ = it->view.epoch.number;
+      }
+      obey(action);
+    }
+    // But for a while, when newcomers come in before the round.
+    const RunState& state = driver_.state;
+    if (!mine_ || !state.view || state.view->members.empty() || state.over) return;
+    EXPECT_TRUE(state.adopted || shards_here(*state.view) == *mine_);
   }
 
   void post(AgentId agent, wire::Message message, bool book = false) {
@@ -162,7 +135,28 @@ class Cluster {
         if (agent.book && (!kept_ || *agent.book > *kept_)) kept_ = agent.book;
       }
       asked_for_book_ = true;
+    } else if (std::holds_alternative<HostReady>(action)) {
+      EXPECT_TRUE(driver_.state.rules.hosted && !mine_);
+      asks_for_shards_ = true;
     }
+  }
+
+  // The host gets other shards, mostly more: of others that are gone.
+  void adopt() {
+    asks_for_shards_ = false;
+    std::vector<std::uint32_t> shards = other_shards(random_, mine_);
+    const Event event = Adopted{shards, finished_};
+    if (judged_by_words(event) && next_observation(driver_.state)) observe();
+    mine_ = std::move(shards);
+    from_ = finished_;
+    feed(event);
+  }
+
+  // Whether the host's sums of the round, with those of other hosts, could be there.
+  bool is_added_up(const Agent& agent) const {
+    const std::uint64_t round = rounds_before(agent.op);
+    if (!mine_ || agent.op != round_op(round) || round < from_) return true;
+    return !driver_.state.adopted && agent.view->epoch.number >= since_;
   }
 
   void check(const View& view) {
@@ -195,6 +189,7 @@ class Cluster {
 
   void hurt() {
     ++faults_done;
+    if (mine_ && random_.below(3) == 0) return adopt();
     std::vector<AgentId> living;
     for (AgentId k = 0; k < AgentId(agents_.size()); ++k) {
       if (at(k).alive) living.push_back(k);
@@ -278,7 +273,6 @@ class Cluster {
       while (!agent.pending.empty() && agent.pending.back().first.first_op >= view.first_op) {
         agent.pending.pop_back();
       }
-      if (!agent.in) agent.pending.clear();
       agent.pending.emplace_back(std::move(view), letter.book);
     } else if (const auto* propose = std::get_if<wire::Propose>(&letter.message)) {
       if (propose->round == wire::kWithdrawn) {
@@ -300,10 +294,12 @@ class Cluster {
   bool join(AgentId id) {
     Agent& agent = at(id);
     if (agent.pending.empty()) return false;
-    const auto [view, book] = agent.pending.back();
     const auto has = [id](const std::vector<AgentId>& ids) {
       return std::count(ids.begin(), ids.end(), id) > 0;
     };
+    const auto entrance = std::find_if(agent.pending.rbegin(), agent.pending.rend(),
+                                       [&](const auto& it) { return has(it.first.joined); });
+    const auto [view, book] = entrance == agent.pending.rend() ? agent.pending.front() : *entrance;
     if (!has(view.members)) return false;
     if (has(view.joined) && view.donor >= 0) {
       const Agent& donor = at(view.donor);
@@ -318,7 +314,8 @@ class Cluster {
       EXPECT_TRUE(book);
       EXPECT_EQ(kept_, rounds_before(view.enters_at));
     }
-    agent.pending.clear();
+    std::erase_if(agent.pending,
+                  [&, taken = view.epoch](const auto& it) { return it.first.epoch <= taken; });
     agent.in = true;
     agent.op = has(view.joined) ? view.enters_at : view.first_op;
     take(agent, view);
@@ -330,12 +327,6 @@ class Cluster {
     agent.begun = false;
     agent.words.taken = view.epoch.number;
     if (agent.promise.number <= view.epoch.number) agent.promise.round = wire::kWithdrawn;
-  }
-
-  // Whether `other` has done so much of the op under the view, as its memory says.
-  static bool reached(const Agent& other, const View& view, Op op, int stage) {
-    const auto found = other.stages.find({view.epoch.number, op});
-    return found != other.stages.end() && found->second >= stage;
   }
 
   void step(AgentId id) {
@@ -373,8 +364,9 @@ class Cluster {
     }
     if (stage == 0) {
       stage = 1;
-    } else if (stage == 1 && all(1)) {
+    } else if (stage == 1 && all(1) && is_added_up(agent)) {
       stage = 2;
+      if (agent.op == round_op(round)) finished_ = std::max(finished_, round + 1);
       agent.words.released = agent.op + 1;
     } else if (stage == 2 && all(2)) {
       agent.past = agent.op + 1;
@@ -395,6 +387,11 @@ class Cluster {
   std::vector<AgentId> doomed_;
   std::optional<std::uint64_t> kept_;
   bool asked_for_book_ = false;
+  // A host among several: its shards from a round on, and the rounds that are added up.
+  bool asks_for_shards_ = false;
+  std::optional<std::vector<std::uint32_t>> mine_;
+  std::uint64_t from_ = 0, finished_ = 0;
+  std::uint32_t since_ = 0;  // the view by which they are those
   Epoch newest_{0, 0};
   std::uint64_t rounds_ = 0;
 };

@@ -22,16 +22,45 @@ std::uint32_t subtrees(std::uint32_t length, std::uint32_t begin, std::uint32_t 
   return below + above;
 }
 
-// Sizes of the `parts` ranges that [0, shards) is cut into: `shards % parts` of them one larger
-// than the others. Which ones are larger is chosen by dynamic programming over (parts placed,
-// larger ones among them), which fixes where the next range begins.
-std::vector<std::uint32_t> range_sizes(std::uint32_t shards, std::uint32_t parts) {
-  const std::uint32_t small = shards / parts;
-  const std::uint32_t large_count = shards % parts;
+// Consecutive shards of a list: from `shard` on, from place `at` of the list on.
+struct Stretch {
+  std::uint32_t shard, at, length;
+};
+
+std::vector<Stretch> stretches(const std::vector<std::uint32_t>& shards) {
+  std::vector<Stretch> out;
+  for (std::uint32_t at = 0; at < shards.size(); ++at) {
+    if (!out.empty() && shards[at] == out.back().shard + out.back().length) {
+      ++out.back().length;
+    } else {
+      out.push_back({shards[at], at, 1});
+    }
+  }
+  return out;
+}
+
+// The same of the shards at [begin, end) of a list of some of the `shards`.
+std::uint32_t subtrees(std::uint32_t shards, const std::vector<Stretch>& list, std::uint32_t begin,
+                       std::uint32_t end) {
+  std::uint32_t count = 0;
+  for (const Stretch& it : list) {
+    const std::uint32_t from = std::max(begin, it.at), to = std::min(end, it.at + it.length);
+    if (from < to) count += subtrees(shards, it.shard + from - it.at, it.shard + to - it.at);
+  }
+  return count;
+}
+
+// Sizes of the `parts` ranges that a list of `length` of the shards is cut into: `length % parts`
+// of them one larger than the others. Which ones are larger is chosen by dynamic programming over
+// (parts placed, larger ones among them), which fixes where the next range begins.
+std::vector<std::uint32_t> range_sizes(std::uint32_t shards, const std::vector<Stretch>& list,
+                                       std::uint32_t length, std::uint32_t parts) {
+  const std::uint32_t small = length / parts;
+  const std::uint32_t large_count = length % parts;
   constexpr std::uint32_t kNever = std::numeric_limits<std::uint32_t>::max();
   const std::size_t width = large_count + 1;
   constexpr std::size_t kMostStates = 1 << 13;
-  if (parts * width > kMostStates) {
+  if (parts * width * list.size() > kMostStates) {
     std::vector<std::uint32_t> sizes(parts, small);
     std::fill_n(sizes.begin(), large_count, small + 1);
     return sizes;
@@ -49,7 +78,7 @@ std::vector<std::uint32_t> range_sizes(std::uint32_t shards, std::uint32_t parts
         const std::uint32_t rest = cost[(k + 1) * width + l + (takes_larger ? 1 : 0)];
         if (rest == kNever) return;
         const std::uint32_t size = small + (takes_larger ? 1 : 0);
-        const std::uint32_t total = rest + subtrees(shards, begin, begin + size);
+        const std::uint32_t total = rest + subtrees(shards, list, begin, begin + size);
         if (total >= best) return;
         best = total;
         larger[k * width + l] = takes_larger;
@@ -119,26 +148,35 @@ bool contains(const std::vector<AgentId>& ids, AgentId agent) {
 }
 
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
-            std::uint64_t blocks, Owners owners, std::uint32_t servers) {
+            std::uint64_t blocks, Owners owners, std::uint32_t servers,
+            const std::vector<std::uint32_t>* mine) {
   INSTEP_CHECK(!agents.empty() && strictly_ascending(agents), "agents are ascending, at least one");
-  INSTEP_CHECK(shards > 0, "a view has a shard");
+  INSTEP_CHECK(shards > 0 && (mine == nullptr || !mine->empty()), "a view has a shard");
+  INSTEP_CHECK(mine == nullptr || mine->back() < shards, "a host has shards of the job");
   View view;
   view.epoch = epoch;
   view.first_op = first_op;
   const auto count = static_cast<std::uint32_t>(agents.size());
-  const std::uint32_t computing = std::min(count, shards);
-  const std::vector<std::uint32_t> sizes = range_sizes(shards, computing);
+  const std::vector<Stretch> list =
+      mine == nullptr ? std::vector<Stretch>{{0, 0, shards}} : stretches(*mine);
+  const std::uint32_t length = list.back().at + list.back().length;
+  const std::uint32_t computing = std::min(count, length);
+  const std::vector<std::uint32_t> sizes = range_sizes(shards, list, length, computing);
+  view.shard_agent.assign(shards, kElsewhere);
+  std::uint32_t at = 0;
   for (std::uint32_t k = 0; k < computing; ++k) {
-    view.shard_agent.insert(view.shard_agent.end(), sizes[k], agents[k]);
+    for (const std::uint32_t end = at + sizes[k]; at < end; ++at) {
+      view.shard_agent[mine == nullptr ? at : (*mine)[at]] = agents[k];
+    }
   }
-  const std::uint64_t owning = owner_count(count, shards, blocks, owners, servers);
+  const std::uint64_t owning = owner_count(count, length, blocks, owners, servers);
   std::uint64_t first_block = 0;
   for (std::uint64_t k = 0; k < owning; ++k) {
     const std::uint64_t size = blocks / owning + (k < blocks % owning ? 1 : 0);
     view.slices.push_back({first_block, size, agents[k]});
     first_block += size;
   }
-  const std::uint32_t members = member_count(count, shards, blocks, owners, servers);
+  const std::uint32_t members = member_count(count, length, blocks, owners, servers);
   view.members.assign(agents.begin(), agents.begin() + members);
   view.spares.assign(agents.begin() + members, agents.end());
   return view;
@@ -156,13 +194,19 @@ Status validate(const View& view, std::uint32_t shards, std::uint64_t blocks) {
     return malformed(cat(view.shard_agent.size(), " shards are assigned, the job has ", shards));
   }
   std::set<AgentId> busy;
+  std::size_t elsewhere = 0;
   for (std::size_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    if (view.shard_agent[shard] == kElsewhere) {
+      ++elsewhere;
+      continue;
+    }
     if (!members.contains(view.shard_agent[shard])) {
       return malformed(cat("shard ", shard, " is given to agent ", view.shard_agent[shard],
                            ", which is no member"));
     }
     busy.insert(view.shard_agent[shard]);
   }
+  if (elsewhere == shards) return malformed("none of the shards is computed here");
   std::uint64_t next = 0;
   for (const Slice& slice : view.slices) {
     if (slice.first_block != next || slice.blocks == 0 || slice.blocks > blocks - next) {
@@ -176,7 +220,7 @@ Status validate(const View& view, std::uint32_t shards, std::uint64_t blocks) {
     next += slice.blocks;
   }
   if (next != blocks) return malformed(cat("slices cover ", next, " of ", blocks, " blocks"));
-  if (busy != members) return malformed("a member has neither shard nor slice");
+  if (elsewhere == 0 && busy != members) return malformed("a member has neither shard nor slice");
   return {};
 }
 

@@ -13,6 +13,7 @@ namespace instep::member {
 
 // A slot on the host, 0…; given to a new process only when nobody can read what the last one left.
 using AgentId = std::int32_t;
+inline constexpr AgentId kElsewhere = -1;  // of a shard that another host computes
 
 // Where an agent stands: a round or a gather, the same sequence on every member. Gathers after
 // `rounds` finished rounds are numbered from 0, and the next round comes behind all of them.
@@ -45,14 +46,15 @@ struct Slice {
 struct View {
   Epoch epoch;
   Op first_op = 0;
-  std::vector<AgentId> members;  // those with a shard or a slice, ascending
-  std::vector<AgentId> spares;   // admitted, with neither
+  // Ascending: those with a shard or a slice, and those whose shards went to other hosts meanwhile.
+  std::vector<AgentId> members;
+  std::vector<AgentId> spares;  // admitted, with neither
   // Members that come in with it, at the op `enters_at`, which is a round: they take no part in
   // gathers before. They take the state from the donor's book; donor -1: from a book sent along.
   std::vector<AgentId> joined;
   Op enters_at = 0;
   AgentId donor = -1;
-  std::vector<AgentId> shard_agent;  // [shards]
+  std::vector<AgentId> shard_agent;  // [shards]; kElsewhere
   std::vector<Slice> slices;         // ascending, disjoint, covering all blocks
   bool operator==(const View&) const = default;
 };
@@ -71,10 +73,13 @@ enum class Owners { kAll, kServers };
 // own a slice. `agents` is ascending and not empty; `shards` is at least 1.
 // Above some 100 agents with a remainder of shards the fewest subtrees are not looked for: the
 // first agents have one shard more.
+// `mine`, ascending and not empty: the shards of this host, the only ones that are spread and that
+// agents are counted by; all others are elsewhere. Null: all are.
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
-            std::uint64_t blocks, Owners owners, std::uint32_t servers);
+            std::uint64_t blocks, Owners owners, std::uint32_t servers,
+            const std::vector<std::uint32_t>* mine = nullptr);
 
-// How many of so many agents assign() makes members: the first ones.
+// How many of so many agents assign() makes members: the first ones. `shards`: of this host.
 std::uint32_t member_count(std::uint32_t agents, std::uint32_t shards, std::uint64_t blocks,
                            Owners owners, std::uint32_t servers);
 
@@ -83,11 +88,16 @@ std::uint32_t member_count(std::uint32_t agents, std::uint32_t shards, std::uint
 // did before. A shard goes beside its siblings where it can, blocks are split evenly. Spares stay
 // spares: they come in by a planned view. Empty members: nobody is left.
 View without(const View& view, const std::vector<AgentId>& dead, Epoch epoch, Op first_op);
+// `view` where `mine` are the shards of this host: those that it keeps stay with whom they are,
+// those that come to it go to the members with the fewest, in contiguous ranges, since most often
+// whole subtrees come. Members stay, and so do slices, though no shard may be left for one.
+View with_shards(View view, const std::vector<std::uint32_t>& mine);
 // Those who take part in an op under the view: all members, or those who are in already.
 std::vector<AgentId> participants(const View& view, Op op);
 
-// A view from outside must hold together: every shard has a member, slices cover [0, blocks),
-// members and spares are ascending and apart, and a member has a shard or a slice.
+// A view from outside must hold together: every shard has a member or is elsewhere, though not all
+// are, slices cover [0, blocks), members and spares are ascending and apart, and a member has a
+// shard or a slice unless shards are elsewhere.
 Status validate(const View& view, std::uint32_t shards, std::uint64_t blocks);
 
 // The view on the wire, and back. from_message() checks what can be checked without the job; follow

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "member/testing.h"
 
 namespace instep::member {
 namespace {
@@ -128,6 +129,61 @@ TEST(Assign, KnownCases) {
   EXPECT_EQ(view.slices, (std::vector<Slice>{{0, 4, 0}, {4, 3, 1}}));
 }
 
+TEST(Assign, SpreadsAHostsShardsAndNoOthers) {
+  Random random(17);
+  for (int i = 0; i < 3000; ++i) {
+    const auto shards = static_cast<std::uint32_t>(1 + random.below(60));
+    const std::uint64_t sparse = 1 + random.below(3);
+    std::vector<std::uint32_t> mine;
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      if (random.below(sparse) == 0) mine.push_back(shard);
+    }
+    if (mine.empty()) mine.push_back(static_cast<std::uint32_t>(random.below(shards)));
+    const auto agents = first(static_cast<int>(1 + random.below(12)));
+    const View view = assign({2, 5}, 99, agents, shards, 50, Owners::kAll, 1, &mine);
+    SCOPED_TRACE(::testing::Message() << agents.size() << " agents, " << mine.size() << " shards");
+    const Status status = validate(view, shards, 50);
+    ASSERT_TRUE(status.ok()) << status.error().message;
+    EXPECT_EQ(shards_here(view), mine);
+    const auto own = static_cast<std::uint32_t>(mine.size());
+    EXPECT_EQ(view.members.size(), std::min<std::size_t>(agents.size(), own));
+    EXPECT_EQ(view.members.size(),
+              member_count(std::uint32_t(agents.size()), own, 50, Owners::kAll, 1));
+    std::vector<AgentId> given;
+    for (const std::uint32_t shard : mine) given.push_back(view.shard_agent[shard]);
+    EXPECT_TRUE(std::is_sorted(given.begin(), given.end()));
+    std::map<AgentId, std::uint32_t> load;
+    for (const AgentId agent : given) ++load[agent];
+    EXPECT_EQ(load.size(), view.members.size());
+    const auto [least, most] = std::minmax_element(
+        load.begin(), load.end(), [](auto& a, auto& b) { return a.second < b.second; });
+    EXPECT_LE(most->second - least->second, 1U);
+    const auto back = from_message(to_message(view));
+    ASSERT_TRUE(back.ok());
+    EXPECT_EQ(*back, view);
+  }
+}
+
+TEST(Assign, AllShardsByNameAreAllShards) {
+  for (std::uint32_t shards = 1; shards <= 40; ++shards) {
+    std::vector<std::uint32_t> all(shards);
+    std::iota(all.begin(), all.end(), 0);
+    for (int agents = 1; agents <= 12; ++agents) {
+      EXPECT_EQ(assign({}, 0, first(agents), shards, 9, Owners::kAll, 0, &all),
+                assign({}, 0, first(agents), shards, 9, Owners::kAll, 0));
+    }
+  }
+}
+
+// The upper half of 16 shards among six: pairs on even places, as in a tree of eight.
+TEST(Assign, ASubtreeIsATreeOfItsOwn) {
+  const std::vector<std::uint32_t> upper = {8, 9, 10, 11, 12, 13, 14, 15};
+  const View view = assign({}, 0, first(6), 16, 7, Owners::kAll, 0, &upper);
+  const View alone = assign({}, 0, first(6), 8, 7, Owners::kAll, 0);
+  EXPECT_EQ(std::vector<AgentId>(view.shard_agent.begin() + 8, view.shard_agent.end()),
+            alone.shard_agent);
+}
+
 TEST(Assign, ServersBeyondTheShardsAreMembersWithoutAShard) {
   const View view = assign({}, 0, first(5), 2, 9, Owners::kServers, 4);
   EXPECT_EQ(view.members, first(4));
@@ -156,7 +212,9 @@ TEST(Validate, FindsEachFault) {
     return !validate(view, 4, 10).ok();
   };
   EXPECT_TRUE(breaks([](View& v) { v.shard_agent[1] = 9; }));
-  EXPECT_TRUE(breaks([](View& v) { v.shard_agent[1] = -1; }));
+  EXPECT_TRUE(breaks([](View& v) { v.shard_agent[1] = -2; }));
+  EXPECT_TRUE(breaks([](View& v) { v.shard_agent.assign(4, kElsewhere); }));
+  EXPECT_FALSE(breaks([](View& v) { v.shard_agent[1] = kElsewhere; }));
   EXPECT_TRUE(breaks([](View& v) { v.slices[1].owner = 7; }));
   EXPECT_TRUE(breaks([](View& v) { v.slices[1].first_block += 1; }));
   EXPECT_TRUE(breaks([](View& v) { v.slices[1].blocks = ~0ULL; }));
@@ -166,6 +224,11 @@ TEST(Validate, FindsEachFault) {
   EXPECT_TRUE(breaks([](View& v) { v.members.push_back(3); }));
   EXPECT_TRUE(breaks([](View& v) { v.spares = {2}; }));
   EXPECT_TRUE(breaks([](View& v) { v.spares = {5, 4}; }));
+  // Shards that went elsewhere may leave a member with nothing.
+  EXPECT_TRUE(breaks([](View& v) { v.slices = {{0, 10, 0}}, v.shard_agent = {0, 0, 1, 1}; }));
+  EXPECT_FALSE(breaks([](View& v) {
+    v.slices = {{0, 10, 0}}, v.shard_agent = {0, 0, 1, kElsewhere};
+  }));
   wire::ViewMessage message = to_message(good);
   message.slice_blocks.pop_back();
   EXPECT_FALSE(from_message(message).ok());

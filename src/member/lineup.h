@@ -1,0 +1,55 @@
+// A line-up: which hosts train together, which of them computes which shards, and who adds up which
+// blocks for all, from which round on. What a view is inside a host. Pure data and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+
+namespace instep::member {
+
+using HostId = std::uint32_t;  // 0: the host that coordinates; one that is lost never comes back
+
+struct HostPart {
+  HostId host = 0;
+  std::vector<std::uint32_t> shards;          // ascending, at least one
+  std::uint64_t first_block = 0, blocks = 0;  // those that it adds up for all hosts
+  bool operator==(const HostPart&) const = default;
+};
+
+struct Lineup {
+  std::uint32_t number = 0;  // grows with every line-up of a run
+  std::uint64_t first_round = 0;
+  std::vector<HostPart> hosts;  // ascending; their blocks lie in the same order
+  // Has the sums of round `first_round` - 1, which hosts that lack them get from there.
+  std::optional<HostId> donor;
+  bool operator==(const Lineup&) const = default;
+};
+
+// What a host brings along.
+struct HostWeight {
+  HostId host = 0;
+  std::uint32_t agents = 1;  // at least 1
+  double link = 1;           // how fast it exchanges, beside the others; more than 0
+};
+
+// Shards in contiguous runs in proportion to agents, each run cut where the canonical tree has its
+// largest subtrees (design, rule 14) as long as a cut lies less than one shard from where it
+// should; blocks in proportion to links. `hosts` is ascending and not empty, and there are at least
+// as many shards.
+Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
+                    const std::vector<HostWeight>& hosts, std::uint32_t shards,
+                    std::uint64_t blocks);
+
+// The line-up without some of its hosts, not all: the others keep their shards, and get those of
+// the lost ones in contiguous runs in proportion to what they have; blocks, of which nobody keeps
+// anything from round to round, are spread again in the same proportions as before.
+Lineup without_hosts(const Lineup& lineup, const std::vector<HostId>& lost, std::uint32_t number,
+                     std::uint64_t first_round);
+
+// One from outside must hold together: every shard and every block at one host, hosts ascending.
+Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks);
+
+}  // namespace instep::member
