@@ -61,33 +61,121 @@ std::uint32_t threshold(const float* values, std::size_t count, std::size_t keep
   return *at;
 }
 
+// The upper half of what is left of a value; the lower one is zero.
+std::uint32_t upper_half(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const bool is_nan = (bits & kMagnitude) > kInfinity;
+  return is_nan ? 0x7fc0U : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// The levels of a run of int8. The step is 0 where all become zero, and NaN where all become that.
+struct Levels {
+  float step = 0, inverse = 0;
+};
+
+Levels levels_of(const float* values, std::size_t count) {
+  constexpr float kLevels = 127;
+  const std::uint32_t bits = largest(values, count);
+  if (bits >= kInfinity) return {std::numeric_limits<float>::quiet_NaN(), 0};
+  const auto most = std::bit_cast<float>(bits);
+  if (most < 0x1p-100F) return {};
+  return {most / kLevels, kLevels / most};
+}
+
+// Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even.
+float level(float value, float inverse) {
+  constexpr float kRounding = 0x1.8p23F;
+  return (value * inverse + kRounding) - kRounding;
+}
+
+void pack_bf16(const float* values, std::size_t count, std::byte* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto half = static_cast<std::uint16_t>(upper_half(values[i]));
+    std::memcpy(to + i * sizeof half, &half, sizeof half);
+  }
+}
+
+void unpack_bf16(const std::byte* from, std::size_t count, float* to) {
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint16_t half = 0;
+    std::memcpy(&half, from + i * sizeof half, sizeof half);
+    to[i] = std::bit_cast<float>(std::uint32_t{half} << 16);
+  }
+}
+
+void pack_int8(const float* values, std::size_t count, std::byte* to) {
+  const Levels levels = levels_of(values, count);
+  std::memcpy(to, &levels.step, sizeof levels.step);
+  to += sizeof levels.step;
+  if (!(levels.step > 0)) {
+    std::memset(to, 0, count);
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto whole = static_cast<std::int32_t>(level(values[i], levels.inverse));
+    to[i] = static_cast<std::byte>(whole);
+  }
+}
+
+void unpack_int8(const std::byte* from, std::size_t count, float* to) {
+  float step = 0;
+  std::memcpy(&step, from, sizeof step);
+  from += sizeof step;
+  if (std::isnan(step)) return fill_nan(to, count);
+  for (std::size_t i = 0; i < count; ++i) {
+    to[i] = static_cast<float>(static_cast<std::int8_t>(from[i])) * step;
+  }
+}
+
 }  // namespace
 
 void through_bf16(float* values, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
-    const auto bits = std::bit_cast<std::uint32_t>(values[i]);
-    const std::uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000;
-    const bool is_nan = (bits & kMagnitude) > kInfinity;
-    values[i] = std::bit_cast<float>(is_nan ? 0x7fc00000U : rounded);
+    values[i] = std::bit_cast<float>(upper_half(values[i]) << 16);
   }
 }
 
 void through_int8(float* values, std::size_t count) {
-  constexpr float kLevels = 127;
-  const std::uint32_t bits = largest(values, count);
-  if (bits >= kInfinity) return fill_nan(values, count);
-  const auto most = std::bit_cast<float>(bits);
-  if (most < 0x1p-100F) {
+  const Levels levels = levels_of(values, count);
+  if (std::isnan(levels.step)) return fill_nan(values, count);
+  if (levels.step == 0) {
     std::fill_n(values, count, 0.0F);
     return;
   }
-  const float step = most / kLevels;
-  const float inverse = kLevels / most;
-  // Adding and taking away 1.5 * 2^23 rounds to an integer, ties to even.
-  constexpr float kRounding = 0x1.8p23F;
   for (std::size_t i = 0; i < count; ++i) {
-    values[i] = ((values[i] * inverse + kRounding) - kRounding) * step;
+    values[i] = level(values[i], levels.inverse) * levels.step;
   }
+}
+
+std::size_t packed_bytes(Codec codec, std::size_t count) {
+  switch (codec) {
+    case Codec::kBf16:
+      return count * sizeof(std::uint16_t);
+    case Codec::kInt8:
+      return sizeof(float) + count;
+    case Codec::kNone:
+    case Codec::kTopK:
+      break;
+  }
+  INSTEP_CHECK(codec == Codec::kNone, "top-k is not packed");
+  return count * sizeof(float);
+}
+
+void pack(Codec codec, const float* values, std::size_t count, std::byte* to) {
+  if (codec == Codec::kBf16) return pack_bf16(values, count, to);
+  if (codec == Codec::kInt8) return pack_int8(values, count, to);
+  std::memcpy(to, values, packed_bytes(codec, count));
+}
+
+void unpack(Codec codec, const std::byte* from, std::size_t count, float* to) {
+  if (codec == Codec::kBf16) return unpack_bf16(from, count, to);
+  if (codec == Codec::kInt8) return unpack_int8(from, count, to);
+  std::memcpy(to, from, packed_bytes(codec, count));
+}
+
+void through(Codec codec, float* values, std::size_t count) {
+  if (codec == Codec::kBf16) through_bf16(values, count);
+  if (codec == Codec::kInt8) through_int8(values, count);
 }
 
 void through_top_k(float* values, const float* standing, float* next, std::size_t count,
@@ -113,8 +201,9 @@ void through_top_k(float* values, const float* standing, float* next, std::size_
   }
 }
 
-CodedCombiner::CodedCombiner(std::uint32_t shards, const std::vector<Node>& parts, Coding coding)
-    : coding_(std::move(coding)), top_(shards, coding_.nodes) {
+CodedCombiner::CodedCombiner(std::uint32_t shards, const std::vector<Node>& parts, Coding coding,
+                             bool relayed)
+    : coding_(std::move(coding)), relayed_(relayed), top_(shards, coding_.nodes) {
   std::size_t most = coding_.nodes.size();
   for (const Node& node : coding_.nodes) {
     std::vector<std::size_t> from;
@@ -127,7 +216,8 @@ CodedCombiner::CodedCombiner(std::uint32_t shards, const std::vector<Node>& part
     }
     most = std::max(most, inside.size());
     Combiner sum(node.count, inside);
-    inside_.push_back({std::move(from), std::move(sum)});
+    const bool encoded = relayed && inside.size() == 1;
+    inside_.push_back({std::move(from), encoded, std::move(sum)});
   }
   sums_.resize(coding_.nodes.size() * kRun);
   coded_.resize(coding_.nodes.size());
@@ -152,27 +242,22 @@ void CodedCombiner::run(const float* const* parts, float* to, std::size_t count,
       }
       continue;
     }
+    if (inside.encoded) {
+      coded_[node] = rows_[0];
+      continue;
+    }
     float* sum = sums_.data() + node * kRun;
     inside.sum.run(rows_.data(), sum, count, 1.0F, false);
-    switch (coding_.codec) {
-      case Codec::kNone:
-        break;
-      case Codec::kBf16:
-        through_bf16(sum, count);
-        break;
-      case Codec::kInt8:
-        through_int8(sum, count);
-        break;
-      case Codec::kTopK:
-        through_top_k(sum, residuals[node].standing, residuals[node].next, count,
-                      std::max<std::size_t>(1, keep));
-        break;
+    if (coding_.codec == Codec::kTopK) {
+      through_top_k(sum, residuals[node].standing, residuals[node].next, count,
+                    std::max<std::size_t>(1, keep));
+    } else {
+      through(coding_.codec, sum, count);
     }
     coded_[node] = sum;
   }
   top_.run(coded_.data(), to, count, factor, false);
-  if (coding_.codec == Codec::kBf16) through_bf16(to, count);
-  if (coding_.codec == Codec::kInt8) through_int8(to, count);
+  if (!relayed_) through(coding_.codec, to, count);
 }
 
 }  // namespace instep::reduce

@@ -34,10 +34,21 @@ void through_int8(float* values, std::size_t count);
 void through_top_k(float* values, const float* standing, float* next, std::size_t count,
                    std::size_t keep);
 
+// A run of values as it travels: bf16 in 2 bytes each, int8 in a byte each behind the run's step,
+// and as they are without a codec. What unpack() makes of pack() is just what through_*() makes of
+// the values. Top-k has no such form: what it keeps back is its owner's.
+std::size_t packed_bytes(Codec codec, std::size_t count);
+void pack(Codec codec, const float* values, std::size_t count, std::byte* to);
+void unpack(Codec codec, const std::byte* from, std::size_t count, float* to);
+// The same without the bytes in between.
+void through(Codec codec, float* values, std::size_t count);
+
 struct Coding {
   Codec codec = Codec::kNone;
   std::vector<Node> nodes;  // that are encoded; they cover the tree
   double keep = 0;          // top-k: of each run of values, the part that is sent; one at least
+  // Whether what is sent can be packed.
+  bool packs() const { return codec == Codec::kBf16 || codec == Codec::kInt8; }
   // Nodes that keep something back.
   std::size_t residuals() const { return codec == Codec::kTopK ? nodes.size() : 0; }
 };
@@ -52,7 +63,10 @@ struct Residual {
 class CodedCombiner {
  public:
   // `parts`: the nodes of the partial sums; they cover the tree, each inside a node of the coding.
-  CodedCombiner(std::uint32_t shards, const std::vector<Node>& parts, Coding coding);
+  // `relayed`: of whoever packs what comes out. Parts that are whole nodes of the coding have come
+  // encoded (to encode again may change them), and the result is left for pack() to encode.
+  CodedCombiner(std::uint32_t shards, const std::vector<Node>& parts, Coding coding,
+                bool relayed = false);
 
   // As Combiner::run(), for at most 1,024 values of one block and tensor. A node whose parts are
   // all absent is absent and keeps what it has kept back. `residuals`: [coding's nodes] for top-k,
@@ -63,9 +77,11 @@ class CodedCombiner {
  private:
   struct Part {
     std::vector<std::size_t> from;  // numbers of the parts inside
+    bool encoded = false;           // the one that there is
     Combiner sum;
   };
   Coding coding_;
+  bool relayed_;
   std::vector<Part> inside_;  // [coding's nodes]
   Combiner top_;
   std::vector<float> sums_;                 // [coding's nodes][1,024]

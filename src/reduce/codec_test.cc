@@ -99,6 +99,58 @@ TEST(Codec, Int8OfNothingAndOfWhatIsNotFinite) {
   }
 }
 
+// What may be among values, and is rare.
+float odd_value(Random& random) {
+  switch (random.below(6)) {
+    case 0:
+      return random.below(2) == 0 ? kInfinity : -kInfinity;
+    case 1:
+      return std::bit_cast<float>(0xff800001U + static_cast<std::uint32_t>(random.below(99)));
+    case 2:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(random.below(1U << 23)));
+    case 3:
+      return random.below(2) == 0 ? -0.0F : 0.0F;
+    case 4:
+      return random.below(2) == 0 ? std::numeric_limits<float>::max() : -0x1.fffp127F;
+    default:
+      return std::bit_cast<float>(static_cast<std::uint32_t>(random.below(1ULL << 32)));
+  }
+}
+
+TEST(Codec, WhatIsUnpackedIsWhatTheCodecLeaves) {
+  Random random(5);
+  for (const Codec codec : {Codec::kNone, Codec::kBf16, Codec::kInt8}) {
+    for (int round = 0; round < 3000; ++round) {
+      std::vector<float> values = some_values(random, 1 + random.below(round < 2000 ? 40 : 1024));
+      if (round % 4 == 0) {
+        const std::uint64_t odd = 1 + random.below(3);
+        for (std::uint64_t i = 0; i < odd; ++i) {
+          values[random.below(values.size())] = odd_value(random);
+        }
+      }
+      if (round % 16 == 1) std::fill(values.begin(), values.end(), odd_value(random));
+      // Not aligned, and nothing beyond its end.
+      std::vector<std::byte> bytes(packed_bytes(codec, values.size()) + 2, std::byte{0x5a});
+      pack(codec, values.data(), values.size(), bytes.data() + 1);
+      ASSERT_EQ(bytes.front(), std::byte{0x5a});
+      ASSERT_EQ(bytes.back(), std::byte{0x5a});
+      std::vector<float> out(values.size());
+      unpack(codec, bytes.data() + 1, out.size(), out.data());
+      through(codec, values.data(), values.size());
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(out[i]), std::bit_cast<std::uint32_t>(values[i]))
+            << "round " << round << " value " << i;
+      }
+    }
+  }
+}
+
+TEST(Codec, PackedValuesAreSmall) {
+  EXPECT_EQ(packed_bytes(Codec::kNone, 1024), 4096U);
+  EXPECT_EQ(packed_bytes(Codec::kBf16, 1024), 2048U);
+  EXPECT_EQ(packed_bytes(Codec::kInt8, 1024), 1028U);
+}
+
 // By the definition: all sorted, larger ones and earlier ones first.
 std::vector<std::size_t> top(const std::vector<float>& values, std::size_t keep) {
   std::vector<std::size_t> order(values.size());
@@ -215,6 +267,52 @@ TEST(CodedCombiner, EncodesEachNodeAndWhatComesBack) {
   through_bf16(expected.data(), 2);
   EXPECT_EQ(out, expected);
   EXPECT_NE(out[0], (a[0] + b[0]) * 0.3F);
+}
+
+// Encoded by those who send, and in the end by who packs it: the same bits.
+TEST(CodedCombiner, RelayedIsTheSameByWayOfBytes) {
+  Random random(6);
+  for (int round = 0; round < 300; ++round) {
+    const auto shards = 1 + static_cast<std::uint32_t>(random.below(9));
+    Coding coding;
+    coding.codec = random.below(2) == 0 ? Codec::kBf16 : Codec::kInt8;
+    coding.nodes = cut_tree(shards, 1 + static_cast<std::uint32_t>(random.below(shards)));
+    const std::size_t count = 1 + random.below(300);
+    std::vector<Node> nodes;
+    std::vector<std::vector<float>> parts, encoded;
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      nodes.push_back({shard, 1});
+      parts.push_back(random.below(5) == 0 ? std::vector<float>() : some_values(random, count));
+      encoded.push_back(parts.back());
+      const auto& all = coding.nodes;
+      if (std::find(all.begin(), all.end(), nodes.back()) == all.end()) continue;
+      through(coding.codec, encoded.back().data(), encoded.back().size());
+    }
+    const auto rows_of = [](const std::vector<std::vector<float>>& of) {
+      std::vector<const float*> rows;
+      for (const auto& it : of) rows.push_back(it.empty() ? nullptr : it.data());
+      return rows;
+    };
+    std::vector<float> here(count), relayed(count);
+    CodedCombiner(shards, nodes, coding)
+        .run(rows_of(parts).data(), here.data(), count, 0.3F, nullptr);
+    CodedCombiner(shards, nodes, coding, true)
+        .run(rows_of(encoded).data(), relayed.data(), count, 0.3F, nullptr);
+    through(coding.codec, relayed.data(), count);
+    EXPECT_EQ(here, relayed);
+  }
+}
+
+TEST(CodedCombiner, RelayedEncodesNothingButSumsOfParts) {
+  const std::vector<float> a = {1.003F, -7}, b = {0.501F, 3}, c = {0.25F, 0.001F};
+  const float* rows[] = {a.data(), b.data(), c.data()};
+  std::vector<float> out(2);
+  // A node of two parts, and one that has come whole.
+  CodedCombiner(3, {{0, 1}, {1, 1}, {2, 1}}, {Codec::kBf16, cut_tree(3, 2), 0}, true)
+      .run(rows, out.data(), 2, 0.3F, nullptr);
+  std::vector<float> sum = {a[0] + b[0], a[1] + b[1]};
+  through_bf16(sum.data(), 2);
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(out[i], (sum[i] + c[i]) * 0.3F);
 }
 
 TEST(CodedCombiner, AnAbsentNodeKeepsWhatItHasKeptBack) {
