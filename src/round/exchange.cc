@@ -6,23 +6,17 @@
 
 #include "base/failpoint.h"
 #include "base/random.h"
-#include "base/text.h"
 #include "fabric/wait.h"
 
 namespace instep::round {
 
 using fabric::AgentWords;
 using member::AgentId;
-using reduce::Node;
 using reduce::Range;
 
 namespace {
 
-bool canonical(std::uint32_t shards, const Node& node) {
-  if (node.count == 0 || node.first >= shards || node.count > shards - node.first) return false;
-  const std::vector<Node> cover = reduce::maximal_nodes(shards, node.first, node.count);
-  return cover.size() == 1 && cover.front() == node;
-}
+constexpr std::uint32_t kNoShard = ~0U;  // of a row that has not come
 
 }  // namespace
 
@@ -43,7 +37,13 @@ Exchange::Exchange(Setup setup) : setup_(std::move(setup)), combiner_(1, {{0, 1}
   }
   order_.resize(setup_.units.size());
   std::iota(order_.begin(), order_.end(), std::size_t{0});
-  due_.resize(setup_.view.members.size());
+  givers_ = setup_.hosted ? std::vector{kWorldId} : setup_.view.members;
+  due_.resize(givers_.size());
+  for (std::size_t place = 0; place < givers_.size(); ++place) {
+    std::size_t& held = held_.emplace_back(0);
+    for (std::uint32_t shard = 0; shard < setup_.shards; ++shard) held += has(place, shard) ? 1 : 0;
+  }
+  final_ = setup_.hosted && setup_.coding.packs();
   residuals_.resize(setup_.coding.residuals());
   if (setup_.carried) flags_.resize(setup_.carried->parts.size());
   outcome_.rows.resize(setup_.shards);
@@ -67,7 +67,7 @@ void Exchange::begin(const Posted& posted, const Judging& judging, Update* updat
   void_ = false;
   const std::vector<ShardRow> rows = std::move(outcome_.rows);
   outcome_ = Outcome();
-  outcome_.rows.assign(rows.size(), ShardRow());
+  outcome_.rows.assign(rows.size(), ShardRow{kNoShard});
   if (setup_.shuffle != 0) {
     Random random(mix(setup_.shuffle, posted.round, static_cast<std::uint64_t>(setup_.me)));
     for (std::size_t i = order_.size(); i > 1; --i)
@@ -88,11 +88,12 @@ std::vector<std::span<const std::byte>> Exchange::gathered() const { return gath
 
 void Exchange::say(std::atomic<fabric::Ticket>& word) {
   fabric::publish(word, posted_.ticket);
-  for (const AgentId agent : parties_) {
-    if (agent != setup_.me && words(agent).waiting.load(std::memory_order_seq_cst) != 0) {
-      fabric::wake(word);
-      return;
-    }
+  const auto may_sleep = [this](AgentId agent) {
+    return agent != setup_.me && words(agent).waiting.load(std::memory_order_seq_cst) != 0;
+  };
+  if (std::any_of(parties_.begin(), parties_.end(), may_sleep) ||
+      (setup_.hosted && may_sleep(kWorldId))) {
+    fabric::wake(word);
   }
 }
 
@@ -122,7 +123,12 @@ Exchange::Step Exchange::step() {
       return Step::kAgain;
     }
     case Phase::kAwaitParts: {
-      if (const Step step = await(parties_, &AgentWords::published, Phase::kCombine);
+      // Rounds stay apart (rule 3) though members of a host do not wait for each other here: the
+      // bridge publishes when it has read all their parts. So whoever gets past this point knows
+      // that each of them has published and that nobody reads those parts any more; and who has
+      // published a later round's is done with the bridge's own of this one.
+      const auto& from = gather_ ? parties_ : givers_;
+      if (const Step step = await(from, &AgentWords::published, Phase::kCombine);
           step == Step::kWait) {
         return step;
       }
@@ -190,109 +196,6 @@ Exchange::Step Exchange::step() {
   return Step::kDone;
 }
 
-Exchange::Step Exchange::take_parts() {
-  sources_.clear();
-  for (const AgentId agent : parties_) {
-    const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
-    Status status;
-    auto part = find_part(words(agent), arena, posted_.ticket);
-    if (!part.ok()) {
-      status = part.error();
-    } else if (!*part) {
-      return Step::kStale;  // it goes on under a later view
-    } else if ((*part)->round != posted_.round) {
-      status = Error{ErrorKind::kCorrupt,
-                     cat("it is at round ", (*part)->round, " and not at ", posted_.round)};
-    } else if (gather_) {
-      gathered_.push_back((*part)->bytes);
-    } else {
-      status = take_part(agent, **part);
-    }
-    if (!status.ok()) {
-      error_ = {status.error().kind, cat("agent ", agent, ": ", status.error().message)};
-      return Step::kFailed;
-    }
-  }
-  if (gather_) {
-    phase_ = Phase::kDone;
-    return Step::kDone;
-  }
-  if (recut_) {
-    recut_ = false;
-    nodes_.clear();
-    for (const auto& of : due_) nodes_.insert(nodes_.end(), of.begin(), of.end());
-    combiner_ = reduce::Combiner(setup_.shards, nodes_);
-    row_.resize(nodes_.size());
-    if (setup_.coding.codec != reduce::Codec::kNone) {
-      coded_.emplace(setup_.shards, nodes_, setup_.coding);
-    }
-  }
-  weigh();
-  return Step::kAgain;
-}
-
-// A member's nodes cover its shards, each once. How it cuts them is its own business: one that took
-// over a shard in mid-round has not added it to what it had.
-Status Exchange::take_nodes(std::size_t place, std::span<const Node> nodes) {
-  if (std::equal(nodes.begin(), nodes.end(), due_[place].begin(), due_[place].end())) return {};
-  const AgentId agent = setup_.view.members[place];
-  const auto& holder = setup_.view.shard_agent;
-  std::vector<bool> seen(setup_.shards);
-  std::size_t covered = 0;
-  for (const Node& node : nodes) {
-    if (!canonical(setup_.shards, node) || !reduce::in_bounds(setup_.coding.nodes, node)) {
-      return Error{ErrorKind::kCorrupt, "it published a sum that is none of the tree"};
-    }
-    for (std::uint32_t shard = node.first; shard < node.first + node.count; ++shard) {
-      if (holder[shard] != agent || seen[shard]) {
-        return Error{ErrorKind::kCorrupt, "it published other shards than the view gives it"};
-      }
-      seen[shard] = true;
-      ++covered;
-    }
-  }
-  if (covered != static_cast<std::size_t>(std::count(holder.begin(), holder.end(), agent))) {
-    return Error{ErrorKind::kCorrupt, "it published fewer shards than the view gives it"};
-  }
-  due_[place].assign(nodes.begin(), nodes.end());
-  recut_ = true;
-  return {};
-}
-
-Status Exchange::take_part(AgentId agent, const Part& part) {
-  const auto& members = setup_.view.members;
-  const auto place =
-      static_cast<std::size_t>(std::find(members.begin(), members.end(), agent) - members.begin());
-  INSTEP_RETURN_IF_ERROR(take_nodes(place, part.nodes));
-  const std::size_t tensors = setup_.tensors.size();
-  if (part.offsets.size() != part.nodes.size() * tensors) {
-    return Error{ErrorKind::kCorrupt, cat("it published ", part.offsets.size(), " tensors and not ",
-                                          part.nodes.size() * tensors)};
-  }
-  const std::span<const std::byte> arena = setup_.arenas[static_cast<std::size_t>(agent)];
-  for (std::size_t i = 0; i < part.offsets.size(); ++i) {
-    const std::uint64_t offset = part.offsets[i];
-    if (offset == kAbsent) {
-      sources_.push_back(nullptr);
-      continue;
-    }
-    const std::uint64_t bytes = setup_.tensors[i % tensors].count * sizeof(float);
-    if (offset % alignof(float) != 0 || offset > arena.size() || bytes > arena.size() - offset) {
-      return Error{ErrorKind::kCorrupt, "it published a gradient outside its arena"};
-    }
-    sources_.push_back(reinterpret_cast<const float*>(arena.data() + offset));
-  }
-  for (const ShardRow& row : part.rows) {
-    if (row.shard >= setup_.shards || setup_.view.shard_agent[row.shard] != agent) {
-      return Error{ErrorKind::kCorrupt,
-                   cat("it published shard ", row.shard, ", which is not its")};
-    }
-    outcome_.rows[row.shard] = row;
-  }
-  if (agent == members.front()) outcome_.directive = part.directive;
-  return {};
-}
-
 // Everything about the round that follows from its rows; the same on every member.
 void Exchange::weigh() {
   std::vector<double> losses;
@@ -305,7 +208,7 @@ void Exchange::weigh() {
   }
   const auto total = static_cast<double>(outcome_.samples);
   outcome_.loss = outcome_.samples == 0 ? 0.0 : reduce::tree_sum(losses) / total;
-  factor_ = outcome_.samples == 0 ? 0.0F : static_cast<float>(setup_.full_samples / total);
+  factor_ = mean_factor(setup_.full_samples, outcome_.samples);
   if (outcome_.bad_shard || outcome_.samples == 0) void_ = true;
   if (setup_.carried && !void_) combine_flags();
 }

@@ -6,6 +6,13 @@
 // The machine never blocks: step() does one bounded piece of work or says on which word it waits,
 // so a simulator can stop, kill or wake a member between any two of its steps. Single-threaded.
 //
+// One of several hosts computes some of the shards and holds the whole state. Its members publish
+// their parts as ever, but a bridge reads them, exchanges sums with the bridges of other hosts, and
+// publishes one part of its own, the world's: the rows of all shards, sums that cover the whole
+// tree, and the directive. Members combine from that alone, so every host comes to the same state.
+// With a codec that packs, bridges have done all of its arithmetic: the world's part is the root's,
+// with gradients as they come back.
+//
 // An attempt whose view is over ends in kStale, or waits for ever: whoever runs it looks for the
 // next view between steps, takes it up, and begins the op again with a new ticket.
 #pragma once
@@ -24,6 +31,9 @@
 #include "round/part.h"
 
 namespace instep::round {
+
+// Stands for the bridge of all hosts where else an agent's number does.
+inline constexpr auto kWorldId = static_cast<member::AgentId>(fabric::kWorld);
 
 // What an owner does with its slice of a combined gradient.
 class Update {
@@ -74,7 +84,9 @@ struct Setup {
   std::vector<reduce::Range> units;  // of my slices; none crosses into the carried tensor
   fabric::ControlPage* control = nullptr;
   std::vector<std::span<const std::byte>> arenas;  // [agent id]
-  std::uint64_t shuffle = 0;  // not 0: units in this seeded order instead of ascending
+  bool hosted = false;               // rounds are made of the world's part (fabric::kWorld) alone
+  std::span<const std::byte> world;  // its arena
+  std::uint64_t shuffle = 0;         // not 0: units in this seeded order instead of ascending
 };
 
 // Mine, for one ticket. The mail lies at `mail` of my arena and is written already; `slot` (0 or 1)
@@ -95,7 +107,7 @@ struct Outcome {
   bool bad_norm = false;                   // the combined gradient's norm is not finite
   double gradient_norm = 0;                // if sums_wanted, before clipping
   bool applied = false;
-  std::uint64_t bytes_read = 0;  // by me, from peers' memory
+  std::uint64_t bytes_read = 0;  // by me, from peers' memory or the world's
 };
 
 class Exchange {
@@ -117,7 +129,7 @@ class Exchange {
   struct Awaited {
     const std::atomic<fabric::Ticket>* word = nullptr;
     fabric::Ticket ticket = 0;
-    member::AgentId agent = 0;
+    member::AgentId agent = 0;  // or kWorldId
   };
 
   void begin(const Posted& posted, const Judging& judging, Update* update);
@@ -133,7 +145,7 @@ class Exchange {
   bool owner() const;
 
   // Publishes the bytes of a gather (written as a Part) and hands over everybody's in the order of
-  // `participants`. The same words and the same machine; no slice is touched.
+  // `participants`, who are of this host. The same words and the same machine; no slice is touched.
   void begin_gather(const Posted& posted, std::vector<member::AgentId> participants);
   std::vector<std::span<const std::byte>> gathered() const;  // after kDone
 
@@ -141,7 +153,13 @@ class Exchange {
   Step await(const std::vector<member::AgentId>& agents,
              std::atomic<fabric::Ticket> fabric::AgentWords::*word, Phase next);
   Step take_parts();
-  Status take_part(member::AgentId agent, const Part& part);
+  // `place`: among the givers.
+  Status take_part(std::size_t place, const Part& part);
+  Status take_nodes(std::size_t place, std::span<const reduce::Node> nodes);
+  Status take_rows(std::size_t place, std::span<const ShardRow> rows);
+  std::span<const std::byte> arena(member::AgentId agent) const;
+  // Whether the shard is to be in the part of this place.
+  bool has(std::size_t place, std::uint32_t shard) const;
   void weigh();
   void combine_flags();
   void combine(std::size_t index, float* to);
@@ -151,17 +169,19 @@ class Exchange {
   void do_unit(std::size_t index);
   void judge();
   void say(std::atomic<fabric::Ticket>& word);
-  Status take_nodes(std::size_t place, std::span<const reduce::Node> nodes);
 
   Setup setup_;
   std::vector<member::AgentId> owners_;
+  std::vector<member::AgentId> givers_;         // whose parts a round is made of
+  std::vector<std::size_t> held_;               // [givers] shards
   std::vector<member::AgentId> parties_;        // of the op under way
-  std::vector<std::vector<reduce::Node>> due_;  // [members] as published last
+  std::vector<std::vector<reduce::Node>> due_;  // [givers] as published last
   bool recut_ = false;                          // due_ has changed since nodes_ were made of it
-  std::vector<reduce::Node> nodes_;             // of all contributors, in member order
+  std::vector<reduce::Node> nodes_;             // of all givers, in their order
   std::vector<std::size_t> unit_tensor_;        // first tensor that a unit touches
   std::vector<std::size_t> order_;              // of units
   reduce::Combiner combiner_;
+  bool final_ = false;                          // gradients come as they are used
   std::optional<reduce::CodedCombiner> coded_;  // with a codec
   std::vector<reduce::Residual> residuals_;     // [coding's residuals], scratch of combine()
   std::vector<const float*> sources_;           // [nodes][tensors]

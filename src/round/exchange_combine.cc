@@ -63,7 +63,8 @@ void Exchange::combine(std::size_t index, float* to) {
 void Exchange::combine_run(std::size_t index, std::uint64_t within, std::uint64_t count,
                            float* to) {
   if (!coded_ || is_carried(index)) {
-    return combiner_.run(row_.data(), to + within, count, factor_, update_->streams());
+    const float factor = final_ && !is_carried(index) ? 1.0F : factor_;
+    return combiner_.run(row_.data(), to + within, count, factor, update_->streams());
   }
   // What a codec makes of a value depends on those beside it: a block's, wherever units are cut.
   for (const std::uint64_t end = within + count; within < end;) {
@@ -86,7 +87,8 @@ void Exchange::do_unit(std::size_t index) {
   const Range& unit = setup_.units[index];
   float* to = update_->target(index);
   combine(index, to);
-  outcome_.bytes_read += unit.count * sizeof(float) * (setup_.view.members.size() - 1);
+  const std::size_t others = setup_.hosted ? nodes_.size() : setup_.view.members.size() - 1;
+  outcome_.bytes_read += unit.count * sizeof(float) * others;
   const bool carried = is_carried(index);
   if (carried) keep_unchanged(index, to);
   if (judging_.sums_wanted) {

@@ -28,6 +28,10 @@ bool take(std::span<const std::byte>& rest, std::uint64_t count, std::span<const
 
 }  // namespace
 
+float mean_factor(std::uint32_t full_samples, std::uint64_t samples) {
+  return samples == 0 ? 0.0F : static_cast<float>(full_samples / static_cast<double>(samples));
+}
+
 std::size_t part_bytes(const Part& part) {
   return sizeof(Header) + part.rows.size_bytes() + part.nodes.size_bytes() +
          part.offsets.size_bytes() + part.bytes.size();

@@ -27,6 +27,10 @@ struct ShardRow {
   std::uint64_t drawn = 0;
 };
 
+// What makes a round's sum of gradients, each weighted by its samples over those of a full batch,
+// their mean. 0 of a round without samples, which is void.
+float mean_factor(std::uint32_t full_samples, std::uint64_t samples);
+
 // Decided by the lead (the lowest member), obeyed by all at the end of the round that carries it.
 enum class Directive : std::uint32_t { kNone, kStop };
 

@@ -47,6 +47,8 @@ class StateMemory {
   std::uint64_t* checks(std::uint64_t round) const {
     return reinterpret_cast<std::uint64_t*>(sums(2 + (round & 1)));
   }
+  // Where they lie in the file, in bytes.
+  std::uint64_t checks_at(std::uint64_t round) const { return (2 + (round & 1)) * sums_bytes(); }
   // The same from what memory holds now.
   std::uint64_t check_of(std::uint64_t block, std::uint64_t round) const;
   // The residuals' part of it.

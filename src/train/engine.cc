@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "round/coding.h"
 #include "train/autocast.h"
 #include "train/tensors.h"
 
@@ -95,9 +96,10 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   }
   const int moments = sync::moments(engine->rule_, sync::read_settings(optimizer, engine->rule_));
   const std::uint64_t blocks = engine->binding_.space.blocks();
-  INSTEP_ASSIGN_OR_RETURN(engine->memory_,
-                          sync::StateMemory::map(session.state_file(), blocks, moments,
-                                                 job.ema.decay > 0, coding_of(job).residuals()));
+  INSTEP_ASSIGN_OR_RETURN(
+      engine->memory_,
+      sync::StateMemory::map(session.state_file(), blocks, moments, job.ema.decay > 0,
+                             round::coding_of(job).residuals()));
 
   wire::Ready ready;
   ready.job_json = job::to_json(job);
@@ -115,6 +117,13 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   ready.state_hash =
       cat(std::hex, fast, std::dec, " at round ", engine->round_, ", update ", engine->updates_);
   ready.joinable = !engine->replicas_step();
+  for (const reduce::Range& tensor : engine->binding_.space.tensors()) {
+    ready.tensor_begin.push_back(tensor.begin);
+    ready.tensor_count.push_back(tensor.count);
+  }
+  ready.carried = !engine->binding_.carried.empty();
+  ready.checks_at_even = engine->memory_->checks_at(0);
+  ready.checks_at_odd = engine->memory_->checks_at(1);
   std::vector<at::Tensor> parameters;
   for (const model::NamedTensor& item : engine->binding_.parameters) {
     parameters.push_back(item.tensor);

@@ -38,9 +38,6 @@ struct ShardWork {
   std::function<round::Directive()> directive;
 };
 
-// How the job's rounds encode what is sent.
-reduce::Coding coding_of(const job::Job& job);
-
 // What a newcomer takes over beside the parameters: the loop's own parts of a book.
 struct Handover {
   std::vector<std::byte> state, history, log;
@@ -152,6 +149,7 @@ class Engine : private round::Turn::Agent {
   // Of a turn.
   Result<std::vector<std::uint32_t>> take_up(bool in_round) override;
   void begin_round() override;
+  void begin_shards();
   void will_compute(const std::vector<std::uint32_t>& shards) override { work_->begin(shards); }
   Status compute(std::uint32_t shard) override;
   const std::vector<std::uint32_t>& shards() const override { return my_shards_; }

@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "round/coding.h"
 #include "train/engine.h"
 
 namespace instep::train {
@@ -16,40 +17,18 @@ namespace instep::train {
 using reduce::kBlockElements;
 using reduce::Range;
 
-reduce::Coding coding_of(const job::Job& job) {
-  reduce::Coding out;
-  switch (job.codec.kind) {
-    case job::CodecKind::kNone:
-      return out;
-    case job::CodecKind::kBf16:
-      out.codec = reduce::Codec::kBf16;
-      break;
-    case job::CodecKind::kInt8:
-      out.codec = reduce::Codec::kInt8;
-      break;
-    case job::CodecKind::kTopK:
-      out.codec = reduce::Codec::kTopK;
-      break;
-  }
-  const std::int64_t nodes = job.codec.nodes == 0 ? job.shards : job.codec.nodes;
-  out.nodes =
-      reduce::cut_tree(static_cast<std::uint32_t>(job.shards), static_cast<std::uint32_t>(nodes));
-  out.keep = job.codec.keep;
-  return out;
-}
-
 // Of me under a view: everything but the units.
 round::Setup Engine::setup_for(const member::View& view) const {
   round::Setup setup;
   setup.view = view;
   setup.me = session_.me();
   setup.shards = static_cast<std::uint32_t>(job_.shards);
-  setup.full_samples = static_cast<std::uint32_t>((job_.batch + job_.shards - 1) / job_.shards);
+  setup.full_samples = round::full_samples(job_);
   setup.tensors = binding_.space.tensors();
   if (!binding_.carried.empty()) {
     setup.carried = round::Carried{binding_.carried.parts(), binding_.carried.flags()};
   }
-  setup.coding = coding_of(job_);
+  setup.coding = round::coding_of(job_);
   setup.control = session_.control();
   setup.shuffle = job_.shuffle_exchange;
   setup.arenas.resize(session_.slots());
@@ -72,6 +51,10 @@ Result<std::vector<std::uint32_t>> Engine::take_up(bool in_round) {
     INSTEP_ASSIGN_OR_RETURN(setup_.arenas[static_cast<std::size_t>(agent)],
                             session_.arena_of(agent));
   }
+  setup_.hosted = session_.has_world();
+  if (setup_.hosted) {
+    INSTEP_ASSIGN_OR_RETURN(setup_.world, session_.world());
+  }
   my_ranges_.clear();
   my_units_.clear();
   for (const member::Slice& slice : view.slices) {
@@ -89,7 +72,11 @@ Result<std::vector<std::uint32_t>> Engine::take_up(bool in_round) {
   std::vector<std::uint32_t> more;
   std::set_difference(my_shards_.begin(), my_shards_.end(), before.begin(), before.end(),
                       std::back_inserter(more));
-  if (in_round) {
+  if (in_round && my_shards_.size() < before.size() + more.size()) {
+    // Another host computes some of them now, and a sum cannot lose a shard: all of mine again.
+    more = my_shards_;
+    begin_shards();
+  } else if (in_round) {
     gradients_->extend(more);
     failpoint("view.extended");
   }
@@ -155,7 +142,11 @@ void Engine::begin_round() {
     partial_ = setup_.units != my_units_;
   }
   write_book();
-  // In order again, if the last round ended with more shards than it began with.
+  begin_shards();
+}
+
+// In order again, if the last round ended with more shards than it began with.
+void Engine::begin_shards() {
   gradients_->assign(setup_.shards, my_shards_, setup_.coding.nodes);
   gradients_->begin_round();
   rows_.clear();
@@ -260,7 +251,8 @@ void Engine::finish_round(const round::Outcome& outcome) {
   const std::uint64_t whole = binding_.space.elements() * sizeof(float);
   const std::uint64_t others = seat_.view().members.size() - 1;
   const std::uint64_t nodes = gradients_->nodes().size();
-  bytes_sent_ += (whole - mine) * nodes + mine * others;
+  // A bridge takes all of them, and brings what I read of everybody's.
+  bytes_sent_ += (setup_.hosted ? whole : whole - mine) * nodes + mine * others;
   bytes_received_ += outcome.bytes_read + (whole - mine);
 }
 

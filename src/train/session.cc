@@ -65,6 +65,14 @@ void stop_on_signals() {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
+// A file to be read, mapped when it is first wanted.
+Result<std::span<const std::byte>> mapped(fabric::Mapping& map, const Fd& file) {
+  if (map.data() == nullptr) {
+    INSTEP_ASSIGN_OR_RETURN(map, fabric::Mapping::map(file, false));
+  }
+  return std::span<const std::byte>(map.data(), map.size());
+}
+
 }  // namespace
 
 int exit_code(ErrorKind kind) {
@@ -119,13 +127,15 @@ Status Session::connect(int socket, const std::map<std::string, std::string>& fi
   welcome_ = std::move(*welcome);
   slots_ = welcome_.slots;
   std::vector<Fd>& files = received->descriptors;
-  const std::size_t first_arena = welcome_.has_dataset ? 3 : 2;
+  const std::size_t world_at = welcome_.has_dataset ? 3 : 2;
+  const std::size_t first_arena = world_at + (welcome_.has_world ? 1 : 0);
   if (slots_ > fabric::kMaxSlots || me_ < 0 || static_cast<std::uint32_t>(me_) >= slots_ ||
       files.size() != first_arena + slots_) {
     return Error{ErrorKind::kCorrupt, "the coordinator's welcome does not hold together"};
   }
   state_ = std::move(files[1]);
   if (welcome_.has_dataset) dataset_ = std::move(files[2]);
+  if (welcome_.has_world) world_ = std::move(files[world_at]);
   std::vector<Fd> arenas;
   for (std::size_t i = first_arena; i < files.size(); ++i) arenas.push_back(std::move(files[i]));
   INSTEP_RETURN_IF_ERROR(map_memory(files[0], std::move(arenas)));
@@ -156,12 +166,10 @@ Status Session::map_memory(const Fd& control, std::vector<Fd> arenas) {
 
 Result<std::span<const std::byte>> Session::arena_of(member::AgentId agent) {
   const auto slot = static_cast<std::size_t>(agent);
-  fabric::Mapping& map = arena_maps_.at(slot);
-  if (map.data() == nullptr) {
-    INSTEP_ASSIGN_OR_RETURN(map, fabric::Mapping::map(arena_files_[slot], false));
-  }
-  return std::span<const std::byte>(map.data(), map.size());
+  return mapped(arena_maps_.at(slot), arena_files_[slot]);
 }
+
+Result<std::span<const std::byte>> Session::world() { return mapped(world_map_, world_); }
 
 void Session::listen() {
   while (true) {

@@ -36,6 +36,7 @@ class Session {
   member::AgentId me() const { return me_; }
   std::uint32_t slots() const { return slots_; }
   const wire::Welcome& welcome() const { return welcome_; }
+  bool has_world() const { return welcome_.has_world; }
   const Fd* dataset() const { return dataset_.valid() ? &dataset_ : nullptr; }
 
   fabric::ControlPage* control() const { return control_; }
@@ -43,6 +44,8 @@ class Session {
   fabric::Arena& arena() { return *arena_; }
   // Another agent's arena, to be read. Mapped when it is first wanted.
   Result<std::span<const std::byte>> arena_of(member::AgentId agent);
+  // The bridge's, of one of several hosts.
+  Result<std::span<const std::byte>> world();
   fabric::AgentWords& words() const { return control_->agents[me_]; }
   fabric::AgentWords& words_of(member::AgentId agent) const { return control_->agents[agent]; }
 
@@ -83,10 +86,11 @@ class Session {
   std::uint32_t slots_ = 1;
   std::unique_ptr<fabric::ControlLink> link_;
   wire::Welcome welcome_;
-  Fd state_, dataset_;
+  Fd state_, dataset_, world_;
   fabric::Mapping control_map_;
   std::vector<Fd> arena_files_;
   std::vector<fabric::Mapping> arena_maps_;  // [slot], empty until wanted
+  fabric::Mapping world_map_;                // the same
   fabric::ControlPage* control_ = nullptr;
   std::unique_ptr<fabric::Arena> arena_;
 

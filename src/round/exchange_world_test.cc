@@ -1,0 +1,417 @@
+// Rounds of several hosts in one process: each has members of its own that own all blocks, and a
+// stand-in for the bridges adds up what all have published and shows it to every host. All come to
+// what a single machine computes, bit for bit.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "fabric/wait.h"
+#include "round/testing_host.h"
+
+namespace instep::round {
+namespace {
+
+struct Sum {
+  Node node;
+  std::vector<const float*> tensors;  // null: absent
+};
+
+// Adds up what the parts inside a node have of one tensor; empty if all are absent.
+std::vector<float> add_up(const Node& node, const std::vector<Sum>& parts, std::size_t tensor,
+                          std::size_t count) {
+  std::vector<Node> inside;
+  std::vector<const float*> rows;
+  for (const Sum& part : parts) {
+    if (!reduce::contains(node, part.node)) continue;
+    inside.push_back({part.node.first - node.first, part.node.count});
+    rows.push_back(part.tensors[tensor]);
+  }
+  if (std::all_of(rows.begin(), rows.end(), [](const float* row) { return row == nullptr; })) {
+    return {};
+  }
+  std::vector<float> out(count + 1);  // never empty
+  reduce::Combiner(node.count, inside).run(rows.data(), out.data(), count, 1.0F, false);
+  return out;
+}
+
+class Bridge {
+ public:
+  using Hosts = std::vector<std::unique_ptr<Host>>;
+  Bridge(const Case& c, Hosts& hosts) : case_(c), hosts_(hosts), lines_(hosts.size()) {
+    std::size_t bytes = 64 + 16384;
+    for (const std::uint64_t length : c.lengths) bytes += c.shards * (length + 32) * sizeof(float);
+    for (const auto& host : hosts) host->world.resize(bytes);
+  }
+
+  // A host's members have begun anew, under this ticket.
+  void follow(std::size_t host, fabric::Ticket ticket) { lines_[host].ticket = ticket; }
+
+  // Reads what a host's members have published, or shows it what all have.
+  Status step(Random& random) {
+    const std::size_t at = random.below(hosts_.size());
+    Line& line = lines_[at];
+    if (line.shown == line.ticket || !published(at)) return {};
+    if (!line.read) {
+      line.read = true;
+      INSTEP_RETURN_IF_ERROR(read(at));
+    }
+    if (std::any_of(lines_.begin(), lines_.end(), [](const Line& it) { return !it.read; })) {
+      return {};
+    }
+    if (nodes_.empty()) sum(random);
+    show(at);
+    return {};
+  }
+
+ private:
+  struct Line {
+    fabric::Ticket ticket = 1, shown = 0;
+    bool read = false;
+    std::vector<std::uint64_t> offsets;  // of the sums in the host's memory
+    std::uint64_t top = 64;
+  };
+
+  bool published(std::size_t at) const {
+    Host& host = *hosts_[at];
+    const auto& members = host.view().members;
+    return std::all_of(members.begin(), members.end(), [&](AgentId agent) {
+      const auto& words = host.words(static_cast<std::uint32_t>(agent));
+      return words.published.load() >= lines_[at].ticket;
+    });
+  }
+
+  Status read(std::size_t at) {
+    Host& host = *hosts_[at];
+    for (const AgentId agent : host.view().members) {
+      const auto arena = host.arena(agent);
+      INSTEP_ASSIGN_OR_RETURN(
+          const auto part,
+          find_part(host.words(static_cast<std::uint32_t>(agent)), arena, lines_[at].ticket));
+      if (!part) return Error{ErrorKind::kCorrupt, "no part of this ticket"};
+      if (at == 0 && agent == host.view().members.front()) directive_ = part->directive;
+      rows_.insert(rows_.end(), part->rows.begin(), part->rows.end());
+      for (std::size_t n = 0; n < part->nodes.size(); ++n) {
+        Sum& sum = parts_.emplace_back();
+        sum.node = part->nodes[n];
+        for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
+          const std::uint64_t offset = part->offsets[n * case_.lengths.size() + t];
+          sum.tensors.push_back(
+              offset == kAbsent ? nullptr : reinterpret_cast<const float*>(arena.data() + offset));
+        }
+      }
+    }
+    return {};
+  }
+
+  // Up to the root or to the coding's nodes, and now and then not so far. With a codec that packs,
+  // all of the way.
+  void sum(Random& random) {
+    if (case_.coding.packs()) {
+      nodes_.push_back({0, case_.shards});
+      for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
+        const bool carried = case_.carried && t + 1 == case_.lengths.size();
+        sums_.push_back(add_up(nodes_.front(), parts_, t, case_.lengths[t]));
+        if (!carried && !sums_.back().empty()) encode(t, sums_.back());
+      }
+      return;
+    }
+    const std::vector<Node> whole = {{0, case_.shards}};
+    for (const Node& node : case_.coding.nodes.empty() ? whole : case_.coding.nodes) {
+      cut(node, random);
+    }
+    for (const Node& node : nodes_) {
+      for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
+        sums_.push_back(add_up(node, parts_, t, case_.lengths[t]));
+      }
+    }
+  }
+
+  void encode(std::size_t tensor, std::vector<float>& out) {
+    std::vector<Node> nodes;
+    for (const Sum& part : parts_) nodes.push_back(part.node);
+    reduce::CodedCombiner combiner(case_.shards, nodes, case_.coding);
+    const Range place = hosts_.front()->space().tensors()[tensor];
+    std::vector<const float*> rows(parts_.size());
+    for (std::uint64_t at = 0; at < place.count;) {
+      const std::uint64_t left =
+          reduce::kBlockElements - (place.begin + at) % reduce::kBlockElements;
+      const std::uint64_t run = std::min(place.count - at, left);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const float* values = parts_[i].tensors[tensor];
+        rows[i] = values == nullptr ? nullptr : values + at;
+      }
+      combiner.run(rows.data(), out.data() + at, run, total_factor(case_), nullptr);
+      at += run;
+    }
+  }
+
+  void cut(const Node& node, Random& random) {
+    const std::uint32_t half = node.count > 1 ? reduce::left_count(node.count) : 0;
+    const Node left{node.first, half};
+    const Node right{node.first + half, node.count - half};
+    const bool whole = half == 0 || random.below(4) > 0 ||
+                       std::any_of(parts_.begin(), parts_.end(), [&](const Sum& part) {
+                         return reduce::contains(node, part.node) &&
+                                !reduce::contains(left, part.node) &&
+                                !reduce::contains(right, part.node);
+                       });
+    if (whole) return nodes_.push_back(node);
+    cut(left, random);
+    cut(right, random);
+  }
+
+  void show(std::size_t at) {
+    Host& host = *hosts_[at];
+    Line& line = lines_[at];
+    for (std::size_t i = 0; line.offsets.size() < sums_.size(); ++i) {
+      line.offsets.push_back(sums_[i].empty() ? kAbsent : line.top);
+      const std::size_t bytes =
+          sums_[i].empty() ? 0 : case_.lengths[i % case_.lengths.size()] * sizeof(float);
+      if (bytes > 0) std::memcpy(host.world.data() + line.top, sums_[i].data(), bytes);
+      line.top += (bytes + 63) / 64 * 64;
+    }
+    const Part part{line.ticket, kRound, directive_, rows_, nodes_, line.offsets, {}};
+    write_part(part, host.world.data() + line.top);
+    fabric::AgentWords& words = host.words(fabric::kWorld);
+    words.mail[kRound & 1].store(line.top);
+    words.published.store(line.ticket);
+    line.top += part_bytes(part);
+    line.shown = line.ticket;
+  }
+
+  const Case& case_;
+  Hosts& hosts_;
+  std::vector<Line> lines_;  // [hosts]
+  std::vector<Sum> parts_;   // as read
+  std::vector<ShardRow> rows_;
+  Directive directive_ = Directive::kNone;
+  std::vector<Node> nodes_;
+  std::vector<std::vector<float>> sums_;  // [nodes][tensors]
+};
+
+// Which host computes which shard: runs of them, or anything.
+std::vector<std::vector<bool>> spread(const Case& c, std::size_t hosts, Random& random) {
+  std::vector<std::vector<bool>> out(hosts, std::vector<bool>(c.shards));
+  const bool runs = random.below(2) == 0;
+  for (std::uint32_t shard = 0; shard < c.shards; ++shard) {
+    out[runs ? shard * hosts / c.shards : random.below(hosts)][shard] = true;
+  }
+  return out;
+}
+
+void check_case(std::uint64_t seed) {
+  Random random(seed);
+  Case c = make_case(random);
+  if (random.below(16) == 0) c.rows[random.below(c.shards)].loss = std::nan("");
+  const auto mine = spread(c, 1 + random.below(3), random);
+  std::vector<std::unique_ptr<Host>> hosts;
+  for (std::size_t h = 0; h < mine.size(); ++h) {
+    const auto agents = 1 + static_cast<std::uint32_t>(random.below(4));
+    hosts.push_back(std::make_unique<Host>(c, agents, random.below(2) * seed, &mine[h], seed + h));
+  }
+  Bridge bridge(c, hosts);
+  std::vector<fabric::Ticket> tickets(hosts.size(), 1);
+  std::vector<bool> done(hosts.size());
+  for (const auto& host : hosts) host->begin();
+  while (std::count(done.begin(), done.end(), false) > 0) {
+    const Status status = bridge.step(random);
+    ASSERT_TRUE(status.ok()) << "seed " << seed << ": " << status.error().message;
+    const std::size_t h = random.below(hosts.size());
+    // Its members change: they begin again, and the bridge shows the same under a later ticket.
+    if (tickets[h] < 3 && random.below(32) == 0 && !hosts[h]->someone_done()) {
+      hosts[h]->begin(++tickets[h]);
+      bridge.follow(h, tickets[h]);
+    }
+    const Exchange::Step step = hosts[h]->step(random);
+    ASSERT_NE(step, Exchange::Step::kFailed)
+        << "seed " << seed << ": " << hosts[h]->error().message;
+    done[h] = step == Exchange::Step::kDone;
+  }
+  for (const auto& host : hosts) expect_truth(c, *host, seed);
+}
+
+// A sanitizer makes a case some thirty times as slow.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::uint64_t kCases = 1000;
+#else
+constexpr std::uint64_t kCases = 30000;
+#endif
+
+TEST(ExchangeWorld, EveryHostEqualsTheSerialOracleInThirtyThousandRandomCases) {
+  for (std::uint64_t seed = 0; seed < kCases && !testing::Test::HasFatalFailure(); ++seed) {
+    check_case(seed);
+  }
+}
+
+// One host of two: four shards, two of them its own, and a world's part that a test may spoil.
+class WorldPart : public ::testing::Test {
+ protected:
+  WorldPart() {
+    case_.shards = 4;
+    case_.lengths = {5, 3};
+    for (std::uint32_t shard = 0; shard < 4; ++shard) {
+      case_.gradient.push_back({{1, 2, 3, 4, 5}, {6, 7, 8}});
+      case_.rows.push_back({shard, 8, 0.5});
+    }
+    rows_ = case_.rows;
+    host_ = std::make_unique<Host>(case_, 2, 0, &mine_);
+    host_->world.resize(4096);
+    host_->begin();
+  }
+  void show() {
+    const Part part{ticket_, round_, Directive::kNone, rows_, nodes_, offsets_, {}};
+    write_part(part, host_->world.data() + 1024);
+    fabric::AgentWords& words = host_->words(fabric::kWorld);
+    words.mail[0].store(mail_);
+    words.published.store(ticket_);
+  }
+  // That nothing is made of the part, and why.
+  std::string refusal() {
+    show();
+    EXPECT_FALSE(host_->run(random_));
+    for (std::uint64_t i = 0; i < host_->space().elements(); ++i) EXPECT_EQ(host_->next()[i], 0);
+    return host_->error().message;
+  }
+
+  Case case_;
+  std::vector<bool> mine_ = {true, true, false, false};
+  std::unique_ptr<Host> host_;
+  Random random_{1};
+  fabric::Ticket ticket_ = 1;
+  std::uint64_t round_ = kRound, mail_ = 1024;
+  std::vector<ShardRow> rows_;
+  std::vector<Node> nodes_ = {{0, 2}, {2, 2}};
+  std::vector<std::uint64_t> offsets_ = {64, kAbsent, 64, 128};
+};
+
+TEST_F(WorldPart, IsWaitedForAndTaken) {
+  Exchange::Step step = Exchange::Step::kAgain;
+  for (int i = 0; i < 100; ++i) step = host_->step(random_);
+  EXPECT_EQ(step, Exchange::Step::kWait);
+  show();
+  EXPECT_TRUE(host_->run(random_)) << host_->error().message;
+  EXPECT_EQ(host_->outcome(0).samples, 32U);
+  // What its one owner or two read: all blocks, of two sums each.
+  EXPECT_EQ(host_->outcome(0).bytes_read + host_->outcome(1).bytes_read,
+            2 * host_->space().elements() * sizeof(float));
+}
+
+TEST_F(WorldPart, UnderALaterTicketIsForALaterView) {
+  ticket_ = 2;
+  show();
+  Exchange::Step step = Exchange::Step::kAgain;
+  while (step == Exchange::Step::kAgain) step = host_->step(random_);
+  EXPECT_EQ(step, Exchange::Step::kStale);
+}
+
+TEST_F(WorldPart, OfAnotherRoundIsRefused) {
+  round_ = kRound + 1;
+  EXPECT_EQ(refusal(), "the other hosts: a part is of round 8 and not of 7");
+}
+
+TEST_F(WorldPart, MustCoverTheTree) {
+  nodes_ = {{0, 2}};
+  offsets_.resize(2);
+  EXPECT_EQ(refusal(), "the other hosts: a part has sums of 2 shards and not of 4");
+}
+
+TEST_F(WorldPart, WithoutAnySumIsRefusedAtFirstToo) {
+  nodes_.clear();
+  offsets_.clear();
+  EXPECT_EQ(refusal(), "the other hosts: a part has sums of 0 shards and not of 4");
+}
+
+TEST_F(WorldPart, HasEachShardInOneSum) {
+  nodes_ = {{0, 4}, {2, 2}};
+  EXPECT_EQ(refusal(), "the other hosts: a part has shard 2 in two sums");
+}
+
+TEST_F(WorldPart, HasSumsOfTheTreeOnly) {
+  nodes_ = {{0, 1}, {1, 3}};
+  EXPECT_EQ(refusal(), "the other hosts: a part has a sum that is none of the tree");
+}
+
+TEST_F(WorldPart, ReachesNoFurtherThanItsMemory) {
+  offsets_[3] = 4096 - 8;
+  EXPECT_EQ(refusal(), "the other hosts: a part has a gradient outside its arena");
+}
+
+TEST_F(WorldPart, HasTensorsOfEverySum) {
+  offsets_.pop_back();
+  EXPECT_EQ(refusal(), "the other hosts: a part has 3 tensors and not 4");
+}
+
+TEST_F(WorldPart, HasARowOfEveryShard) {
+  rows_.pop_back();
+  EXPECT_EQ(refusal(), "the other hosts: a part has rows of 3 shards and not of 4");
+}
+
+TEST_F(WorldPart, HasOneRowOfAShard) {
+  rows_[3].shard = 1;
+  EXPECT_EQ(refusal(), "the other hosts: a part has two rows of shard 1");
+}
+
+TEST_F(WorldPart, HasNoRowOfAShardThatThereIsNot) {
+  rows_[0].shard = 4;
+  EXPECT_EQ(refusal(), "the other hosts: a part has a row of shard 4, which is not its");
+}
+
+TEST_F(WorldPart, LiesInItsMemory) {
+  mail_ = 4096;
+  EXPECT_EQ(refusal(), "the other hosts: its mail lies outside its arena");
+}
+
+class CodedWorldPart : public WorldPart {
+ protected:
+  void code(reduce::Codec codec) {
+    case_.coding.codec = codec;
+    case_.coding.nodes = reduce::cut_tree(4, 2);
+    case_.coding.keep = 0.5;
+    host_ = std::make_unique<Host>(case_, 2, 0, &mine_);
+    host_->world.resize(4096);
+    host_->begin();
+  }
+};
+
+TEST_F(CodedWorldPart, StaysWithinTheBoundsOfTopK) {
+  code(reduce::Codec::kTopK);
+  nodes_ = {{0, 4}};
+  offsets_.resize(2);
+  EXPECT_EQ(refusal(), "the other hosts: a part has a sum that is none of the tree");
+}
+
+// Two roundings of sums that are final would be one too many.
+TEST_F(CodedWorldPart, IsOfTheRootWithACodecThatPacks) {
+  code(reduce::Codec::kBf16);
+  EXPECT_EQ(refusal(), "the other hosts: a part has a sum that is none of the tree");
+}
+
+TEST_F(CodedWorldPart, IsTakenAsItIsWithACodecThatPacks) {
+  code(reduce::Codec::kInt8);
+  nodes_ = {{0, 4}};
+  offsets_ = {64, kAbsent};
+  const float gradient[] = {1, -2, 0.3F, 0, 5};
+  std::memcpy(host_->world.data() + 64, gradient, sizeof gradient);
+  show();
+  ASSERT_TRUE(host_->run(random_)) << host_->error().message;
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(host_->next()[i], host_->old()[i] + gradient[i]);
+  }
+}
+
+// A bridge that sleeps on a member's word, for longer than a test may take.
+TEST_F(WorldPart, ABridgeIsWokenByWhatItWaitsFor) {
+  fabric::AgentWords& member = host_->words(0);
+  fabric::AgentWords& bridge = host_->words(fabric::kWorld);
+  std::thread sleeper([&] {
+    while (!fabric::wait_at_least(member.published, 1, bridge.waiting, {0, 3'600'000})) {
+    }
+  });
+  while (bridge.waiting.load() == 0) std::this_thread::yield();
+  while (member.published.load() == 0) host_->step(random_);
+  sleeper.join();
+}
+
+}  // namespace
+}  // namespace instep::round

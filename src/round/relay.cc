@@ -1,0 +1,333 @@
+#include "round/relay.h"
+
+#include <algorithm>
+
+#include "round/relay_rows.h"
+
+namespace instep::round {
+
+using reduce::Node;
+using reduce::Range;
+
+Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
+    : setup_(std::move(setup)),
+      world_(world),
+      carrier_(carrier),
+      tensors_(world.sums().tensors),
+      packing_(tensors_, world.sums().coding.codec, world.sums().carried),
+      due_(setup_.first_round) {
+  const std::vector<Node>& targets = world_.sums().targets;
+  for (const RelayHost& host : setup_.hosts) {
+    if (host.id == setup_.me) mine_ = host;
+  }
+  my_nodes_ = nodes_of(mine_.shards);
+  std::vector<Node> inputs = my_nodes_;
+  for (const RelayHost& host : setup_.hosts) {
+    if (host.id == setup_.me) continue;
+    Peer& peer = peers_.emplace_back();
+    peer.host = host;
+    peer.nodes = nodes_of(host.shards);
+    peer.first_input = inputs.size();
+    inputs.insert(inputs.end(), peer.nodes.begin(), peer.nodes.end());
+    peer.taken.resize(peer.nodes.size());
+    peer.whole.resize(targets.size());
+    for (std::size_t node = 0; node < peer.nodes.size(); ++node) {
+      peer.inbox.emplace_back(new float[mine_.slice.count]);
+    }
+  }
+  for (const Node& target : targets) targets_.push_back(adder(target, inputs));
+  there_.resize(inputs.size() * tensors_.size());
+  rows_.resize(world_.sums().shards);
+  const Sums& all = world_.sums();
+  if (all.coding.packs()) {
+    coded_.emplace(all.shards, inputs, all.coding, true);
+    chunk_.resize(kChunkElements);
+    for (auto& whole : wholes_) whole.resize(chunks_of(peers_.size()).size());
+  }
+  for (std::size_t node = 0; node < my_nodes_.size(); ++node) {
+    sums_.emplace_back(new float[coded_ ? mine_.slice.count : all.elements]);
+  }
+  // A chunk of each host's slice in turn, so that all links carry something from the beginning.
+  std::vector<std::vector<Chunk>> chunks;
+  std::size_t longest = 0;
+  for (std::size_t k = 0; k <= peers_.size(); ++k) {
+    chunks.push_back(chunks_of(k));
+    longest = std::max(longest, chunks.back().size());
+  }
+  for (std::size_t i = 0; i < longest; ++i) {
+    for (const auto& of : chunks) {
+      if (i < of.size()) order_.push_back(of[i]);
+    }
+  }
+  cursor_ = order_.size();
+  if (coded_) packed_.resize(order_.size() * my_nodes_.size());
+  behind_ = world_.whole(due_ - 1) == nullptr && setup_.donor && *setup_.donor != setup_.me;
+  if (behind_) caught_.resize(targets.size());
+}
+
+void Relay::start() {
+  if (!behind_) return;
+  carrier_.send(*setup_.donor, {RelayFrame::Kind::kWant, 0, setup_.lineup, 0, due_ - 1, 0}, {});
+}
+
+// Of the peer with this place; behind them all, mine.
+std::vector<Relay::Chunk> Relay::chunks_of(std::size_t host) const {
+  const Range slice = host < peers_.size() ? peers_[host].host.slice : mine_.slice;
+  std::vector<Chunk> out;
+  for (std::uint64_t at = 0; at < slice.count; at += kChunkElements) {
+    out.push_back({host, {slice.begin + at, std::min(kChunkElements, slice.count - at)}});
+  }
+  return out;
+}
+
+// The fewest canonical nodes that make up the shards and lie in the bounds.
+std::vector<Node> Relay::nodes_of(const std::vector<std::uint32_t>& shards) const {
+  std::vector<Node> out;
+  for (const Node& bound : world_.sums().bounds()) {
+    for (auto it = std::lower_bound(shards.begin(), shards.end(), bound.first);
+         it != shards.end() && *it < bound.first + bound.count;) {
+      const std::uint32_t first = *it;
+      std::uint32_t end = first;
+      while (it != shards.end() && *it == end && end < bound.first + bound.count) {
+        ++it;
+        ++end;
+      }
+      for (const Node& node : reduce::maximal_nodes(world_.sums().shards, first, end - first)) {
+        out.push_back(node);
+      }
+    }
+  }
+  return out;
+}
+
+// A canonical node is split as a tree of its own over as many shards is, so its sum is made as
+// that tree's.
+Relay::Adder Relay::adder(const Node& node, const std::vector<Node>& inputs) {
+  Adder out;
+  std::vector<Node> within;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!reduce::contains(node, inputs[i])) continue;
+    out.inputs.push_back(i);
+    within.push_back({inputs[i].first - node.first, inputs[i].count});
+  }
+  out.combiner.emplace(node.count, within);
+  return out;
+}
+
+template <class Source>
+void Relay::add_up(Adder& adder, const Range& range, float* to, const Source& source) {
+  std::uint64_t at = range.begin;
+  auto tensor = static_cast<std::size_t>(
+      std::partition_point(tensors_.begin(), tensors_.end(),
+                           [&range](const Range& it) { return it.end() <= range.begin; }) -
+      tensors_.begin());
+  row_.resize(adder.inputs.size());
+  for (; at < range.end(); ++tensor) {
+    const bool any = tensor < tensors_.size();
+    const std::uint64_t begin = any ? std::min(tensors_[tensor].begin, range.end()) : range.end();
+    if (begin > at) std::fill(to + (at - range.begin), to + (begin - range.begin), 0.0F);
+    at = std::max(at, begin);
+    if (at >= range.end()) break;
+    const std::uint64_t stop = std::min(tensors_[tensor].end(), range.end());
+    for (std::size_t i = 0; i < row_.size(); ++i) {
+      row_[i] = source(adder.inputs[i], tensor, at);
+    }
+    adder.combiner->run(row_.data(), to + (at - range.begin), stop - at, 1.0F, false);
+    at = stop;
+  }
+}
+
+Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint64_t check) {
+  INSTEP_CHECK(round == due_ && !behind_ && !under_way_, "the round that is due begins");
+  const auto broken = [](const char* what) { return Error{ErrorKind::kCorrupt, what}; };
+  parts_ = std::move(parts);
+  std::vector<Node> nodes;
+  locals_.clear();
+  std::vector<std::uint8_t> seen(rows_.size()), told(rows_.size());
+  for (const std::uint32_t shard : mine_.shards) seen[shard] = told[shard] = 1;
+  for (const LocalPart& part : parts_) {
+    if (part.sources.size() != part.nodes.size() * tensors_.size()) {
+      return broken("a member's part has other tensors than the model");
+    }
+    for (const Node& node : part.nodes) {
+      if (!reduce::in_bounds(world_.sums().bounds(), node)) {
+        return broken("a member's part has a sum that is none of the tree");
+      }
+      for (std::uint32_t shard = node.first; shard < node.first + node.count; ++shard) {
+        if (shard >= seen.size() || !std::exchange(seen[shard], std::uint8_t{0})) {
+          return broken("a member's part has sums of shards that are not this host's");
+        }
+      }
+    }
+    for (const ShardRow& row : part.rows) {
+      if (row.shard >= told.size() || !std::exchange(told[row.shard], std::uint8_t{0})) {
+        return broken("a member's part has rows of shards that are not this host's");
+      }
+      rows_[row.shard] = row;
+    }
+    nodes.insert(nodes.end(), part.nodes.begin(), part.nodes.end());
+    locals_.insert(locals_.end(), part.sources.begin(), part.sources.end());
+  }
+  const auto left = [](std::uint8_t it) { return it != 0; };
+  if (std::any_of(seen.begin(), seen.end(), left) || std::any_of(told.begin(), told.end(), left)) {
+    return broken("the members' parts have not all of the host's shards");
+  }
+  collects_.clear();
+  for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
+    collects_.push_back(adder(my_nodes_[k], nodes));
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+      const auto& inputs = collects_.back().inputs;
+      there_[k * tensors_.size() + t] = std::any_of(
+          inputs.begin(), inputs.end(),
+          [&](std::size_t input) { return locals_[input * tensors_.size() + t] != nullptr; });
+    }
+  }
+  check_ = check;
+  under_way_ = true;
+  cursor_ = 0;
+  collected_ = combined_ = 0;
+  send_head();
+  for (Peer& it : peers_) {
+    if (it.begun == due_) INSTEP_RETURN_IF_ERROR(compare(it));
+  }
+  if (order_.empty()) finish_if_whole();
+  return {};
+}
+
+void Relay::send_head() {
+  std::vector<ShardRow> rows;
+  for (const std::uint32_t shard : mine_.shards) rows.push_back(rows_[shard]);
+  const Directive mine = parts_.empty() ? Directive::kNone : parts_.front().directive;
+  if (setup_.hosts.front().id == setup_.me) directive_ = mine;
+  std::vector<std::byte>& head = head_[due_ & 1];
+  head =
+      write_rows(check_, mine, rows, std::span(there_).first(my_nodes_.size() * tensors_.size()));
+  for (const Peer& it : peers_) {
+    carrier_.send(it.host.id,
+                  {RelayFrame::Kind::kHead, static_cast<std::uint32_t>(head.size()), setup_.lineup,
+                   0, due_, 0},
+                  head);
+  }
+}
+
+bool Relay::step() {
+  if (!under_way_ || read_all()) return false;
+  collect(cursor_++);
+  combine_ready();
+  finish_if_whole();
+  return true;
+}
+
+void Relay::collect(std::size_t number) {
+  const Chunk& chunk = order_[number];
+  const bool own = chunk.host == peers_.size();
+  for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
+    float* to = !coded_ ? sums_[k].get() + chunk.range.begin
+                : own   ? sums_[k].get() + (chunk.range.begin - mine_.slice.begin)
+                        : chunk_.data();
+    add_up(collects_[k], chunk.range, to,
+           [this](std::size_t input, std::size_t tensor, std::uint64_t at) -> const float* {
+             const float* source = locals_[input * tensors_.size() + tensor];
+             return source == nullptr ? nullptr : source + (at - tensors_[tensor].begin);
+           });
+    if (own) {
+      if (form_of(my_nodes_[k]) == Form::kEncoded) packing_.encode(chunk.range, to);
+      continue;
+    }
+    if (coded_) pack_sums(number, k);
+    const auto bytes = coded_ ? std::span<const std::byte>(packed_[number * my_nodes_.size() + k])
+                              : std::as_bytes(std::span(to, chunk.range.count));
+    carrier_.send(peers_[chunk.host].host.id,
+                  {RelayFrame::Kind::kSums, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
+                   static_cast<std::uint32_t>(k), due_, chunk.range.begin},
+                  bytes);
+  }
+  if (own) collected_ = chunk.range.end() - mine_.slice.begin;
+}
+
+// Whether so many elements of my slice are there from everybody.
+bool Relay::ready(std::uint64_t elements) const {
+  return collected_ >= elements &&
+         std::all_of(peers_.begin(), peers_.end(), [this, elements](const Peer& it) {
+           return it.begun == due_ &&
+                  std::all_of(it.taken.begin(), it.taken.end(),
+                              [elements](std::uint64_t there) { return there >= elements; });
+         });
+}
+
+void Relay::combine_ready() {
+  while (under_way_ && combined_ < mine_.slice.count) {
+    const std::uint64_t count = std::min(kChunkElements, mine_.slice.count - combined_);
+    if (!ready(combined_ + count)) return;
+    const Range range{mine_.slice.begin + combined_, count};
+    coded_ ? combine_coded(range) : combine(range);
+    combined_ += count;
+  }
+}
+
+// Of my slice; null if it has none of the tensor.
+const float* Relay::input_at(std::size_t input, std::size_t tensor, std::uint64_t at) const {
+  if (there_[input * tensors_.size() + tensor] == 0) return nullptr;
+  const std::uint64_t within = at - mine_.slice.begin;
+  if (input < my_nodes_.size()) return sums_[input].get() + (coded_ ? within : at);
+  const auto of = std::find_if(peers_.rbegin(), peers_.rend(), [input](const Peer& it) {
+    return it.first_input <= input && !it.nodes.empty();
+  });
+  return of->inbox[input - of->first_input].get() + within;
+}
+
+void Relay::combine(const Range& range) {
+  for (std::size_t target = 0; target < targets_.size(); ++target) {
+    float* to = world_.sum(due_, target) + range.begin;
+    add_up(targets_[target], range, to,
+           [this](std::size_t input, std::size_t tensor, std::uint64_t at) {
+             return input_at(input, tensor, at);
+           });
+    send_whole(target, range.begin, std::as_bytes(std::span(to, range.count)));
+  }
+}
+
+void Relay::send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes) {
+  for (const Peer& it : peers_) {
+    carrier_.send(it.host.id,
+                  {RelayFrame::Kind::kWhole, static_cast<std::uint32_t>(bytes.size()),
+                   setup_.lineup, static_cast<std::uint32_t>(target), due_, at},
+                  bytes);
+  }
+}
+
+void Relay::finish_if_whole() {
+  if (!under_way_ || !read_all() || combined_ < mine_.slice.count) return;
+  for (const Peer& it : peers_) {
+    const bool whole = std::all_of(it.whole.begin(), it.whole.end(), [&it](std::uint64_t there) {
+      return there >= it.host.slice.count;
+    });
+    // One that is ahead has begun this round before.
+    if (!it.begun || *it.begun < due_ || !whole) return;
+  }
+  Whole result;
+  result.round = due_;
+  result.directive = directive_;
+  result.rows = rows_;
+  for (const Adder& target : targets_) {
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+      result.present.push_back(
+          std::any_of(target.inputs.begin(), target.inputs.end(),
+                      [&](std::size_t input) { return there_[input * tensors_.size() + t] != 0; }));
+    }
+  }
+  world_.keep(std::move(result));
+  completed_ = due_++;
+  under_way_ = false;
+  parts_.clear();
+  for (Peer& it : peers_) {
+    std::fill(it.whole.begin(), it.whole.end(), 0);
+    if (it.begun != due_) continue;
+    // Checked when it came; it only waited for its turn.
+    INSTEP_CHECK(use_head(it).ok(), "a head that was good stays good");
+  }
+}
+
+std::optional<std::uint64_t> Relay::completed() { return std::exchange(completed_, {}); }
+
+}  // namespace instep::round

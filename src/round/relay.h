@@ -1,0 +1,212 @@
+// The exchange between hosts, for all agents of one: adds up what they published to the host's
+// canonical nodes, has each slice of those added up over all hosts by one of them, and brings the
+// sums to all. A reduce-scatter straight to the slices' hosts and a gather back, chunk by chunk, so
+// that both directions of every link are in use from the first chunk on.
+//
+// Pure: frames go out through a Carrier and come in by place() and took(); what moves them (TLS
+// links, a test) is not its business. One thread. A relay lives as long as a line-up; what it has
+// completed is in the World and outlives it.
+//
+// The bits: a chunk's sum is made over the canonical tree, whoever makes it, so neither the line-up
+// nor the order of arrival changes any (design, rule 4).
+//
+// With a codec that packs, frames are packed (packing.h): a host's nodes are cut where the coding's
+// are, and those that are the coding's travel encoded. Who adds up a slice takes the whole way of
+// codec.h, and what it sends to all is packed again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "reduce/codec.h"
+#include "reduce/kernels.h"
+#include "round/packing.h"
+#include "round/world.h"
+
+namespace instep::round {
+
+// Elements of a frame: small enough that a link's two directions overlap, large enough that a
+// frame's cost does not count.
+inline constexpr std::uint64_t kChunkElements = 64 * reduce::kBlockElements;
+
+struct RelayHost {
+  std::uint32_t id = 0;
+  std::vector<std::uint32_t> shards;  // ascending
+  reduce::Range slice;                // of the flat space: what it adds up for all
+};
+
+struct RelaySetup {
+  std::uint32_t lineup = 0;
+  std::uint32_t me = 0;
+  std::uint64_t first_round = 0;
+  std::vector<RelayHost> hosts;        // ascending; the first one's directive counts
+  std::optional<std::uint32_t> donor;  // has the sums of the round before the first
+};
+
+struct RelayFrame {
+  enum class Kind : std::uint32_t {
+    kHead = 16,  // a host's rows, and which of its sums there are
+    kSums,       // of one of its nodes, a chunk of the receiver's slice
+    kWhole,      // of one target, a chunk of the sender's slice
+    kWant,       // to the donor: the round before the first, please
+    kRows,       // the donor's answer, before kWhole of everything
+  };
+  Kind kind = Kind::kHead;
+  std::uint32_t bytes = 0;
+  std::uint32_t lineup = 0, index = 0;  // the node's or target's number
+  std::uint64_t round = 0, at = 0;      // the chunk's first element
+};
+
+class Carrier {
+ public:
+  virtual ~Carrier() = default;
+  // The payload stays as it is until the host has got it, or the line-up is over and the links of
+  // those that are not in the next one are cut.
+  virtual void send(std::uint32_t to, const RelayFrame& frame,
+                    std::span<const std::byte> payload) = 0;
+};
+
+// What a local member published of a round.
+struct LocalPart {
+  std::vector<reduce::Node> nodes;
+  std::vector<const float*> sources;  // [nodes][tensors]; null: absent
+  std::vector<ShardRow> rows;
+  Directive directive = Directive::kNone;
+};
+
+class Relay {
+ public:
+  Relay(RelaySetup setup, World& world, Carrier& carrier);
+
+  // All hosts have heard of the line-up: from here on there may be frames.
+  void start();
+  // The host's own parts of the round that is due(); their memory is read until read_all().
+  // `check` sums up the state at its beginning: replicas compare it (design, rule 12). kCorrupt if
+  // the parts are not the host's shards.
+  Status begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint64_t check);
+  // One bounded piece of work; false: there is none until something arrives.
+  bool step();
+  // Nothing of the parts is read any more.
+  bool read_all() const { return cursor_ >= order_.size(); }
+
+  // The round whose parts begin() takes next; while behind() the donor's answer comes first.
+  std::uint64_t due() const { return due_; }
+  bool behind() const { return behind_; }
+  bool under_way() const { return under_way_; }
+  // A round was completed since the last call: its number. The world has it.
+  std::optional<std::uint64_t> completed();
+
+  // A frame from a host: where its payload goes (a frame of an earlier line-up is read and
+  // forgotten), and that it lies there. An Error: the host does not keep to the protocol, and its
+  // link is to be closed; kDamaged: its state differs from ours, which ends the run.
+  Result<std::span<std::byte>> place(std::uint32_t from, const RelayFrame& frame);
+  Status took(std::uint32_t from, const RelayFrame& frame);
+
+ private:
+  using Floats = std::unique_ptr<float[]>;
+  using Form = Packing::Form;
+  struct Peer {
+    RelayHost host;
+    std::vector<reduce::Node> nodes;   // of its shards
+    std::vector<Floats> inbox;         // [nodes] of my slice
+    std::vector<std::uint64_t> taken;  // [nodes] elements of my slice that are there
+    std::vector<std::uint64_t> whole;  // [targets] elements of its slice that are there
+    // The newest round that it has begun: the one that is due, or the one after that, if it has
+    // completed this one already.
+    std::optional<std::uint64_t> begun;
+    std::vector<std::byte> head;  // of that round
+    std::uint64_t check = 0;      // of the one that is due
+    std::size_t first_input = 0;  // of its nodes, in targets_
+  };
+  // Nodes that make up one: a target of all hosts' nodes, or a node of mine of the members'.
+  struct Adder {
+    std::vector<std::size_t> inputs;
+    std::optional<reduce::Combiner> combiner;
+  };
+  struct Chunk {
+    std::size_t host = 0;  // whose slice
+    reduce::Range range;
+  };
+
+  std::vector<reduce::Node> nodes_of(const std::vector<std::uint32_t>& shards) const;
+  static Adder adder(const reduce::Node& node, const std::vector<reduce::Node>& inputs);
+  // `source(input, tensor, at)`: where an input has the tensor's value at a flat element; null if
+  // it has none of the tensor.
+  template <class Source>
+  void add_up(Adder& adder, const reduce::Range& range, float* to, const Source& source);
+  std::vector<Chunk> chunks_of(std::size_t host) const;
+  void send_head();
+  void collect(std::size_t number);
+  void combine_ready();
+  void combine(const reduce::Range& range);
+  void send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes);
+  void pack_sums(std::size_t number, std::size_t node);
+  void combine_coded(const reduce::Range& range);
+  const float* input_at(std::size_t input, std::size_t tensor, std::uint64_t at) const;
+  Form form_of(const reduce::Node& node) const;
+  Form whole_form() const { return coded_ ? Form::kEncoded : Form::kFlat; }
+  void finish_if_whole();
+  void finish_catching_up();
+  void answer(std::uint32_t to);
+  Peer* peer(std::uint32_t id);
+  std::span<std::byte> buffer(std::uint32_t from, const RelayFrame& frame);
+  bool fits(const RelayFrame& frame, const reduce::Range& chunk, Form form) const;
+  Result<std::span<std::byte>> place_sums(Peer& from, const RelayFrame& frame);
+  Result<std::span<std::byte>> place_whole(Peer& from, const RelayFrame& frame);
+  bool caught_up_by(const Peer& from, const RelayFrame& frame) const;
+  void take_sums(Peer& from, const RelayFrame& frame);
+  void take_whole(Peer& from, const RelayFrame& frame);
+  Status take_head(Peer& from);
+  Status use_head(Peer& from);
+  Status take_rows(std::uint32_t from);
+  Status compare(const Peer& peer) const;
+  bool ready(std::uint64_t elements) const;
+
+  const RelaySetup setup_;
+  World& world_;
+  Carrier& carrier_;
+  const std::vector<reduce::Range>& tensors_;
+  const Packing packing_;
+  RelayHost mine_;
+  std::vector<reduce::Node> my_nodes_;
+  std::vector<Peer> peers_;          // all hosts but me
+  std::vector<Adder> targets_;       // inputs: my nodes, then the peers' in their order
+  std::vector<std::uint8_t> there_;  // [inputs][tensors] present
+  std::vector<Floats> sums_;         // [my nodes], [elements]; with a codec of my slice
+  std::vector<Chunk> order_;         // of collecting
+  // With a codec.
+  std::optional<reduce::CodedCombiner> coded_;     // of the inputs
+  std::vector<std::vector<std::byte>> packed_;     // [order][my nodes] sums, as sent
+  std::vector<std::vector<std::byte>> wholes_[2];  // [my slice's chunks] as sent; by round
+  std::vector<float> chunk_;                       // scratch: what is packed next
+
+  std::uint64_t due_ = 0;
+  bool behind_ = false, under_way_ = false;
+  std::optional<std::uint64_t> completed_;
+  // Of the round under way.
+  std::vector<LocalPart> parts_;
+  std::vector<Adder> collects_;       // [my nodes], of the parts' nodes
+  std::vector<const float*> locals_;  // [parts' nodes][tensors]
+  std::size_t cursor_ = 0;            // in order_
+  std::uint64_t collected_ = 0;       // elements of my slice
+  std::uint64_t combined_ = 0;
+  std::vector<std::byte> head_[2];  // mine, as sent; by round
+  std::vector<ShardRow> rows_;
+  std::uint64_t check_ = 0;
+  Directive directive_ = Directive::kNone;
+  // What is to be unpacked or forgotten: one by host, for their frames come at the same time.
+  std::map<std::uint32_t, std::vector<std::byte>> buffers_;
+  std::vector<std::byte> rows_in_, rows_out_;  // kRows
+  std::optional<Whole> answered_;
+  std::vector<std::uint64_t> caught_;  // [targets] elements that the donor has sent
+  std::vector<const float*> row_;
+};
+
+}  // namespace instep::round

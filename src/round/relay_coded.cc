@@ -1,0 +1,53 @@
+// What a relay does otherwise with a codec that packs.
+#include <algorithm>
+
+#include "round/relay.h"
+
+namespace instep::round {
+
+using reduce::Codec;
+using reduce::Range;
+
+// How a node's sum travels to the host of a slice.
+Relay::Form Relay::form_of(const reduce::Node& node) const {
+  if (!coded_) return Form::kFlat;
+  const auto& nodes = world_.sums().coding.nodes;
+  const bool whole = std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+  return whole ? Form::kEncoded : Form::kPlain;
+}
+
+void Relay::pack_sums(std::size_t number, std::size_t node) {
+  const Range& range = order_[number].range;
+  const Form form = form_of(my_nodes_[node]);
+  std::vector<std::byte>& to = packed_[number * my_nodes_.size() + node];
+  to.resize(packing_.bytes(range, form));
+  packing_.pack(range, form, chunk_.data(), to.data());
+}
+
+// A chunk of my slice, from sums that are encoded where they are a whole node's. What goes to all
+// is what I unpack myself.
+void Relay::combine_coded(const Range& range) {
+  std::uint64_t samples = 0;
+  for (const ShardRow& row : rows_) samples += row.samples;
+  const float factor = mean_factor(world_.sums().full_samples, samples);
+  Adder& root = targets_.front();
+  row_.resize(root.inputs.size());
+  packing_.each_run(range, Form::kEncoded, [&](std::size_t tensor, const Range& run, Codec codec) {
+    for (std::size_t i = 0; i < row_.size(); ++i) {
+      row_[i] = input_at(root.inputs[i], tensor, run.begin);
+    }
+    float* to = chunk_.data() + (run.begin - range.begin);
+    if (codec == Codec::kNone) {
+      root.combiner->run(row_.data(), to, run.count, 1.0F, false);
+    } else {
+      coded_->run(row_.data(), to, run.count, factor, nullptr);
+    }
+  });
+  std::vector<std::byte>& packed = wholes_[due_ & 1][combined_ / kChunkElements];
+  packed.resize(packing_.bytes(range, Form::kEncoded));
+  packing_.pack(range, Form::kEncoded, chunk_.data(), packed.data());
+  packing_.unpack(range, Form::kEncoded, packed.data(), world_.sum(due_, 0) + range.begin);
+  send_whole(0, range.begin, packed);
+}
+
+}  // namespace instep::round

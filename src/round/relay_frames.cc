@@ -1,0 +1,244 @@
+// What a relay takes from other hosts, and what it answers.
+#include <algorithm>
+
+#include "base/text.h"
+#include "round/relay.h"
+#include "round/relay_rows.h"
+
+namespace instep::round {
+
+using reduce::Range;
+
+namespace {
+
+std::vector<std::uint32_t> all_shards(std::uint32_t count) {
+  std::vector<std::uint32_t> out(count);
+  for (std::uint32_t shard = 0; shard < count; ++shard) out[shard] = shard;
+  return out;
+}
+
+// A slice's next, when so many elements of it are there.
+Range next_chunk(const Range& slice, std::uint64_t there) {
+  return {slice.begin + there, std::min(kChunkElements, slice.count - there)};
+}
+
+}  // namespace
+
+Relay::Peer* Relay::peer(std::uint32_t id) {
+  const auto found =
+      std::find_if(peers_.begin(), peers_.end(), [id](const Peer& it) { return it.host.id == id; });
+  return found == peers_.end() ? nullptr : &*found;
+}
+
+std::span<std::byte> Relay::buffer(std::uint32_t from, const RelayFrame& frame) {
+  std::vector<std::byte>& buffer = buffers_[from];
+  if (buffer.size() < frame.bytes) buffer.resize(frame.bytes);
+  return std::span(buffer.data(), frame.bytes);
+}
+
+bool Relay::fits(const RelayFrame& frame, const Range& chunk, Form form) const {
+  return chunk.count > 0 && frame.at == chunk.begin && frame.bytes == packing_.bytes(chunk, form);
+}
+
+Result<std::span<std::byte>> Relay::place(std::uint32_t from, const RelayFrame& frame) {
+  const auto broken = [&](const char* what) {
+    return Error{ErrorKind::kCorrupt, cat("host ", from, " sent ", what)};
+  };
+  if (frame.lineup < setup_.lineup) return buffer(from, frame);
+  Peer* it = peer(from);
+  if (frame.lineup > setup_.lineup || it == nullptr) return broken("a frame of another line-up");
+  switch (frame.kind) {
+    case RelayFrame::Kind::kHead: {
+      // Not before it can have completed the round before.
+      const std::uint64_t expected = it->begun ? *it->begun + 1 : setup_.first_round;
+      const bool early = frame.round > due_ && (!under_way_ || combined_ < mine_.slice.count);
+      if (frame.round != expected || frame.round > due_ + 1 || early) {
+        return broken("the beginning of a round out of turn");
+      }
+      it->head.resize(frame.bytes);
+      return std::span(it->head);
+    }
+    case RelayFrame::Kind::kSums:
+      return place_sums(*it, frame);
+    case RelayFrame::Kind::kWhole:
+      return place_whole(*it, frame);
+    case RelayFrame::Kind::kWant:
+      if (frame.bytes != 0 || frame.round + 1 != setup_.first_round ||
+          world_.whole(frame.round) == nullptr) {
+        return broken("a request for a round that is not here");
+      }
+      return std::span<std::byte>();
+    case RelayFrame::Kind::kRows:
+      if (!behind_ || from != *setup_.donor || frame.round + 1 != due_) {
+        return broken("rows that nobody asked for");
+      }
+      rows_in_.resize(frame.bytes);
+      return std::span(rows_in_);
+  }
+  return broken("a frame of no known kind");
+}
+
+Result<std::span<std::byte>> Relay::place_sums(Peer& from, const RelayFrame& frame) {
+  const bool node = from.begun == frame.round && frame.index < from.nodes.size();
+  if (!node || !fits(frame, next_chunk(mine_.slice, from.taken[frame.index]),
+                     form_of(from.nodes[frame.index]))) {
+    return Error{ErrorKind::kCorrupt, cat("host ", from.host.id, " sent sums out of turn")};
+  }
+  if (coded_) return buffer(from.host.id, frame);
+  return std::as_writable_bytes(std::span(from.inbox[frame.index].get() + from.taken[frame.index],
+                                          frame.bytes / sizeof(float)));
+}
+
+bool Relay::caught_up_by(const Peer& from, const RelayFrame& frame) const {
+  return behind_ && frame.round + 1 == due_ && from.host.id == *setup_.donor;
+}
+
+Result<std::span<std::byte>> Relay::place_whole(Peer& from, const RelayFrame& frame) {
+  const auto broken = [&](const char* what) {
+    return Error{ErrorKind::kCorrupt, cat("host ", from.host.id, " sent ", what)};
+  };
+  if (frame.index >= targets_.size()) return broken("sums that nobody wants");
+  const bool old = caught_up_by(from, frame);
+  if (old) {
+    const Range all{0, world_.sums().elements};
+    if (!fits(frame, next_chunk(all, caught_[frame.index]), Form::kFlat)) {
+      return broken("a round's sums out of turn");
+    }
+  } else if (!under_way_ || frame.round != due_ ||
+             !fits(frame, next_chunk(from.host.slice, from.whole[frame.index]), whole_form())) {
+    return broken("whole sums out of turn");
+  }
+  if (coded_ && !old) return buffer(from.host.id, frame);
+  return std::as_writable_bytes(
+      std::span(world_.sum(frame.round, frame.index) + frame.at, frame.bytes / sizeof(float)));
+}
+
+Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
+  Peer* it = peer(from);
+  if (frame.lineup != setup_.lineup || it == nullptr) return {};
+  switch (frame.kind) {
+    case RelayFrame::Kind::kHead:
+      it->begun = frame.round;
+      INSTEP_RETURN_IF_ERROR(take_head(*it));
+      break;
+    case RelayFrame::Kind::kSums:
+      take_sums(*it, frame);
+      break;
+    case RelayFrame::Kind::kWhole:
+      take_whole(*it, frame);
+      break;
+    case RelayFrame::Kind::kWant:
+      answer(from);
+      return {};
+    case RelayFrame::Kind::kRows:
+      INSTEP_RETURN_IF_ERROR(take_rows(from));
+      break;
+  }
+  combine_ready();
+  finish_if_whole();
+  return {};
+}
+
+void Relay::take_sums(Peer& from, const RelayFrame& frame) {
+  std::uint64_t& taken = from.taken[frame.index];
+  const Range chunk = next_chunk(mine_.slice, taken);
+  if (coded_) {
+    packing_.unpack(chunk, form_of(from.nodes[frame.index]), buffers_[from.host.id].data(),
+                    from.inbox[frame.index].get() + taken);
+  }
+  taken += chunk.count;
+}
+
+void Relay::take_whole(Peer& from, const RelayFrame& frame) {
+  if (caught_up_by(from, frame)) {
+    std::uint64_t& caught = caught_[frame.index];
+    caught += next_chunk({0, world_.sums().elements}, caught).count;
+    return finish_catching_up();
+  }
+  std::uint64_t& whole = from.whole[frame.index];
+  const Range chunk = next_chunk(from.host.slice, whole);
+  if (coded_) {
+    packing_.unpack(chunk, whole_form(), buffers_[from.host.id].data(),
+                    world_.sum(due_, frame.index) + chunk.begin);
+  }
+  whole += chunk.count;
+}
+
+Status Relay::take_head(Peer& from) {
+  std::fill(from.taken.begin(), from.taken.end(), 0);
+  if (*from.begun == due_) return use_head(from);
+  return read_rows(from.head, from.host.shards, from.nodes.size() * tensors_.size()).status();
+}
+
+Status Relay::use_head(Peer& from) {
+  auto read = read_rows(from.head, from.host.shards, from.nodes.size() * tensors_.size());
+  if (!read.ok()) {
+    return Error{read.error().kind, cat("host ", from.host.id, ": ", read.error().message)};
+  }
+  for (const ShardRow& row : read->rows) rows_[row.shard] = row;
+  std::copy(read->flags.begin(), read->flags.end(),
+            there_.begin() + static_cast<std::ptrdiff_t>(from.first_input * tensors_.size()));
+  if (from.host.id == setup_.hosts.front().id) directive_ = read->directive;
+  from.check = read->check;
+  return under_way_ ? compare(from) : Status();
+}
+
+Status Relay::compare(const Peer& peer) const {
+  if (peer.check == check_) return {};
+  return Error{ErrorKind::kDamaged,
+               cat("hosts ", setup_.me, " and ", peer.host.id,
+                   " do not hold the same state at the beginning of round ", due_)};
+}
+
+Status Relay::take_rows(std::uint32_t from) {
+  auto read =
+      read_rows(rows_in_, all_shards(world_.sums().shards), targets_.size() * tensors_.size());
+  if (!read.ok()) {
+    return Error{read.error().kind, cat("host ", from, ": ", read.error().message)};
+  }
+  Whole whole;
+  whole.round = due_ - 1;
+  whole.directive = read->directive;
+  whole.rows = std::move(read->rows);
+  whole.present = std::move(read->flags);
+  answered_ = std::move(whole);
+  return {};
+}
+
+void Relay::finish_catching_up() {
+  const std::uint64_t elements = world_.sums().elements;
+  const bool all = std::all_of(caught_.begin(), caught_.end(),
+                               [elements](std::uint64_t there) { return there >= elements; });
+  if (!all || !answered_) return;
+  completed_ = answered_->round;
+  world_.keep(std::move(*answered_));
+  answered_.reset();
+  behind_ = false;
+}
+
+void Relay::answer(std::uint32_t to) {
+  const Whole& whole = *world_.whole(setup_.first_round - 1);
+  if (rows_out_.empty()) {
+    rows_out_ = write_rows(0, whole.directive, whole.rows, whole.present);
+  }
+  RelayFrame frame{RelayFrame::Kind::kRows,
+                   static_cast<std::uint32_t>(rows_out_.size()),
+                   setup_.lineup,
+                   0,
+                   whole.round,
+                   0};
+  carrier_.send(to, frame, rows_out_);
+  frame.kind = RelayFrame::Kind::kWhole;
+  for (std::size_t target = 0; target < targets_.size(); ++target) {
+    for (std::uint64_t at = 0; at < world_.sums().elements; at += kChunkElements) {
+      const std::uint64_t count = std::min(kChunkElements, world_.sums().elements - at);
+      const auto bytes = std::as_bytes(std::span(world_.sum(whole.round, target) + at, count));
+      frame.bytes = static_cast<std::uint32_t>(bytes.size());
+      frame.index = static_cast<std::uint32_t>(target);
+      frame.at = at;
+      carrier_.send(to, frame, bytes);
+    }
+  }
+}
+
+}  // namespace instep::round

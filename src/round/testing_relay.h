@@ -1,0 +1,301 @@
+// Hosts' relays in one process, with links that deliver when a test says so.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "round/relay.h"
+#include "round/testing_relay_job.h"
+
+namespace instep::round {
+
+// One host: its bridge's memory, and what its members would publish.
+class RelayNode {
+ public:
+  RelayNode(const RelayJob& job, std::uint32_t id) : job_(job), id_(id) {
+    const std::uint64_t bytes = (1U << 20) + 4 * job.targets.size() * job.elements * sizeof(float);
+    arena_.reset(new (std::align_val_t{64}) std::byte[bytes]());
+    auto world = World::make({arena_.get(), bytes}, words_,
+                             {job.shards, job.elements, job.tensors, job.targets, job.coding,
+                              kFullSamples, job.carried});
+    EXPECT_TRUE(world.ok());
+    world_.emplace(world.take());
+  }
+
+  // Members with runs of the shards, each added up to its canonical nodes.
+  std::vector<LocalPart> parts(std::uint64_t round, const std::vector<std::uint32_t>& shards,
+                               Random& random) {
+    gradients_.clear();
+    std::vector<LocalPart> out;
+    for (std::size_t first = 0; first < shards.size();) {
+      const std::size_t count = 1 + random.below(shards.size() - first);
+      LocalPart& part = out.emplace_back();
+      reduce::Merges merges;
+      merges.assign(
+          job_.shards,
+          {shards.begin() + std::ptrdiff_t(first), shards.begin() + std::ptrdiff_t(first + count)},
+          job_.coding.packs() ? job_.coding.nodes : job_.targets);
+      part.nodes = merges.nodes();
+      for (std::size_t i = first; i < first + count; ++i) {
+        part.rows.push_back(
+            {shards[i], samples_of(round, shards[i]), 0.5 * shards[i], mix(round, shards[i])});
+      }
+      part.directive = round == 2 && id_ == 0 ? Directive::kStop : Directive::kNone;
+      first += count;
+      for (const Node& node : part.nodes) {
+        for (std::size_t t = 0; t < job_.tensors.size(); ++t) {
+          if (!node_there(job_, round, node, t)) {
+            part.sources.push_back(nullptr);
+            continue;
+          }
+          auto& values = gradients_.emplace_back();
+          for (std::uint64_t i = 0; i < job_.tensors[t].count; ++i) {
+            values.push_back(oracle(job_, round, node, t, job_.tensors[t].begin + i));
+          }
+          part.sources.push_back(values.data());
+        }
+      }
+    }
+    return out;
+  }
+
+  World& world() { return *world_; }
+  fabric::AgentWords& words() { return words_; }
+  std::span<const std::byte> arena() const { return {arena_.get(), 1U << 20}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* at) const { ::operator delete[](at, std::align_val_t{64}); }
+  };
+  const RelayJob& job_;
+  const std::uint32_t id_;
+  fabric::AgentWords words_{};
+  std::unique_ptr<std::byte[], Free> arena_;
+  std::optional<World> world_;
+  std::deque<std::vector<float>> gradients_;
+};
+
+// Links in order, which deliver when the test says so.
+class RelayNet {
+ public:
+  struct Sent {
+    RelayFrame frame;
+    std::span<const std::byte> payload;
+  };
+  class Port : public Carrier {
+   public:
+    Port(RelayNet& net, std::uint32_t me) : net_(net), me_(me) {}
+    void send(std::uint32_t to, const RelayFrame& frame,
+              std::span<const std::byte> payload) override {
+      EXPECT_EQ(frame.bytes, payload.size());
+      net_.bytes += payload.size();
+      net_.links[{me_, to}].push_back({frame, payload});
+    }
+
+   private:
+    RelayNet& net_;
+    const std::uint32_t me_;
+  };
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::deque<Sent>> links;
+  std::uint64_t bytes = 0;  // of payload, sent so far
+};
+
+inline std::vector<RelayHost> line_up(const RelayJob& job, const std::vector<std::uint32_t>& ids,
+                                      Random& random) {
+  std::vector<RelayHost> hosts;
+  for (const std::uint32_t id : ids) hosts.push_back({id, {}, {}});
+  for (std::uint32_t shard = 0; shard < job.shards; ++shard) {
+    const std::size_t k = shard < hosts.size()   ? shard
+                          : random.below(4) == 0 ? random.below(hosts.size())
+                                                 : shard * hosts.size() / job.shards;
+    hosts[k].shards.push_back(shard);
+  }
+  const std::uint64_t blocks = job.elements / reduce::kBlockElements;
+  std::uint64_t first = 0;
+  for (std::size_t k = 0; k < hosts.size(); ++k) {
+    const std::uint64_t count =
+        k + 1 == hosts.size() ? blocks - first : random.below(blocks - first + 1);
+    hosts[k].slice = {first * reduce::kBlockElements, count * reduce::kBlockElements};
+    first += count;
+  }
+  return hosts;
+}
+
+// The first blocks of a tensor and its last, and a few between.
+inline void expect_coded(const RelayJob& job, RelayNode& host, std::uint64_t round,
+                         std::size_t tensor) {
+  const Range& place = job.tensors[tensor];
+  for (std::uint64_t at = place.begin; at < place.end();) {
+    const std::uint64_t left = reduce::kBlockElements - at % reduce::kBlockElements;
+    const Range run{at, std::min(place.end() - at, left)};
+    at = run.end();
+    if (at != place.end() && run.begin > place.begin + 4096 && mix(round, run.begin) % 32 > 0) {
+      continue;
+    }
+    const std::vector<float> expected = coded_oracle(job, round, tensor, run);
+    for (std::size_t i = 0; i < run.count; ++i) {
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(host.world().sum(round, 0)[run.begin + i]),
+                bits_of(expected[i]))
+          << "round " << round << " element " << run.begin + i;
+    }
+  }
+}
+
+inline void expect_sums(const RelayJob& job, RelayNode& host, std::uint64_t round, std::size_t g,
+                        std::size_t tensor) {
+  const Range& place = job.tensors[tensor];
+  // Every element of the small ones, a few of the large ones.
+  const std::uint64_t stride = place.count > 4000 ? 997 : 1;
+  for (std::uint64_t at = place.begin; at < place.end(); at += stride) {
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(host.world().sum(round, g)[at]),
+              bits_of(oracle(job, round, job.targets[g], tensor, at)))
+        << "round " << round << " target " << g << " element " << at;
+  }
+}
+
+inline void expect_whole(const RelayJob& job, RelayNode& host, std::uint64_t round) {
+  const Whole* whole = host.world().whole(round);
+  ASSERT_NE(whole, nullptr);
+  EXPECT_EQ(whole->directive, round == 2 ? Directive::kStop : Directive::kNone);
+  for (std::uint32_t shard = 0; shard < job.shards; ++shard) {
+    EXPECT_EQ(whole->rows[shard].drawn, mix(round, shard));
+  }
+  for (std::size_t g = 0; g < job.targets.size(); ++g) {
+    for (std::size_t t = 0; t < job.tensors.size(); ++t) {
+      const bool any = node_there(job, round, job.targets[g], t);
+      ASSERT_EQ(whole->present[g * job.tensors.size() + t] != 0, any);
+      if (!any) continue;
+      const bool carried = job.carried && t + 1 == job.tensors.size();
+      job.coding.packs() && !carried ? expect_coded(job, host, round, t)
+                                     : expect_sums(job, host, round, g, t);
+    }
+  }
+}
+
+// A cluster whose steps and deliveries come in a random order.
+class RelayCluster {
+ public:
+  RelayCluster(const RelayJob& job, std::uint32_t hosts, Random& random)
+      : job_(job), random_(random) {
+    for (std::uint32_t id = 0; id < hosts; ++id) {
+      hosts_.emplace(id, std::make_unique<RelayNode>(job, id));
+      ports_.emplace(id, std::make_unique<RelayNet::Port>(net_, id));
+    }
+  }
+
+  void line(std::uint32_t number, const std::vector<std::uint32_t>& ids, std::uint64_t first_round,
+            std::optional<std::uint32_t> donor) {
+    line(number, line_up(job_, ids, random_), first_round, donor);
+  }
+  void line(std::uint32_t number, std::vector<RelayHost> hosts, std::uint64_t first_round,
+            std::optional<std::uint32_t> donor) {
+    for (auto& [id, relay] : relays_) past_.push_back(std::move(relay));
+    relays_.clear();
+    line_ = std::move(hosts);
+    for (const auto& [id, shards, slice] : line_) {
+      relays_[id] = std::make_unique<Relay>(RelaySetup{number, id, first_round, line_, donor},
+                                            hosts_[id]->world(), *ports_[id]);
+    }
+    for (auto& [id, relay] : relays_) relay->start();
+  }
+
+  // Until every host has `rounds` rounds, or so many moves are made.
+  void run(std::uint64_t rounds, std::uint64_t moves = ~0ULL) {
+    while (moves-- > 0 && !testing::Test::HasFatalFailure()) {
+      bool all = true;
+      for (auto& [id, relay] : relays_) all = all && relay->due() >= rounds && !relay->behind();
+      if (all) return;
+      move(rounds);
+    }
+  }
+
+  // What of a lost host is on its way never arrives, and nothing of others goes there.
+  void lose(std::uint32_t id) {
+    std::erase_if(net_.links,
+                  [id](const auto& it) { return it.first.first == id || it.first.second == id; });
+    past_.push_back(std::move(relays_.at(id)));
+    relays_.erase(id);
+  }
+
+  RelayNode& host(std::uint32_t id) { return *hosts_[id]; }
+  RelayNet& net() { return net_; }
+  std::map<std::uint32_t, std::unique_ptr<Relay>>& relays() { return relays_; }
+  std::uint64_t check = 5;
+
+ private:
+  void move(std::uint64_t rounds) {
+    auto it = relays_.begin();
+    std::advance(it, random_.below(relays_.size()));
+    auto& [id, relay] = *it;
+    switch (random_.below(3)) {
+      case 0:
+        if (relay->due() < rounds && !relay->behind() && begun_[id] != relay->due() + 1 + epoch()) {
+          begun_[id] = relay->due() + 1 + epoch();
+          const auto& mine = std::find_if(line_.begin(), line_.end(), [&, id = id](const auto& h) {
+                               return h.id == id;
+                             })->shards;
+          ASSERT_TRUE(
+              relay->begin(relay->due(), hosts_[id]->parts(relay->due(), mine, random_), check)
+                  .ok());
+        }
+        break;
+      case 1:
+        relay->step();
+        break;
+      default:
+        deliver();
+    }
+    if (const auto done = relay->completed()) expect_whole(job_, *hosts_[id], *done);
+  }
+
+  void deliver() {
+    std::vector<std::deque<RelayNet::Sent>*> full;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;
+    for (auto& [link, queue] : net_.links) {
+      if (!queue.empty()) full.push_back(&queue), ends.push_back(link);
+    }
+    if (full.empty()) return;
+    const std::size_t pick = random_.below(full.size());
+    const RelayNet::Sent sent = full[pick]->front();
+    full[pick]->pop_front();
+    Relay& to = *relays_.at(ends[pick].second);
+    const auto place = to.place(ends[pick].first, sent.frame);
+    ASSERT_TRUE(place.ok()) << place.error().message;
+    ASSERT_EQ(place->size(), sent.payload.size());
+    if (!sent.payload.empty()) {
+      std::memcpy(place->data(), sent.payload.data(), sent.payload.size());
+    }
+    const Status took = to.took(ends[pick].first, sent.frame);
+    ASSERT_TRUE(took.ok()) << took.error().message;
+    if (const auto done = to.completed()) expect_whole(job_, *hosts_[ends[pick].second], *done);
+  }
+
+  // Rounds begun under an earlier line-up are begun again.
+  std::uint64_t epoch() const { return 1000 * lines; }
+
+ public:
+  std::uint64_t lines = 0;
+
+ private:
+  const RelayJob& job_;
+  Random& random_;
+  RelayNet net_;
+  std::map<std::uint32_t, std::unique_ptr<RelayNode>> hosts_;
+  std::map<std::uint32_t, std::unique_ptr<RelayNet::Port>> ports_;
+  std::vector<RelayHost> line_;
+  std::map<std::uint32_t, std::unique_ptr<Relay>> relays_;
+  std::vector<std::unique_ptr<Relay>> past_;  // what they sent may still be on its way
+  std::map<std::uint32_t, std::uint64_t> begun_;
+};
+
+inline std::vector<std::uint32_t> up_to(std::uint32_t count) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t id = 0; id < count; ++id) out.push_back(id);
+  return out;
+}
+
+}  // namespace instep::round
