@@ -1,5 +1,7 @@
 #include "coord/coordinator.h"
 
+#include <signal.h>
+
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -101,6 +103,8 @@ class Service {
 }  // namespace
 
 int coordinate(int socket) {
+  // A scheduler asks all processes of a job to end; it is the launcher who decides how.
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, SIG_IGN);
   Service service{Fd(socket)};
   const Status served = service.serve();
   if (served.ok()) return 0;

@@ -61,7 +61,7 @@ Result<Crew> Crew::start(const LaunchPlan& plan, std::uint32_t slots) {
   for (std::uint32_t agent = 0; agent < plan.agents; ++agent) {
     INSTEP_RETURN_IF_ERROR(crew.add(agent, false));
   }
-  INSTEP_ASSIGN_OR_RETURN(crew.files_, fabric::make_host_files(slots));
+  INSTEP_ASSIGN_OR_RETURN(crew.files_, fabric::make_host_files(slots, plan.hosted));
   INSTEP_ASSIGN_OR_RETURN(crew.control_, fabric::Mapping::map(crew.files_.control, true));
   return crew;
 }
@@ -78,7 +78,7 @@ std::uint32_t Crew::free_seat() const {
 Status Crew::start_agent(std::uint32_t agent, bool beside) {
   failpoint("launch.start");
   newest_round();
-  fabric::AgentWords& words = fabric::control_page(control_)->agents[agent];
+  fabric::AgentWords& words = page()->agents[agent];
   // Nobody reads them, and nobody writes them (decide() has seen to that).
   std::destroy_at(&words);
   std::construct_at(&words);
@@ -214,8 +214,10 @@ Status Crew::welcome(std::uint32_t agent, wire::Welcome message, const Fd& datas
   message.slots = size();
   message.processors = static_cast<std::uint32_t>(usable_cpu_count());
   message.has_dataset = dataset.valid();
+  message.has_world = files_.world.valid();
   std::vector<int> descriptors = {files_.control.get(), files_.state.get()};
   if (dataset.valid()) descriptors.push_back(dataset.get());
+  if (files_.world.valid()) descriptors.push_back(files_.world.get());
   for (const Fd& arena : files_.arenas) descriptors.push_back(arena.get());
   return members_[agent].link->send(message, descriptors);
 }

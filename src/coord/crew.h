@@ -62,6 +62,9 @@ class Crew {
   const Fd& book() const { return book_; }
   // No book of before now is of use.
   void forget_books();
+  // What the agents share, for a bridge.
+  const fabric::HostFiles& files() const { return files_; }
+  fabric::ControlPage* page() const { return fabric::control_page(control_); }
   // Flips the bit of the shared state that `seed` chooses among what is in use.
   Status flip_bit(std::uint64_t seed);
 

@@ -42,7 +42,7 @@ std::vector<Extent> written(const Fd& file) {
 }  // namespace
 
 member::Words Crew::words(std::uint32_t agent) const {
-  const fabric::AgentWords& words = fabric::control_page(control_)->agents[agent];
+  const fabric::AgentWords& words = page()->agents[agent];
   member::Words out;
   const fabric::Standing stands = fabric::standing(words);
   if (stands.view != 0) {
@@ -66,9 +66,9 @@ std::vector<member::Words> Crew::observe() const {
 }
 
 std::uint64_t Crew::newest_round() const {
-  const fabric::ControlPage* page = fabric::control_page(control_);
+  const fabric::ControlPage* shared = page();
   for (std::uint32_t agent = 0; agent < size(); ++agent) {
-    const std::uint64_t round = page->agents[agent].status.round.load(std::memory_order_relaxed);
+    const std::uint64_t round = shared->agents[agent].status.round.load(std::memory_order_relaxed);
     newest_round_ = std::max(newest_round_, round);
   }
   return newest_round_;
@@ -81,7 +81,7 @@ Status Crew::map_state() {
 }
 
 Status Crew::undo(std::uint32_t agent) {
-  fabric::AgentWords& words = fabric::control_page(control_)->agents[agent];
+  fabric::AgentWords& words = page()->agents[agent];
   if (words.undo_at.load(std::memory_order_acquire) == 0) return {};
   INSTEP_RETURN_IF_ERROR(map_state());
   INSTEP_ASSIGN_OR_RETURN(const fabric::Mapping arena,
@@ -91,9 +91,9 @@ Status Crew::undo(std::uint32_t agent) {
 }
 
 Result<std::optional<std::uint64_t>> Crew::take_book() {
-  const fabric::ControlPage* page = fabric::control_page(control_);
+  const fabric::ControlPage* shared = page();
   for (std::uint32_t agent = 0; agent < size(); ++agent) {
-    const std::uint64_t at = page->agents[agent].book.load(std::memory_order_acquire);
+    const std::uint64_t at = shared->agents[agent].book.load(std::memory_order_acquire);
     if (!members_[agent].gone || at == 0) continue;
     INSTEP_ASSIGN_OR_RETURN(const fabric::Mapping arena,
                             fabric::Mapping::map(files_.arenas[agent], false));
@@ -123,8 +123,7 @@ Result<std::optional<std::uint64_t>> Crew::take_book() {
 
 void Crew::forget_books() {
   book_ = Fd();
-  fabric::ControlPage* page = fabric::control_page(control_);
-  for (std::uint32_t agent = 0; agent < size(); ++agent) page->agents[agent].book.store(0);
+  for (std::uint32_t agent = 0; agent < size(); ++agent) page()->agents[agent].book.store(0);
 }
 
 Status Crew::flip_bit(std::uint64_t seed) {
@@ -149,9 +148,9 @@ Status Crew::flip_bit(std::uint64_t seed) {
 
 std::vector<AgentSnapshot> Crew::snapshots() const {
   std::vector<AgentSnapshot> out;
-  const fabric::ControlPage* page = fabric::control_page(control_);
+  const fabric::ControlPage* shared = page();
   for (std::uint32_t agent = 0; agent < size(); ++agent) {
-    out.push_back(snapshot(page->agents[agent].status));
+    out.push_back(snapshot(shared->agents[agent].status));
     out.back().gone = members_[agent].gone;
     out.back().slot = static_cast<int>(agent);
   }

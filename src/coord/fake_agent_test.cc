@@ -54,7 +54,8 @@ class FakeAgent {
     if (!welcome.ok() || !welcome->has_value()) return 9;
     const auto* words = std::get_if<wire::Welcome>(&(*welcome)->message);
     if (words == nullptr) return 0;  // told to stop
-    const std::size_t expected = 2 + (words->has_dataset ? 1 : 0) + words->slots;
+    const std::size_t expected =
+        2 + (words->has_dataset ? 1 : 0) + (words->has_world ? 1 : 0) + words->slots;
     if ((*welcome)->descriptors.size() != expected) return 8;
     auto control = fabric::Mapping::map((*welcome)->descriptors[0], true);
     if (!control.ok()) return 7;
@@ -66,8 +67,14 @@ class FakeAgent {
       say(wire::Done{"{}"});
       return 0;
     }
-    say(wire::Ready{words->job_json.empty() ? "{}" : words->job_json, "hash", 2, 10, "all", 0, 0,
-                    "s", true});
+    wire::Ready ready;
+    ready.job_json = words->job_json.empty() ? "{}" : words->job_json;
+    ready.job_hash = "hash";
+    ready.shards = 2;
+    ready.blocks = 10;
+    ready.owners = "all";
+    ready.state_hash = words->has_world ? "hosted" : "s";
+    say(ready);
     while (true) {
       auto told = link_.receive();
       if (!told.ok() || !told->has_value()) return 6;

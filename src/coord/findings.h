@@ -21,6 +21,7 @@ class Findings {
   void keep(wire::Message& message);
   // The first, which all others agree with; null before.
   const wire::Ready* ready() const { return ready_ ? &*ready_ : nullptr; }
+  const std::map<std::string, std::string>& fingerprint() const { return fingerprint_; }
 
   // How the run ended, as the launcher knows it.
   struct End {

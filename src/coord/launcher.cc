@@ -8,12 +8,8 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
-#include "coord/coordinator_link.h"
-#include "coord/crew.h"
-#include "coord/findings.h"
-#include "coord/narrator.h"
-#include "coord/scale.h"
-#include "coord/sources.h"
+#include "coord/launcher_impl.h"
+#include "coord/remote.h"
 #include "store/checkpoint.h"
 
 namespace instep::coord {
@@ -26,71 +22,6 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr const char* kJournal = "coordinator.journal";
 // For agents that have lost their coordinator to save and end.
 constexpr std::int64_t kAlone = 30 * kSecond;
-
-class Launcher : private Steering {
- public:
-  explicit Launcher(const LaunchPlan& plan)
-      : plan_(plan), narrator_(plan), checkpoint_(plan.checkpoint) {}
-  LaunchResult run();
-
- private:
-  // Steering, for the plan's drill.
-  std::uint64_t round() const override;
-  std::vector<member::AgentId> agents() const override;
-  std::uint32_t wanted() const override {
-    return scaled_ > desk_->state().known() ? wanted_ : desk_->state().standing().wanted;
-  }
-  bool signal(member::AgentId agent, int signal) override;
-  Status scale(std::uint32_t agents) override;
-  Status join() override { return scale(wanted() + 1); }
-  Status leave(member::AgentId agent) override;
-  Status flip_bit(std::uint64_t seed) override { return crew_->flip_bit(seed); }
-
-  Status begin();
-  void loop();
-  void wait(std::int64_t until);
-  std::int64_t next_wakeup() const;
-  void tell(member::Event event);
-  void hear(member::Heard heard);
-  void take_replies();
-  void give_up();
-  void act(const member::Action& action);
-  void welcome(member::AgentId agent, bool joining);
-  void publish(const member::Publish& action);
-  void start(const member::Start& action);
-  void take_book(bool checkpoint);
-  void take_events();
-  void take_dataset();
-  void drill();
-  void take_signals();
-  void judge_time();
-  void stop(const std::string& reason, bool by_signal, bool interrupted);
-  void job_is_known(const job::Job& job);
-  // An agent that cannot be told is gone, or as good as gone.
-  void told(member::AgentId agent, const Status& status) {
-    if (!status.ok()) tell(member::LinkEnded{agent, ""});
-  }
-  LaunchResult result();
-  const member::Standing& standing() const { return desk_->state().standing(); }
-
-  const LaunchPlan& plan_;
-  Narrator narrator_;
-  StopSignals signals_;
-  std::optional<CoordinatorLink> desk_;
-  std::optional<Crew> crew_;
-  std::shared_ptr<Loading> loading_;
-  Fd dataset_;
-  Findings findings_;
-  std::uint64_t scaled_ = 0;                // number of the newest ScaleAsked
-  std::uint32_t wanted_ = 0;                // by it
-  std::optional<member::Outcome> outcome_;  // when all is over
-  std::vector<std::string> report_places_;  // in findings_
-  bool stopping_ = false;                   // somebody was told so
-  std::string job_json_, checkpoint_;
-  std::optional<std::int64_t> wall_at_, drill_at_;
-  std::optional<ScaleServer> scale_server_;
-  bool drilled_out_ = false;  // the drill wants no more turns
-};
 
 // Of the host's memory: room for newcomers while the slots of the dead are still read.
 std::uint32_t slots_of(const LaunchPlan& plan) {
@@ -109,9 +40,12 @@ member::Rules rules_of(const LaunchPlan& plan) {
   rules.replace = plan.replace;
   rules.patience_ceiling = static_cast<std::int64_t>(plan.patience_seconds * 1e9);
   rules.needs_view = !reads_alone(plan.mode);
+  rules.hosted = plan.hosted;
   if (plan.own_program) rules.linger.reset();
   return rules;
 }
+
+}  // namespace
 
 Status Launcher::begin() {
   INSTEP_RETURN_IF_ERROR(narrator_.begin());
@@ -137,6 +71,8 @@ Status Launcher::begin() {
   }
   INSTEP_ASSIGN_OR_RETURN(Crew crew, Crew::start(plan_, slots_of(plan_)));
   crew_.emplace(std::move(crew));
+  if (plan_.bridge != nullptr) INSTEP_RETURN_IF_ERROR(plan_.bridge->use(crew_->files()));
+  if (!first_host()) return {};  // the data comes from there
   if (plan_.job && plan_.job->data.format != job::DataFormat::kNone && !reads_alone(plan_.mode)) {
     INSTEP_ASSIGN_OR_RETURN(loading_, Loading::begin(*plan_.job));
   } else {
@@ -154,6 +90,7 @@ LaunchResult Launcher::run() {
     return out;
   }
   loop();
+  if (plan_.bridge != nullptr) wait_for_others();
   return result();
 }
 
@@ -164,6 +101,7 @@ void Launcher::loop() {
     take_events();
     take_replies();
     take_dataset();
+    take_bridge();
     take_signals();
     judge_time();
     if (scale_server_) scale_server_->serve(*this, monotonic_ns());
@@ -282,6 +220,8 @@ std::int64_t Launcher::next_wakeup() const {
 void Launcher::wait(std::int64_t until) {
   std::vector<int> descriptors = {signals_.descriptor()};
   if (loading_) descriptors.push_back(loading_->descriptor());
+  if (plan_.bridge != nullptr) descriptors.push_back(plan_.bridge->descriptor());
+  if (plan_.remote != nullptr) plan_.remote->collect(descriptors);
   if (scale_server_) descriptors.push_back(scale_server_->descriptor());
   desk_->collect(descriptors);
   crew_->collect(descriptors);
@@ -307,6 +247,8 @@ void Launcher::act(const member::Action& action) {
     take_book(book->checkpoint);
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
     narrator_.tell(*news);
+  } else if (std::holds_alternative<member::HostReady>(action)) {
+    plan_.bridge->ready(*findings_.ready(), findings_.fingerprint());
   } else if (const auto* stop = std::get_if<member::SendStop>(&action)) {
     const auto agent = static_cast<std::uint32_t>(stop->agent);
     told(stop->agent, crew_->send(agent, wire::StopRequest{stop->reason}));
@@ -333,6 +275,7 @@ void Launcher::welcome(member::AgentId agent, bool joining) {
 
 void Launcher::start(const member::Start& action) {
   const auto agent = static_cast<std::uint32_t>(action.agent);
+  if (plan_.bridge != nullptr) plan_.bridge->fence();
   const Status started = crew_->start_agent(agent, action.beside);
   if (started.ok()) return;
   tell(member::Heard{action.agent, wire::failed_of(started.error())});
@@ -356,6 +299,7 @@ void Launcher::publish(const member::Publish& action) {
     job_json_ = findings_.ready()->job_json;
     if (const auto job = job::from_json(job_json_); job.ok()) job_is_known(*job);
   }
+  if (plan_.bridge != nullptr) plan_.bridge->view(action.view);
   const wire::ViewMessage message = member::to_message(action.view);
   const Fd* book = action.with_book ? &crew_->book() : nullptr;
   for (const member::AgentId agent : action.to) {
@@ -365,13 +309,14 @@ void Launcher::publish(const member::Publish& action) {
 }
 
 void Launcher::job_is_known(const job::Job& job) {
-  if (plan_.mode == Mode::kTrain && job.stop.wall_seconds > 0) {
+  // Where hosts train together the first one's stops count.
+  if (plan_.mode == Mode::kTrain && job.stop.wall_seconds > 0 && first_host()) {
     wall_at_ = plan_.start_ns + static_cast<std::int64_t>(job.stop.wall_seconds * 1e9);
   }
   // A program's own job is known when its agents are ready.
   const double patience = plan_.job ? plan_.patience_seconds : job.faults.patience;
   tell(member::JobKnown{static_cast<std::int64_t>(patience * 1e9),
-                        job.faults.on_corruption == job::OnCorruption::kRestore});
+                        !plan_.hosted && job.faults.on_corruption == job::OnCorruption::kRestore});
   narrator_.job_is_known(job);
 }
 
@@ -382,12 +327,14 @@ void Launcher::take_dataset() {
   loading_.reset();
   if (!image->ok()) return tell(member::LauncherFailed{image->error()});
   dataset_ = image->take();
+  if (plan_.on_dataset) plan_.on_dataset(dataset_);
   tell(member::Prepared{});
 }
 
 void Launcher::take_signals() {
   while (const std::optional<int> signal = signals_.next()) {
     const bool interrupted = *signal == SIGINT;
+    if (leave_host()) continue;
     stop(interrupted ? "interrupt" : "stop", true, interrupted);
   }
 }
@@ -418,10 +365,9 @@ LaunchResult Launcher::result() {
                                named < 0 ? "" : crew_->log_end(static_cast<std::uint32_t>(named)),
                                narrator_.events()});
   out.began = round() > 0;
+  end_on_this_host(out);
   return out;
 }
-
-}  // namespace
 
 LaunchResult launch(const LaunchPlan& plan) { return Launcher(plan).run(); }
 

@@ -5,18 +5,23 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "base/result.h"
 #include "coord/steering.h"
 #include "job/job.h"
 #include "member/decide.h"
 
 namespace instep::coord {
+
+class Bridge;
+class Remote;
 
 enum class Mode { kTrain, kEvaluate, kPredict, kExport };
 // Whether one agent works by itself: without data of the job's and without a view.
@@ -39,6 +44,11 @@ struct LaunchPlan {
   std::string job_toml, job_name, job_folder;  // for an own program, to resolve over its defaults
   std::vector<std::string> sets;
   std::filesystem::path run_dir;  // exists, with a folder logs/
+  bool hosted = false;            // one of several hosts: rounds go through the bridge
+  Bridge* bridge = nullptr;       // then, and it outlives the launch
+  Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise
+  // Of a hosted run's first host, which the others get the data from: it is there.
+  std::function<void(const Fd& image)> on_dataset;
   int lock = -1;           // descriptor of the run's lock, which agents hold as long as they live
   bool records = true;     // keeps metrics.jsonl and events.jsonl there
   std::string checkpoint;  // folder to begin with
@@ -57,7 +67,7 @@ struct LaunchResult {
   std::string report;    // JSON (docs/report.md), when all agents were done
 };
 
-// Blocks until no agent is left. While it runs, SIGINT, SIGTERM and SIGHUP are stops.
+// Blocks until no agent is left. While it runs, SIGINT, SIGTERM, SIGHUP and SIGUSR1 are stops.
 LaunchResult launch(const LaunchPlan& plan);
 
 }  // namespace instep::coord

@@ -1,6 +1,7 @@
 #include "coord/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -70,7 +71,12 @@ struct Child {
     const sched_param none{};
     if (idle) ::sched_setscheduler(0, SCHED_IDLE, &none);
     ::signal(SIGPIPE, SIG_DFL);
+    // Schedulers send it to all processes of a job; it is meant for the launcher.
+    ::signal(SIGUSR1, SIG_IGN);
     ::sigprocmask(SIG_SETMASK, &signals, nullptr);
+    // Libraries open descriptors too, and not all ask for this (Asio's sockets): a child that kept
+    // one would keep a connection open that its parent's death should end.
+    ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     if (::dup2(input, 0) == 0 && ::dup2(output, 1) == 1 && ::dup2(errors, 2) == 2 &&
         (inherited < 0 || ::fcntl(inherited, F_SETFD, 0) == 0) &&
         (lock < 0 || ::fcntl(lock, F_SETFD, 0) == 0)) {
@@ -127,7 +133,7 @@ Result<Process> Process::start(const ProcessPlan& plan) {
   child.idle = plan.idle;
   child.inherited = plan.inherited;
   child.lock = plan.lock;
-  child.input = null.get();
+  child.input = plan.input < 0 ? null.get() : plan.input;
   child.output = plan.output;
   child.errors = plan.errors;
   child.failure = failing.get();

@@ -24,6 +24,7 @@ struct ProcessPlan {
   std::vector<int> cpus;                                         // empty: not pinned
   bool idle = false;  // takes only what processor time nobody else wants, until it says otherwise
   int inherited = -1, lock = -1;  // stay open in the child
+  int input = -1;                 // its stdin; -1: there is nothing to read
   int output = -1, errors = -1;   // its stdout and stderr
 };
 

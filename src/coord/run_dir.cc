@@ -167,9 +167,9 @@ fs::path RunDir::agent_log(std::uint32_t agent) const {
 bool RunDir::discard() {
   if (!fresh_) return false;
   std::error_code error;
-  for (const char* mine :
-       {"logs", "checkpoints", "job.json", "job.toml", "run.json", "metrics.jsonl", "events.jsonl",
-        "control.sock", "coordinator.journal", "lock"}) {
+  for (const char* mine : {"logs", "checkpoints", "job.json", "job.toml", "run.json",
+                           "metrics.jsonl", "events.jsonl", "control.sock", "coordinator.journal",
+                           "hub.json", "tokens.json", "tokens.json.lock", "audit.jsonl", "lock"}) {
     fs::remove_all(path_ / mine, error);
     // Of a writer that was killed before its rename.
     fs::remove(path_ / cat(mine, ".tmp"), error);

@@ -9,6 +9,8 @@
 //   logs/                launcher.log, agent-K.log, coordinator.log
 //   checkpoints/         see store/checkpoint.h
 //   coordinator.journal  see coord/journal.h
+//   hub.json             of several hosts: see coord/hub_info.h; tokens.json is its book of tokens
+//   audit.jsonl          of several hosts: see coord/audit.h
 //   lock                 held (flock) by the living launcher
 #pragma once
 

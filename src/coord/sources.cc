@@ -50,7 +50,7 @@ std::optional<Result<Fd>> Loading::take() {
 
 StopSignals::StopSignals() {
   ::sigemptyset(&set_);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&set_, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) ::sigaddset(&set_, signal);
   ::pthread_sigmask(SIG_BLOCK, &set_, &before_);
   ::signal(SIGPIPE, SIG_IGN);
   fd_ = Fd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));

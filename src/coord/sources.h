@@ -29,8 +29,9 @@ class Loading {
   std::optional<Result<Fd>> image_;
 };
 
-// SIGINT, SIGTERM and SIGHUP as a descriptor, for as long as the object lives. SIGPIPE is ignored
-// from then on: a reader of our output that goes is no reason to end a run.
+// SIGINT, SIGTERM, SIGHUP and SIGUSR1 (which schedulers warn by) as a descriptor, for as long as
+// the object lives. SIGPIPE is ignored from then on: a reader of our output that goes is no reason
+// to end a run.
 class StopSignals {
  public:
   StopSignals();

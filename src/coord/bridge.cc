@@ -1,0 +1,255 @@
+#include "coord/bridge.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <future>
+
+#include "base/text.h"
+#include "round/seat.h"
+
+namespace instep::coord {
+
+Result<std::unique_ptr<Bridge>> Bridge::make(fabric::Loop& loop, Plan plan) {
+  std::unique_ptr<Bridge> bridge(new Bridge(loop, std::move(plan)));
+  bridge->wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!bridge->wake_.valid()) return os_error("make", "an event descriptor", errno);
+  return bridge;
+}
+
+Bridge::Bridge(fabric::Loop& loop, Plan plan)
+    : loop_(loop), plan_(std::move(plan)), peers_(loop, plan_.identity, plan_.host, *this) {}
+
+Bridge::~Bridge() { watch_.reset(); }
+
+void Bridge::say(BridgeNews news) {
+  {
+    const std::lock_guard lock(mutex_);
+    news_.push_back(std::move(news));
+  }
+  const std::uint64_t one = 1;
+  // It fails when it is readable already.
+  if (::write(wake_.get(), &one, sizeof one) < 0) return;
+}
+
+std::vector<BridgeNews> Bridge::take() {
+  std::uint64_t count = 0;
+  if (::read(wake_.get(), &count, sizeof count) < 0) return {};
+  const std::lock_guard lock(mutex_);
+  return std::exchange(news_, {});
+}
+
+void Bridge::fail(Error error) {
+  if (std::exchange(over_, true)) return;
+  say(BridgeFailed{std::move(error)});
+}
+
+Status Bridge::use(const fabric::HostFiles& files) {
+  INSTEP_ASSIGN_OR_RETURN(control_, fabric::Mapping::map(files.control, true));
+  INSTEP_ASSIGN_OR_RETURN(state_, fabric::Mapping::map(files.state, false));
+  INSTEP_ASSIGN_OR_RETURN(world_map_, fabric::Mapping::map(files.world, true));
+  for (const Fd& arena : files.arenas) {
+    INSTEP_ASSIGN_OR_RETURN(fabric::Mapping map, fabric::Mapping::map(arena, false));
+    arenas_.push_back(std::move(map));
+  }
+  watch_.emplace(fabric::control_page(control_), [this](fabric::Ticket ticket) {
+    loop_.post([this, ticket] { parts_are_there(ticket); });
+  });
+  return {};
+}
+
+void Bridge::ready(const wire::Ready& ready,
+                   const std::map<std::string, std::string>& fingerprint) {
+  loop_.post([this, ready, fingerprint] {
+    ready_ = ready;
+    plan_.tell_hub(wire::HostReady{ready.job_hash, ready.state_hash, ready.shards, ready.blocks,
+                                   ready.first_round, fingerprint});
+  });
+}
+
+void Bridge::done() {
+  loop_.post([this] {
+    done_ = true;
+    plan_.tell_hub(wire::HostDone{});
+  });
+}
+
+void Bridge::leave() {
+  loop_.post([this] {
+    over_ = true;
+    plan_.tell_hub(wire::HostLeaves{});
+  });
+}
+
+void Bridge::fence() {
+  std::promise<void> reached;
+  loop_.post([this, &reached] {
+    while (relay_ && !relay_->read_all() && relay_->step()) {
+    }
+    after_progress();
+    reached.set_value();
+  });
+  reached.get_future().wait();
+}
+
+void Bridge::hear(const wire::HostMessage& message) {
+  if (const auto* begin_now = std::get_if<wire::HostsBegin>(&message)) {
+    begin(*begin_now);
+  } else if (const auto* lineup = std::get_if<wire::HostsLineup>(&message)) {
+    line_up(*lineup);
+  } else if (const auto* now = std::get_if<wire::HostsGo>(&message)) {
+    go(now->number);
+  } else if (const auto* stop = std::get_if<wire::HostsHalt>(&message)) {
+    halt(*stop);
+  } else if (std::holds_alternative<wire::HostsEnd>(message)) {
+    over_ = true;
+    say(AllDone{});
+  } else if (const auto* failed = std::get_if<wire::Failed>(&message)) {
+    fail(wire::error_of(*failed));
+  } else {
+    fail({ErrorKind::kCorrupt, "the coordinator says what only hosts may say"});
+  }
+}
+
+void Bridge::begin(const wire::HostsBegin& begin) {
+  if (begin.ids.size() != begin.addresses.size()) {
+    return fail({ErrorKind::kCorrupt, "the coordinator's list of hosts does not hold together"});
+  }
+  for (std::size_t i = 0; i < begin.ids.size(); ++i) {
+    if (begin.ids[i] == plan_.host) continue;
+    const auto address = fabric::parse_address(begin.addresses[i], 0);
+    if (!address.ok()) return fail(address.error());
+    peers_.know(begin.ids[i], *address);
+  }
+}
+
+// Nothing is sent or taken in until the next line-up.
+void Bridge::halt(const wire::HostsHalt& halt) {
+  if (over_ || halt.number <= halted_) return;
+  halted_ = halt.number;
+  went_ = false;
+  for (const std::uint32_t lost : halt.lost) {
+    peers_.cut(lost);
+    arriving_.erase(lost);
+  }
+  relay_.reset();
+  wanted_ = 0;
+  if (watch_) watch_->want({}, 0);
+  const std::uint64_t first = ready_.first_round;
+  plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(first) : first});
+}
+
+Status Bridge::check(const wire::HostsLineup& lineup) const {
+  const std::size_t hosts = lineup.ids.size();
+  const Error broken{ErrorKind::kCorrupt, "the coordinator's line-up does not hold together"};
+  if (hosts == 0 || lineup.shards.size() != hosts || lineup.blocks.size() != hosts ||
+      lineup.first_block.size() != hosts) {
+    return broken;
+  }
+  std::vector<bool> seen(ready_.shards);
+  std::uint64_t next = 0;
+  for (std::size_t i = 0; i < hosts; ++i) {
+    if (i > 0 && lineup.ids[i] <= lineup.ids[i - 1]) return broken;
+    for (const std::uint32_t shard : lineup.shards[i]) {
+      if (shard >= seen.size() || seen[shard]) return broken;
+      seen[shard] = true;
+    }
+    if (lineup.first_block[i] != next || lineup.blocks[i] > ready_.blocks - next) return broken;
+    next += lineup.blocks[i];
+  }
+  const bool all = std::find(seen.begin(), seen.end(), false) == seen.end();
+  return all && next == ready_.blocks ? Status() : broken;
+}
+
+// Top-k's sums are encoded by their owners, who have what was kept back of them.
+round::Sums Bridge::sums() const {
+  round::Sums sums;
+  sums.shards = ready_.shards;
+  sums.elements = ready_.blocks * reduce::kBlockElements;
+  for (std::size_t t = 0; t < ready_.tensor_begin.size(); ++t) {
+    sums.tensors.push_back({ready_.tensor_begin[t], ready_.tensor_count[t]});
+  }
+  sums.targets = {{0, ready_.shards}};
+  sums.full_samples = plan_.full_samples;
+  sums.carried = ready_.carried;
+  if (plan_.coding.packs()) {
+    sums.coding = plan_.coding;
+  } else if (plan_.coding.codec == reduce::Codec::kTopK) {
+    sums.targets = plan_.coding.nodes;
+  }
+  return sums;
+}
+
+void Bridge::line_up(const wire::HostsLineup& lineup) {
+  if (over_ || lineup.number < halted_ || (lineup_ && lineup.number <= lineup_->number)) return;
+  if (const Status status = check(lineup); !status.ok()) return fail(status.error());
+  const auto me = std::find(lineup.ids.begin(), lineup.ids.end(), plan_.host);
+  if (me == lineup.ids.end()) {
+    return fail({ErrorKind::kUnavailable, "the run goes on without this host"});
+  }
+  if (!world_) {
+    auto world = round::World::make({world_map_.data(), world_map_.size()},
+                                    fabric::control_page(control_)->agents[fabric::kWorld], sums());
+    if (!world.ok()) return fail(world.error());
+    world_.emplace(world.take());
+  }
+  lineup_ = lineup;
+  mine_ = lineup.shards[static_cast<std::size_t>(me - lineup.ids.begin())];
+  halted_ = lineup.number;
+  went_ = said_took_ = false;
+  round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
+  for (std::size_t i = 0; i < lineup.ids.size(); ++i) {
+    setup.hosts.push_back({lineup.ids[i],
+                           lineup.shards[i],
+                           {lineup.first_block[i] * reduce::kBlockElements,
+                            lineup.blocks[i] * reduce::kBlockElements}});
+  }
+  relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
+                                          static_cast<round::Carrier&>(*this));
+  keeper_ = relay_;
+  say(Adopt{mine_, lineup.first_round});
+  took_if_connected();
+}
+
+void Bridge::took_if_connected() {
+  if (!lineup_ || said_took_ || alone_) return;
+  for (const std::uint32_t host : lineup_->ids) {
+    if (host != plan_.host && !peers_.is_up(host)) return;
+  }
+  said_took_ = true;
+  plan_.tell_hub(wire::HostTook{lineup_->number});
+}
+
+void Bridge::go(std::uint32_t number) {
+  if (over_ || !lineup_ || number != lineup_->number || number < halted_ || !relay_) return;
+  went_ = true;
+  relay_->start();
+  look_for_parts();
+}
+
+// Everything by itself, without a word from anybody.
+void Bridge::lose_hub(const std::string& why) {
+  if (done_) return say(AllDone{});
+  if (over_ || alone_) return;
+  if (!lineup_) return fail({ErrorKind::kUnavailable, why});
+  alone_ = true;
+  peers_.cut_all();
+  arriving_.clear();
+  say(Orphaned{why});
+  wire::HostsLineup lineup;
+  lineup.number = std::max(halted_, lineup_->number) + 1;
+  lineup.first_round = world_->done(ready_.first_round);
+  lineup.ids = {plan_.host};
+  lineup.shards.emplace_back();
+  for (std::uint32_t shard = 0; shard < ready_.shards; ++shard) {
+    lineup.shards.back().push_back(shard);
+  }
+  lineup.first_block = {0};
+  lineup.blocks = {ready_.blocks};
+  line_up(lineup);
+  go(lineup.number);
+}
+
+}  // namespace instep::coord

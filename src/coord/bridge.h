@@ -1,0 +1,168 @@
+// A host's bridge to the others of its run: waits until the host's members have published their
+// parts of a round, exchanges with the other hosts' bridges what they sum up to (round/relay.h),
+// and gives the members the sums of all hosts. Which hosts these are, and who of them computes
+// which shards, it hears from the hub (hub.h), and tells the launcher.
+//
+// Its work is done on the loop's thread. The launcher's thread calls what is marked so.
+//
+// Without a hub for longer than the patience it goes on alone: it takes on all shards, so that the
+// round under way can be finished, and the launcher stops the run after that (design, rule 13).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "coord/part_watch.h"
+#include "coord/peers.h"
+#include "fabric/host_memory.h"
+#include "member/view.h"
+#include "round/relay.h"
+#include "wire/host_message.h"
+#include "wire/message.h"
+
+namespace instep::coord {
+
+// What the launcher hears.
+struct Adopt {
+  std::vector<std::uint32_t> shards;
+  std::uint64_t round = 0;
+};
+// All hosts stop after this round.
+struct AllStop {};
+// The hub is gone, and this host finishes by itself.
+struct Orphaned {
+  std::string why;
+};
+// It cannot go on.
+struct BridgeFailed {
+  Error error;
+};
+// All hosts are done.
+struct AllDone {};
+// The job's data has come from the first host; invalid: the job has none.
+struct DataCame {
+  Fd image;
+};
+struct BridgeNote {
+  std::string text;
+};
+// To the first host: another one is in.
+struct HostCame {
+  std::string name;
+  std::uint32_t agents = 0;
+};
+using BridgeNews =
+    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, BridgeNote, HostCame>;
+
+class Bridge : private Peers::Handler, private round::Carrier {
+ public:
+  struct Plan {
+    std::uint32_t host = 0;
+    fabric::Identity identity;
+    reduce::Coding coding;           // of the job, as its members' exchanges have it
+    std::uint32_t full_samples = 0;  // likewise
+    std::function<void(const wire::HostMessage&)> tell_hub;  // on the loop's thread
+  };
+  static Result<std::unique_ptr<Bridge>> make(fabric::Loop& loop, Plan plan);
+  // On the launcher's thread, when the loop has stopped.
+  ~Bridge() override;
+
+  std::uint32_t host() const { return plan_.host; }
+  // By the launcher. The memory that its agents share; before anything else.
+  Status use(const fabric::HostFiles& files);
+  // All agents are ready.
+  void ready(const wire::Ready& ready, const std::map<std::string, std::string>& fingerprint);
+  // A view that its agents get.
+  void view(const member::View& view);
+  // Returns when nothing is read any more that a process which is to be started could overwrite.
+  void fence();
+  // The host's agents are done.
+  void done();
+  // It goes, and the others shall go on without it.
+  void leave();
+  // Readable when there is news.
+  int descriptor() const { return wake_.get(); }
+  std::vector<BridgeNews> take();
+
+  // From any thread: to the launcher.
+  void say(BridgeNews news);
+  // On the loop's thread. What the hub says.
+  void hear(const wire::HostMessage& message);
+  // It cannot be reached any more.
+  void lose_hub(const std::string& why);
+  // A link from another host, whose sink is the bridge's from then on.
+  fabric::TlsLink::Sink* take_peer(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
+    peers_.take(peer, std::move(link));
+    return &peers_;
+  }
+
+ private:
+  Bridge(fabric::Loop& loop, Plan plan);
+  void send(std::uint32_t to, const round::RelayFrame& frame,
+            std::span<const std::byte> payload) override;
+  Result<std::span<std::byte>> place(std::uint32_t from, const round::RelayFrame& frame) override;
+  Status took(std::uint32_t from, const round::RelayFrame& frame) override;
+  void peer_is_up(std::uint32_t peer) override;
+  void peer_is_down(std::uint32_t peer, const Error& why) override;
+
+  void fail(Error error);
+  void begin(const wire::HostsBegin& begin);
+  round::Sums sums() const;
+  void line_up(const wire::HostsLineup& lineup);
+  void halt(const wire::HostsHalt& halt);
+  Status check(const wire::HostsLineup& lineup) const;
+  void took_if_connected();
+  void go(std::uint32_t number);
+  const member::View* view_of(std::uint64_t round) const;
+  void look_for_parts();
+  void parts_are_there(fabric::Ticket ticket);
+  Status begin_round(const member::View& view, fabric::Ticket ticket);
+  Result<round::LocalPart> local_part(member::AgentId agent, fabric::Ticket ticket,
+                                      std::uint64_t round, bool& later) const;
+  std::uint64_t check_of_state(std::uint64_t round) const;
+  void pump();
+  void after_progress();
+  void publish(std::uint64_t round);
+
+  fabric::Loop& loop_;
+  const Plan plan_;
+  Peers peers_;
+  Fd wake_;
+  std::mutex mutex_;
+  std::vector<BridgeNews> news_;  // guarded by mutex_
+
+  // The host's memory.
+  fabric::Mapping control_, state_, world_map_;
+  std::vector<fabric::Mapping> arenas_;
+  std::optional<PartWatch> watch_;
+  wire::Ready ready_;
+  std::optional<round::World> world_;
+  std::vector<member::View> views_;  // ascending by number; those that may still be wanted
+
+  // The line-up.
+  std::optional<wire::HostsLineup> lineup_;
+  std::vector<std::uint32_t> mine_;  // shards
+  std::shared_ptr<round::Relay> relay_;
+  std::shared_ptr<const void> keeper_;  // of what is sent now
+  // Of frames that are arriving, by host: where they go outlives the line-up under which they came.
+  struct Arriving {
+    std::shared_ptr<round::Relay> relay;
+    std::vector<std::byte> forgotten;  // without one
+  };
+  std::map<std::uint32_t, Arriving> arriving_;
+  std::uint32_t halted_ = 0;  // number of the line-up that is waited for
+  bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
+  bool pumping_ = false;
+  fabric::Ticket wanted_ = 0;
+};
+
+}  // namespace instep::coord

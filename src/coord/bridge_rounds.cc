@@ -1,0 +1,185 @@
+// A bridge's rounds: what its members published goes in, and what all hosts sum up to comes out.
+#include <algorithm>
+
+#include "base/hash.h"
+#include "base/text.h"
+#include "coord/bridge.h"
+#include "round/seat.h"
+
+namespace instep::coord {
+
+using round::RelayFrame;
+
+void Bridge::view(const member::View& view) {
+  loop_.post([this, view] {
+    views_.push_back(view);
+    if (!world_ || !relay_) return;
+    const std::uint64_t due = relay_->due();
+    // Of a round that stands its members may want the sums again, under another ticket.
+    if (world_->whole(due - 1) != nullptr) publish(due - 1);
+    // Rounds before the last that stands are over.
+    const member::View* oldest = view_of(due == 0 ? 0 : due - 1);
+    if (oldest != nullptr) {
+      const std::uint32_t number = oldest->epoch.number;
+      std::erase_if(views_, [number](const member::View& it) { return it.epoch.number < number; });
+    }
+    look_for_parts();
+  });
+}
+
+// The newest that holds in the round.
+const member::View* Bridge::view_of(std::uint64_t round) const {
+  const member::View* found = nullptr;
+  for (const member::View& it : views_) {
+    if (it.first_op <= member::round_op(round)) found = &it;
+  }
+  return found;
+}
+
+// Waits for the parts of the round that is due, under the view that holds in it, once that has just
+// the shards that the line-up gives this host.
+void Bridge::look_for_parts() {
+  if (!went_ || !relay_ || relay_->behind() || relay_->under_way()) return;
+  const std::uint64_t round = relay_->due();
+  const member::View* view = view_of(round);
+  std::vector<std::uint32_t> has;
+  for (std::uint32_t shard = 0; view != nullptr && shard < view->shard_agent.size(); ++shard) {
+    if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
+  }
+  if (view == nullptr || has != mine_ || view->members.empty()) {
+    wanted_ = 0;
+    return watch_->want({}, 0);
+  }
+  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  if (ticket == wanted_) return;
+  wanted_ = ticket;
+  watch_->want(member::participants(*view, member::round_op(round)), ticket);
+}
+
+void Bridge::parts_are_there(fabric::Ticket ticket) {
+  if (ticket != wanted_ || !relay_ || over_) return;
+  const member::View* view = view_of(relay_->due());
+  if (const Status status = begin_round(*view, ticket); !status.ok()) return fail(status.error());
+  pump();
+}
+
+Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
+  const std::uint64_t round = relay_->due();
+  std::vector<round::LocalPart> parts;
+  for (const member::AgentId agent : member::participants(view, member::round_op(round))) {
+    bool later = false;
+    auto part = local_part(agent, ticket, round, later);
+    if (!part.ok()) {
+      return Error{part.error().kind, cat("agent ", agent, ": ", part.error().message)};
+    }
+    if (later) return {};  // it is under a view that has not come here yet
+    parts.push_back(part.take());
+  }
+  return relay_->begin(round, std::move(parts), check_of_state(round));
+}
+
+Result<round::LocalPart> Bridge::local_part(member::AgentId agent, fabric::Ticket ticket,
+                                            std::uint64_t round, bool& later) const {
+  const fabric::Mapping& arena = arenas_.at(static_cast<std::size_t>(agent));
+  const std::span<const std::byte> memory(arena.data(), arena.size());
+  INSTEP_ASSIGN_OR_RETURN(
+      const auto part,
+      round::find_part(fabric::control_page(control_)->agents[agent], memory, ticket));
+  round::LocalPart out;
+  later = !part;
+  if (later) return out;
+  const Error corrupt{ErrorKind::kCorrupt, "it published a part that does not fit the model"};
+  const auto& tensors = world_->sums().tensors;
+  if (part->round != round || part->offsets.size() != part->nodes.size() * tensors.size()) {
+    return corrupt;
+  }
+  out.nodes.assign(part->nodes.begin(), part->nodes.end());
+  out.rows.assign(part->rows.begin(), part->rows.end());
+  out.directive = part->directive;
+  for (std::size_t i = 0; i < part->offsets.size(); ++i) {
+    const std::uint64_t offset = part->offsets[i];
+    const std::uint64_t bytes = tensors[i % tensors.size()].count * sizeof(float);
+    if (offset == round::kAbsent) {
+      out.sources.push_back(nullptr);
+      continue;
+    }
+    if (offset % alignof(float) != 0 || offset > memory.size() || bytes > memory.size() - offset) {
+      return corrupt;
+    }
+    out.sources.push_back(reinterpret_cast<const float*>(memory.data() + offset));
+  }
+  return out;
+}
+
+// What the owners' sums of the blocks sum up to, at the beginning of a round.
+std::uint64_t Bridge::check_of_state(std::uint64_t round) const {
+  const std::uint64_t at = (round & 1) == 0 ? ready_.checks_at_even : ready_.checks_at_odd;
+  const std::uint64_t bytes = ready_.blocks * sizeof(std::uint64_t);
+  if (at > state_.size() || bytes > state_.size() - at) return 0;
+  return xxh3({state_.data() + at, static_cast<std::size_t>(bytes)});
+}
+
+// A chunk at a time, so that what arrives is taken in between.
+void Bridge::pump() {
+  const bool more = relay_ && relay_->step();
+  after_progress();
+  if (!more || pumping_) return;
+  pumping_ = true;
+  loop_.post([this] {
+    pumping_ = false;
+    pump();
+  });
+}
+
+void Bridge::after_progress() {
+  if (!relay_) return;
+  const auto round = relay_->completed();
+  if (!round) return;
+  publish(*round);
+  if (world_->whole(*round)->directive == round::Directive::kStop) say(AllStop{});
+  look_for_parts();
+}
+
+void Bridge::publish(std::uint64_t round) {
+  const member::View* view = view_of(round);
+  if (view == nullptr) return;
+  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  if (ticket > world_->published()) world_->publish(ticket, round);
+}
+
+void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std::byte> payload) {
+  peers_.send(to, frame, payload, keeper_);
+}
+
+Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame& frame) {
+  Arriving& it = arriving_[from];
+  it.relay = relay_;
+  if (relay_) return relay_->place(from, frame);
+  // Between two line-ups: it was sent under the one before.
+  it.forgotten.resize(frame.bytes);
+  return std::span(it.forgotten);
+}
+
+Status Bridge::took(std::uint32_t from, const RelayFrame& frame) {
+  arriving_.erase(from);
+  if (!relay_) return {};
+  Status status = relay_->took(from, frame);
+  if (!status.ok() && status.error().kind == ErrorKind::kDamaged) {
+    fail(status.error());
+    return status;
+  }
+  after_progress();
+  return status;
+}
+
+void Bridge::peer_is_up(std::uint32_t /*peer*/) { took_if_connected(); }
+
+void Bridge::peer_is_down(std::uint32_t peer, const Error& /*why*/) {
+  arriving_.erase(peer);
+  if (over_ || done_ || alone_ || !lineup_) return;
+  const auto& ids = lineup_->ids;
+  if (std::find(ids.begin(), ids.end(), peer) == ids.end()) return;
+  plan_.tell_hub(wire::HostBroken{peer});
+}
+
+}  // namespace instep::coord

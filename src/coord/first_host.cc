@@ -1,0 +1,93 @@
+#include "coord/first_host.h"
+
+#include <ctime>
+#include <future>
+
+#include "base/machine.h"
+#include "base/text.h"
+#include "coord/hub_info.h"
+#include "coord/joined_host.h"
+#include "coord/peers.h"
+#include "round/coding.h"
+
+namespace instep::coord {
+namespace {
+
+constexpr std::uint32_t kFirst = 0;
+
+// What others can type: of an address that means all of this machine's, its name.
+std::string reachable(const std::string& host) {
+  return host == "0.0.0.0" || host == "::" ? machine_name() : host;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
+  std::unique_ptr<FirstHost> out(new FirstHost());
+  const std::string run = plan.run_dir.filename().string();
+  INSTEP_ASSIGN_OR_RETURN(fabric::Authority authority, fabric::Authority::make(run));
+  INSTEP_ASSIGN_OR_RETURN(const fabric::Identity identity, authority.issue(host_name(kFirst)));
+  // First: where nobody can be heard nothing is written either.
+  INSTEP_RETURN_IF_ERROR(out->listen(plan, identity));
+  INSTEP_ASSIGN_OR_RETURN(fabric::TokenBook tokens,
+                          fabric::TokenBook::open(token_book_path(plan.run_dir)));
+  INSTEP_ASSIGN_OR_RETURN(Audit audit, Audit::open(plan.run_dir));
+
+  const std::int64_t now = std::time(nullptr);
+  out->line_.host = reachable(plan.listen.host);
+  out->line_.port = out->listener_->port();
+  out->line_.authority = authority.fingerprint();
+  INSTEP_ASSIGN_OR_RETURN(out->line_.token,
+                          tokens.make(std::nullopt, now + plan.token_seconds, now));
+  const std::string address = fabric::to_text(fabric::Address{out->line_.host, out->line_.port});
+  INSTEP_RETURN_IF_ERROR(write_hub_info(plan.run_dir, {address, out->line_.authority}));
+
+  Bridge::Plan bridge;
+  bridge.host = kFirst;
+  bridge.identity = identity;
+  bridge.coding = round::coding_of(plan.job);
+  bridge.full_samples = round::full_samples(plan.job);
+  bridge.tell_hub = [it = out.get()](const wire::HostMessage& message) {
+    it->hub_->hear(kFirst, message);
+  };
+  INSTEP_ASSIGN_OR_RETURN(out->bridge_, Bridge::make(out->loop_, std::move(bridge)));
+  Hub::Plan hub;
+  hub.run = run;
+  hub.job_json = job::to_json(plan.job);
+  hub.job_toml = plan.job_toml;
+  hub.has_dataset = plan.job.data.format != job::DataFormat::kNone;
+  hub.rules = plan.rules;
+  hub.name = machine_name();
+  hub.address = address;
+  hub.agents = plan.agents;
+  out->hub_ = std::make_unique<Hub>(out->loop_, std::move(hub), std::move(authority),
+                                    std::move(tokens), std::move(audit));
+  out->hub_->use(*out->bridge_);
+  out->loop_.start();
+  return out;
+}
+
+// Before the loop runs: nobody comes in before the hub is there.
+Status FirstHost::listen(const Plan& plan, const fabric::Identity& identity) {
+  door_ = std::make_unique<Door>(
+      [this](const Door::Link& link, const wire::HostMessage& message) {
+        return hub_->first(link, message);
+      },
+      [this](const std::string& address, const Error& why) { hub_->turned_away(address, why); });
+  fabric::ListenOptions options;
+  options.allow_without_certificate = true;
+  INSTEP_ASSIGN_OR_RETURN(listener_,
+                          fabric::TlsListener::start(loop_, plan.listen, identity, options,
+                                                     [this](std::shared_ptr<fabric::TlsLink> link) {
+                                                       door_->take(std::move(link));
+                                                     }));
+  return {};
+}
+
+FirstHost::~FirstHost() {
+  // Behind the hub's last words.
+  loop_.post([this] { loop_.post([this] { loop_.stop(); }); });
+  loop_.join();
+}
+
+}  // namespace instep::coord

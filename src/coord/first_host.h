@@ -1,0 +1,51 @@
+// The host on which a run of many hosts is begun: its loop, its listener, the hub, and its own
+// bridge. Made before its launcher, and gone after it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "coord/bridge.h"
+#include "coord/door.h"
+#include "coord/hub.h"
+#include "fabric/join_line.h"
+#include "fabric/tls_listener.h"
+#include "job/job.h"
+
+namespace instep::coord {
+
+class FirstHost {
+ public:
+  struct Plan {
+    std::filesystem::path run_dir;
+    fabric::Address listen;
+    std::string job_toml;
+    job::Job job;
+    std::uint32_t agents = 1;           // on this host
+    member::HostsRules rules;           // agents of all hosts
+    std::int64_t token_seconds = 3600;  // that the join line is good for
+  };
+  static Result<std::unique_ptr<FirstHost>> open(const Plan& plan);
+  ~FirstHost();
+
+  Bridge& bridge() { return *bridge_; }
+  // What to type on the other machines.
+  const fabric::JoinLine& line() const { return line_; }
+  // The job's data is there: the others get it.
+  void dataset(const Fd& image) { hub_->dataset(image); }
+
+ private:
+  FirstHost() = default;
+  Status listen(const Plan& plan, const fabric::Identity& identity);
+
+  fabric::JoinLine line_;
+  fabric::Loop loop_;
+  std::unique_ptr<Door> door_;
+  std::unique_ptr<fabric::TlsListener> listener_;
+  std::unique_ptr<Bridge> bridge_;
+  std::unique_ptr<Hub> hub_;
+};
+
+}  // namespace instep::coord

@@ -1,0 +1,93 @@
+// The hub of a run's hosts, beside the coordinator on the first one: lets hosts in by their tokens,
+// gives them certificates, the job and its data, and tells all what member/hosts.h decides. On the
+// loop's thread, but for what is marked.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "coord/audit.h"
+#include "coord/bridge.h"
+#include "coord/door.h"
+#include "fabric/authority.h"
+#include "fabric/loop.h"
+#include "fabric/probe.h"
+#include "fabric/token_book.h"
+#include "member/hosts.h"
+#include "wire/host_message.h"
+
+namespace instep::coord {
+
+class Hub : private fabric::TlsLink::Sink {
+ public:
+  struct Plan {
+    std::string run, job_json, job_toml;
+    bool has_dataset = false;
+    member::HostsRules rules;
+    std::string name, address;  // of the first host
+    std::uint32_t agents = 1;   // on it
+  };
+  Hub(fabric::Loop& loop, Plan plan, fabric::Authority authority, fabric::TokenBook tokens,
+      Audit audit);
+  ~Hub() override;
+
+  // The first host's bridge, which hears what other hosts hear. Before anything else.
+  void use(Bridge& bridge);
+  // A link's first message: see Door.
+  fabric::TlsLink::Sink* first(const Door::Link& link, const wire::HostMessage& message);
+  void turned_away(const std::string& address, const Error& why);
+  // Of the first host's bridge.
+  void hear(std::uint32_t host, const wire::HostMessage& message);
+  // From any thread: the data is there.
+  void dataset(const Fd& image);
+
+ private:
+  struct Guest {
+    Door::Link link;  // null: it is lost, and may come back
+    std::string name, address;
+    std::vector<std::byte> message;
+    bool gone = false;
+    fabric::Timer patience;
+  };
+
+  Result<std::span<std::byte>> place(fabric::TlsLink& link, const fabric::FrameHead& head) override;
+  Status took(fabric::TlsLink& link, const fabric::FrameHead& head) override;
+  void closed(fabric::TlsLink& link, const Error& why) override;
+
+  wire::HostMessage let_in(const Door::Link& link, const wire::Enroll& enroll);
+  fabric::TlsLink::Sink* welcome(const Door::Link& link, const wire::HostHello& hello);
+  void happen(member::HostsEvent event);
+  void act(const member::HostsAction& action);
+  void act(const member::Begin& action);
+  void act(const member::TellLineup& action);
+  void act(const member::EndRun& action);
+  void refuse(std::uint32_t host, const Error& why);
+  void send(std::uint32_t host, const wire::HostMessage& message);
+  void send_data(const Door::Link& link);
+  void look_for(std::uint32_t host, const std::string& why, std::int64_t until_ns);
+  void lose(std::uint32_t host, const std::string& why);
+  void note(AuditEvent event);
+  void set_timer();
+  Guest* guest_of(const fabric::TlsLink& link, std::uint32_t& host);
+
+  fabric::Loop& loop_;
+  const Plan plan_;
+  const fabric::Authority authority_;
+  fabric::TokenBook tokens_;
+  Audit audit_;
+  Bridge* bridge_ = nullptr;
+  member::HostsState state_;
+  std::map<std::uint32_t, Guest> guests_;  // but the first host
+  std::uint32_t next_host_ = 1;
+  std::shared_ptr<fabric::Mapping> data_;
+  fabric::Timer timer_;
+};
+
+}  // namespace instep::coord

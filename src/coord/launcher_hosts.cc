@@ -1,0 +1,90 @@
+// What a launcher does where hosts train together.
+#include <poll.h>
+
+#include <utility>
+
+#include "base/machine.h"
+#include "base/text.h"
+#include "coord/launcher_impl.h"
+#include "coord/remote.h"
+
+namespace instep::coord {
+namespace {
+
+using member::Reason;
+
+// For other hosts to end after the first one has.
+constexpr std::int64_t kOthersNs = 60'000'000'000;
+
+}  // namespace
+
+void Launcher::take_bridge() {
+  if (plan_.bridge == nullptr) return;
+  for (BridgeNews& news : plan_.bridge->take()) {
+    if (auto* adopt = std::get_if<Adopt>(&news)) {
+      tell(member::Observed{crew_->observe()});
+      tell(member::Adopted{std::move(adopt->shards), adopt->round});
+    } else if (auto* data = std::get_if<DataCame>(&news)) {
+      if (data->image.valid()) dataset_ = std::move(data->image);
+      tell(member::Prepared{});
+    } else if (std::holds_alternative<AllStop>(news)) {
+      if (!first_host()) stop("stop", false, false);
+    } else if (auto* orphaned = std::get_if<Orphaned>(&news)) {
+      orphaned_ = orphaned->why;
+      narrator_.tell({"orphaned", -1, round(), orphaned->why, 0,
+                      cat("the coordinator is gone (", orphaned->why,
+                          "): this host finishes the round, saves and ends")});
+      stop("the coordinator is gone", false, false);
+    } else if (auto* failed = std::get_if<BridgeFailed>(&news)) {
+      tell(member::LauncherFailed{failed->error});
+    } else if (auto* note = std::get_if<BridgeNote>(&news)) {
+      narrator_.tell({"hosts", -1, round(), "", 0, note->text});
+    } else if (auto* came = std::get_if<HostCame>(&news)) {
+      if (plan_.remote != nullptr) plan_.remote->joined(came->name);
+      narrator_.tell({"hosts", -1, round(), "", 0,
+                      cat("host ", came->name, " has joined with ", came->agents,
+                          came->agents == 1 ? " agent" : " agents")});
+    } else {
+      all_done_ = true;
+    }
+  }
+  if (plan_.remote == nullptr) return;
+  if (const auto failed = plan_.remote->failure()) tell(member::LauncherFailed{*failed});
+}
+
+// A run ends on all hosts together: others may be saving still.
+void Launcher::wait_for_others() {
+  const bool well = outcome_->reason == Reason::kFinished || outcome_->reason == Reason::kStopped;
+  if (!well || !orphaned_.empty() || left_) return;
+  plan_.bridge->done();
+  const std::int64_t until = monotonic_ns() + kOthersNs;
+  while (!all_done_ && monotonic_ns() < until) {
+    pollfd polled{plan_.bridge->descriptor(), POLLIN, 0};
+    ::poll(&polled, 1, 100);
+    take_bridge();
+    if (signals_.next()) return;
+  }
+}
+
+// A host that is told to end leaves the others, who go on with this round: nothing of it is needed
+// here any more. Once.
+bool Launcher::leave_host() {
+  if (first_host() || !standing().viewed || std::exchange(left_, true)) return false;
+  plan_.bridge->leave();
+  stop("leave", true, false);
+  stop("leave", true, false);
+  return true;
+}
+
+void Launcher::end_on_this_host(LaunchResult& out) const {
+  if (!orphaned_.empty()) {
+    out.exit_code = 1;
+    out.message = cat("the coordinator is gone: ", orphaned_);
+  }
+  if (left_ && out.outcome.reason == Reason::kAbandoned) {
+    out.exit_code = 0;
+    out.message = "this host has left the run, which goes on without it";
+  }
+}
+
+}  // namespace instep::coord

@@ -1,0 +1,129 @@
+#include "coord/peers.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/text.h"
+#include "coord/host_frames.h"
+#include "fabric/tls_connect.h"
+#include "wire/host_message.h"
+
+namespace instep::coord {
+namespace {
+
+// One attempt; whoever waits for the link has patience of its own.
+constexpr std::int64_t kConnectMs = 10'000;
+constexpr std::int64_t kAgainMs = 200;
+constexpr std::string_view kNamePrefix = "host-";
+
+}  // namespace
+
+std::string host_name(std::uint32_t host) { return cat(kNamePrefix, host); }
+
+Result<std::uint32_t> host_of(const std::string& name) {
+  std::uint32_t host = 0;
+  const std::string_view digits = std::string_view(name).substr(
+      std::min(name.size(), name.starts_with(kNamePrefix) ? kNamePrefix.size() : name.size()));
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), host);
+  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size()) {
+    return Error{ErrorKind::kCorrupt, cat("a certificate for '", name, "', which is no host")};
+  }
+  return host;
+}
+
+Peers::Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me, Handler& handler)
+    : loop_(loop), identity_(std::move(identity)), me_(me), handler_(handler) {}
+
+Peers::~Peers() {
+  *alive_ = false;
+  cut_all();
+}
+
+void Peers::know(std::uint32_t peer, const fabric::Address& address) {
+  Peer& it = peers_[peer];
+  it.address = address;
+  if (peer < me_ && !it.out && !it.link) connect(peer);
+}
+
+void Peers::connect(std::uint32_t id) {
+  Peer& it = peers_.at(id);
+  const std::uint64_t attempt = ++it.attempt;
+  fabric::connect(
+      loop_, it.address, identity_, {kConnectMs, host_name(id), {}},
+      [this, id, attempt, alive = std::weak_ptr(alive_)](auto link) {
+        const auto here = alive.lock();
+        if (!here || !*here) return;
+        Peer& peer = peers_.at(id);
+        if (peer.out || peer.attempt != attempt) return;
+        if (!link.ok()) return connect_later(id);
+        (*link)->send({kMessageFrame, 0, 0, 0, 0}, wire::encode_host(wire::PeerHello{}));
+        (*link)->start(this);
+        take(id, link.take());
+      });
+}
+
+void Peers::connect_later(std::uint32_t id) {
+  peers_.at(id).again = loop_.after(kAgainMs, [this, id] { connect(id); });
+}
+
+void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
+  Peer& it = peers_[peer];
+  if (it.out) return link->close();
+  if (it.link) it.link->close();
+  it.link = std::move(link);
+  handler_.peer_is_up(peer);
+}
+
+void Peers::cut(std::uint32_t peer) {
+  Peer& it = peers_[peer];
+  it.out = true;
+  if (const auto link = std::exchange(it.link, nullptr)) link->close();
+}
+
+void Peers::cut_all() {
+  for (auto& [id, peer] : peers_) cut(id);
+}
+
+bool Peers::is_up(std::uint32_t peer) const {
+  const auto found = peers_.find(peer);
+  return found != peers_.end() && found->second.link != nullptr;
+}
+
+void Peers::send(std::uint32_t to, const round::RelayFrame& frame,
+                 std::span<const std::byte> payload, std::shared_ptr<const void> keeper) {
+  const auto found = peers_.find(to);
+  // One that is down is told so by its link; the next line-up sends it all again.
+  if (found == peers_.end() || !found->second.link) return;
+  bytes_sent_ += payload.size();
+  found->second.link->send(to_head(frame), payload, [keeper = std::move(keeper)] { (void)keeper; });
+}
+
+std::uint32_t Peers::id_of(const fabric::TlsLink& link) const {
+  const auto found = std::find_if(peers_.begin(), peers_.end(), [&link](const auto& it) {
+    return it.second.link.get() == &link;
+  });
+  return found == peers_.end() ? me_ : found->first;
+}
+
+Result<std::span<std::byte>> Peers::place(fabric::TlsLink& link, const fabric::FrameHead& head) {
+  if (!is_relay_frame(head)) {
+    return Error{ErrorKind::kCorrupt, cat("a frame of kind ", head.kind, " from another host")};
+  }
+  return handler_.place(id_of(link), to_relay_frame(head));
+}
+
+Status Peers::took(fabric::TlsLink& link, const fabric::FrameHead& head) {
+  if (head.size == 0) INSTEP_RETURN_IF_ERROR(place(link, head).status());
+  return handler_.took(id_of(link), to_relay_frame(head));
+}
+
+void Peers::closed(fabric::TlsLink& link, const Error& why) {
+  const std::uint32_t id = id_of(link);
+  if (id == me_) return;
+  Peer& it = peers_.at(id);
+  it.link.reset();
+  handler_.peer_is_down(id, why);
+  if (id < me_ && !it.out) connect_later(id);
+}
+
+}  // namespace instep::coord

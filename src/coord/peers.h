@@ -1,0 +1,84 @@
+// A host's links to the other hosts of its run: makes those to hosts with lower numbers, takes in
+// the others, makes lost ones again, and cuts off hosts that are out. All on the loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "fabric/address.h"
+#include "fabric/authority.h"
+#include "fabric/loop.h"
+#include "fabric/tls_link.h"
+#include "round/relay.h"
+
+namespace instep::coord {
+
+class Peers : public fabric::TlsLink::Sink {
+ public:
+  class Handler {
+   public:
+    virtual ~Handler() = default;
+    virtual Result<std::span<std::byte>> place(std::uint32_t from,
+                                               const round::RelayFrame& frame) = 0;
+    virtual Status took(std::uint32_t from, const round::RelayFrame& frame) = 0;
+    virtual void peer_is_up(std::uint32_t peer) = 0;
+    // It is made again; what was on its way is lost.
+    virtual void peer_is_down(std::uint32_t peer, const Error& why) = 0;
+  };
+
+  Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me, Handler& handler);
+  ~Peers() override;
+
+  // Another host of the run.
+  void know(std::uint32_t peer, const fabric::Address& address);
+  // A link that has said PeerHello, from the host that its certificate names; its sink is this.
+  void take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link);
+  // It is out: after this nothing of it is read and nothing is sent to it.
+  void cut(std::uint32_t peer);
+  void cut_all();
+
+  // Of its links.
+  Result<std::span<std::byte>> place(fabric::TlsLink& link, const fabric::FrameHead& head) override;
+  Status took(fabric::TlsLink& link, const fabric::FrameHead& head) override;
+  void closed(fabric::TlsLink& link, const Error& why) override;
+
+  bool is_up(std::uint32_t peer) const;
+  // The payload stays as it is as long as `keeper` lives.
+  void send(std::uint32_t to, const round::RelayFrame& frame, std::span<const std::byte> payload,
+            std::shared_ptr<const void> keeper);
+
+  std::uint64_t bytes_sent() const { return bytes_sent_; }
+
+ private:
+  struct Peer {
+    fabric::Address address;
+    std::shared_ptr<fabric::TlsLink> link;
+    std::uint64_t attempt = 0;  // of making the link; older ones come too late
+    fabric::Timer again;
+    bool out = false;
+  };
+
+  void connect(std::uint32_t id);
+  void connect_later(std::uint32_t id);
+  std::uint32_t id_of(const fabric::TlsLink& link) const;
+
+  fabric::Loop& loop_;
+  const fabric::Identity identity_;
+  const std::uint32_t me_;
+  Handler& handler_;
+  std::map<std::uint32_t, Peer> peers_;
+  std::uint64_t bytes_sent_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false: nothing comes back here
+};
+
+// The name in a host's certificate, and the host of a name.
+std::string host_name(std::uint32_t host);
+Result<std::uint32_t> host_of(const std::string& name);
+
+}  // namespace instep::coord
