@@ -142,7 +142,7 @@ int check_command(const Options& options) {
   }
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
-  for (const std::string& warning : job_warnings(job)) log(LogLevel::kWarning, warning);
+  for (const std::string& warning : job_warnings(job, false)) log(LogLevel::kWarning, warning);
   constexpr std::int64_t kSmallShard = 8;
   if (least < kSmallShard) {
     log(LogLevel::kWarning, cat("shards of ", least,

@@ -1,9 +1,11 @@
 #include "cli/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstring>
 #include <functional>
 
+#include "base/duration.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/commands.h"
@@ -23,8 +25,12 @@ CLI::Option* add_agents(CLI::App* command, Options& options, const char* help) {
       ->check(CLI::Validator(check, "NUMBER"));
 }
 
+constexpr const char* kAgentsHelp =
+    "agents to start (default: as many as there are processors for, at most one a shard); MIN:MAX: "
+    "below MIN the run waits";
+
 // Of runs, whose agents may come and go.
-void add_agent_range(CLI::App* command, Options& options) {
+void add_agent_range(CLI::App* command, Options& options, const char* help) {
   const auto check = [](const std::string& text) {
     const auto range = parse_agents(text);
     return range.ok() ? std::string() : range.error().message;
@@ -36,15 +42,22 @@ void add_agent_range(CLI::App* command, Options& options) {
     options.min_agents = range->least;
   };
   const CLI::Validator range(check, "N or MIN:MAX");
-  CLI::Option* agents =
-      command
-          ->add_option_function("-n,--agents", take,
-                                "agents to start (default: as many as there are processors for, "
-                                "at most one a shard); MIN:MAX: below MIN the run waits")
-          ->check(range);
+  CLI::Option* agents = command->add_option_function("-n,--agents", take, help)->check(range);
   command->add_option_function("--nnodes", take, "the same as -n, as torchrun spells it")
       ->check(range)
       ->excludes(agents);
+}
+
+CLI::Option* add_duration(CLI::App* command, const char* name, std::optional<std::int64_t>& into,
+                          const char* help) {
+  const auto check = [](const std::string& text) {
+    const auto read = parse_duration(text);
+    return read.ok() ? std::string() : read.error().message;
+  };
+  const std::function<void(const std::string&)> take = [&into](const std::string& text) {
+    if (const auto read = parse_duration(text); read.ok()) into = *read;  // else check() has said
+  };
+  return command->add_option_function(name, take, help)->check(CLI::Validator(check, "TIME"));
 }
 
 // How agents fail, in earnest and for a drill.
@@ -82,8 +95,59 @@ void add_run_options(CLI::App* command, Options& options) {
   command->add_flag("--no-pin", options.no_pin, "do not bind agents to processors");
 }
 
+// Of a run that starts the other hosts itself.
+void add_host_options(CLI::App* command, Options& options) {
+  CLI::Option* file = command->add_option(
+      "--hostfile", options.hostfile, "file of hosts to train on, a line a host: 'node1 slots=4'");
+  command
+      ->add_option(
+          "--hosts", options.hosts,
+          "hosts to train on, this one among them, with the agents on each: NAME[:SLOTS],…")
+      ->excludes(file);
+  command->add_option("--listen", options.listen,
+                      "ADDR or ADDR:PORT that the other hosts can reach (default: the address from "
+                      "which the first of them is reached, any port)");
+  command->add_option("--rsh", options.rsh,
+                      "what runs a command there, in the place of 'ssh -o BatchMode=yes'");
+  command->add_option("--remote-instep", options.remote_instep,
+                      "instep's path there (default: this one's, else the one in PATH)");
+  command->add_option("--remote-dir", options.remote_dir,
+                      "working directory there (default: where a login begins)");
+}
+
 void add_sets(CLI::App* command, Options& options, const char* help) {
   command->add_option("--set", options.sets, help)->take_all()->allow_extra_args(false);
+}
+
+void define_agent(CLI::App& app, Options& options) {
+  CLI::App* agent = app.add_subcommand(
+      "agent",
+      "join a run of another host, or train as one of the processes that torchrun, mpirun "
+      "or srun started");
+  CLI::Option* join = agent->add_option(
+      "--join", options.join, "the line that instep coordinator has printed; -: reads it");
+  add_agents(agent, options, "agents to start here (default: as many as there are processors for)");
+  agent
+      ->add_option("--listen", options.listen,
+                   "ADDR or ADDR:PORT that other hosts can reach (default: the address from which "
+                   "the coordinator is reached, any port)")
+      ->needs(join);
+  agent->add_option("--name", options.name, "what others call this host (default: its name)")
+      ->needs(join);
+  agent
+      ->add_option("--orphan-timeout", options.orphan_timeout,
+                   "without the coordinator for so long, finish the round, save and end "
+                   "(default: 30s)")
+      ->needs(join);
+  add_run_options(agent, options);
+  agent->add_flag("--no-replace", options.no_replace, "start no agent in the place of a dead one");
+  agent->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
+  agent
+      ->add_flag("--from-env", options.from_env,
+                 "as one of the processes that torchrun, mpirun or srun started on this host")
+      ->excludes(join);
+  agent->add_option("JOB", options.target, "of --from-env: job file, or a folder with one");
+  add_sets(agent, options, "of --from-env: KEY=VALUE: set a key of the job over its file");
 }
 
 void define(CLI::App& app, Options& options) {
@@ -93,19 +157,38 @@ void define(CLI::App& app, Options& options) {
 
   CLI::App* run = app.add_subcommand("run", "train a job, or run a program of yours (after --)");
   run->add_option("JOB", options.target, "job file, or a folder with one");
-  add_agent_range(run, options);
+  add_agent_range(run, options, kAgentsHelp);
   add_run_options(run, options);
   add_fault_options(run, options);
   add_sets(run, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
   run->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
 
+  add_host_options(run, options);
+
   CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
   resume->add_option("RUN", options.target, "directory or name of the run")->required();
-  add_agent_range(resume, options);
+  add_agent_range(resume, options, kAgentsHelp);
   add_run_options(resume, options);
   add_fault_options(resume, options);
   add_sets(resume, options,
            "KEY=VALUE: change epochs, stop.*, checkpoint.* or faults.* (repeatable)");
+
+  CLI::App* first = app.add_subcommand("coordinator", "train a job here and on hosts that join");
+  first->add_option("JOB", options.target, "job file, or a folder with one")->required();
+  first->add_option("--listen", options.listen,
+                    "ADDR:PORT that other hosts can reach (default: 127.0.0.1:4600)");
+  add_agent_range(first, options,
+                  "agents of all hosts together (default: those here); MIN:MAX: training begins "
+                  "with MIN, and waits a little for more");
+  first->add_option("--local", options.local,
+                    "agents on this host (default: as many as there are processors for)");
+  first->add_option("--token-ttl", options.token_ttl,
+                    "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  add_run_options(first, options);
+  add_sets(first, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
+  first->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
+
+  define_agent(app, options);
 
   CLI::App* evaluate = app.add_subcommand("eval", "evaluate a checkpoint on its job's data");
   evaluate->add_option("CHECKPOINT", options.target, "checkpoint, or a run's newest")->required();
@@ -158,6 +241,40 @@ void define(CLI::App& app, Options& options) {
   scale->add_flag("--quiet,-q", options.quiet, "say nothing but errors");
 }
 
+CLI::Option* add_uses(CLI::App* command, Options& options) {
+  const auto check = [](const std::string& text) {
+    constexpr std::uint32_t kMost = 1'000'000;
+    std::uint32_t uses = 0;
+    const char* end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, uses);
+    const bool whole = read.ec == std::errc() && read.ptr == end;
+    if (whole && uses >= 1 && uses <= kMost) return std::string();
+    return cat("found '", text, "'; allowed: a number of hosts, 1 to ", kMost);
+  };
+  return command->add_option("--uses", options.uses, "hosts that it lets in (default: any number)")
+      ->check(CLI::Validator(check, "NUMBER"));
+}
+
+// What concerns the other hosts of a run.
+void define_sharing(CLI::App& app, Options& options) {
+  CLI::App* token =
+      app.add_subcommand("token", "list, make or revoke the tokens by which hosts join");
+  token->add_option("RUN", options.target, "directory or name of the run")->required();
+  CLI::Option* make =
+      token->add_flag("--make", options.make, "make a token and print the line to join by");
+  add_uses(token, options)->needs(make);
+  add_duration(token, "--ttl", options.ttl_s,
+               "how long it is valid, as 10m, 2h (default: as long as the run)")
+      ->needs(make);
+  token->add_option("--revoke", options.revoke, "the token that shall let nobody in any more")
+      ->option_text("TOKEN")
+      ->excludes(make);
+
+  CLI::App* audit = app.add_subcommand("audit", "show who came to a run, and who was let in");
+  audit->add_option("RUN", options.target, "directory or name of the run")->required();
+  audit->add_flag("--json", options.json, "as JSON, a line an event");
+}
+
 int misused(const std::string& what) { return fail(invalid(cat(what, "; see `instep --help`"))); }
 
 std::vector<std::string> command_names(const CLI::App& app) {
@@ -194,6 +311,8 @@ int unexpected(const CLI::App& app, const std::vector<std::string>& extras) {
 int dispatch(const std::string& name, const Options& options) {
   if (name == "run") return run_command(options);
   if (name == "resume") return resume_command(options);
+  if (name == "coordinator") return coordinator_command(options);
+  if (name == "agent") return agent_command(options);
   if (name == "eval") return evaluate_command(options);
   if (name == "predict") return predict_command(options);
   if (name == "export") return export_command(options);
@@ -202,6 +321,8 @@ int dispatch(const std::string& name, const Options& options) {
   if (name == "plot") return plot_command(options);
   if (name == "ls") return list_command();
   if (name == "scale") return scale_command(options);
+  if (name == "token") return token_command(options);
+  if (name == "audit") return audit_command(options);
   return stop_command(options);
 }
 
@@ -216,6 +337,7 @@ int run(int argc, char** argv, std::int64_t start_ns) {
   CLI::App app("instep trains one PyTorch model on many agents, with the same bits on any number.",
                "instep");
   define(app, options);
+  define_sharing(app, options);
   const std::vector<std::string> names = command_names(app);
   if (!words.ours.empty() && !words.ours.front().starts_with('-') &&
       std::find(names.begin(), names.end(), words.ours.front()) == names.end()) {

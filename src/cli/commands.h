@@ -26,14 +26,26 @@ struct Options {
   std::optional<std::string> fault, chaos;  // drills of run and resume
   bool no_replace = false;
   std::string run_dir, report;
+  std::string listen, join, name;  // of many hosts
+  std::string hosts, hostfile;     // run
+  std::optional<std::string> rsh, remote_instep, remote_dir;
+  std::optional<std::uint32_t> local;  // coordinator: agents on this host
+  std::string token_ttl = "1h", orphan_timeout = "30s";
   bool quiet = false, json = false, no_pin = false, ema = false;
-  std::vector<std::string> program;  // after --
-  std::vector<std::string> command;  // the whole command line
+  bool from_env = false;              // agent
+  bool make = false;                  // token
+  std::optional<std::uint32_t> uses;  // token --make: any number without
+  std::optional<std::int64_t> ttl_s;  // token --make: as long as the run without
+  std::optional<std::string> revoke;  // token
+  std::vector<std::string> program;   // after --
+  std::vector<std::string> command;   // the whole command line
   std::int64_t start_ns = 0;
 };
 
 int run_command(const Options& options);
 int resume_command(const Options& options);
+int coordinator_command(const Options& options);
+int agent_command(const Options& options);
 int evaluate_command(const Options& options);
 int predict_command(const Options& options);
 int export_command(const Options& options);
@@ -43,11 +55,16 @@ int list_command();
 int stop_command(const Options& options);
 int scale_command(const Options& options);
 int plot_command(const Options& options);
+int token_command(const Options& options);
+int audit_command(const Options& options);
 
 // What several commands need.
 
 // Prints the error; its exit code.
 int fail(const Error& error);
+// Rows of cells, the first one a heading, in columns that are aligned. Control characters, which
+// may be a stranger's, are not printed.
+void print_table(const std::vector<std::vector<std::string>>& rows);
 // INSTEP_SET, cut into sets.
 std::vector<std::string> environment_sets();
 // The job file that PATH names: itself, or the only *.toml in the folder.
@@ -60,8 +77,8 @@ Result<std::uint32_t> agent_count(const Options& options, std::int64_t threads,
 // Whether the report can be written, found out before a run is spent on it; and the writing.
 Status check_report(const std::string& path);
 Status write_report(const std::string& path, const std::string& report);
-// What is said before a job is run, and lets it go on.
-std::vector<std::string> job_warnings(const job::Job& job);
+// What is said before a job is run, and lets it go on. `hosted`: on one of several hosts.
+std::vector<std::string> job_warnings(const job::Job& job, bool hosted);
 // A RUN or CHECKPOINT as a folder.
 Result<std::filesystem::path> find_checkpoint(const std::string& target);
 

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "coord/process.h"
 #include "coord/run_dir.h"
@@ -31,6 +33,26 @@ bool is_special(const std::string& path) {
 int fail(const Error& error) {
   log(LogLevel::kError, error.message);
   return member::exit_code(error.kind);
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  constexpr int kWidest = 1000;
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const auto width = static_cast<std::size_t>(columns(fit(row[i], kWidest)));
+      widths[i] = std::max(widths[i], width);
+    }
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string cell = fit(row[i], kWidest);
+      line += cell + std::string(widths[i] - static_cast<std::size_t>(columns(cell)) + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    std::puts(line.c_str());
+  }
 }
 
 std::vector<std::string> environment_sets() {

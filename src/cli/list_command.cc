@@ -1,8 +1,6 @@
 // `instep ls` and `instep stop`.
 #include <signal.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -25,8 +23,7 @@ std::string state_of(const fs::path& run, const coord::RunInfo& info) {
 }  // namespace
 
 int list_command() {
-  constexpr std::size_t kColumns = 6;
-  std::vector<std::array<std::string, kColumns>> rows = {
+  std::vector<std::vector<std::string>> rows = {
       {"RUN", "STATE", "AGENTS", "STARTED", "JOB", "DIRECTORY"}};
   for (const fs::path& link : coord::list_runs()) {
     const auto info = coord::read_info(link);
@@ -35,18 +32,7 @@ int list_command() {
     rows.push_back({link.filename().string(), state_of(link, *info), cat(info->agents),
                     info->started, info->job, fs::read_symlink(link, error).string()});
   }
-  std::array<std::size_t, kColumns> widths{};
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < kColumns; ++i) {
-      line += row[i];
-      if (i + 1 < kColumns) line += std::string(widths[i] - row[i].size() + 2, ' ');
-    }
-    std::puts(line.c_str());
-  }
+  print_table(rows);
   return 0;
 }
 

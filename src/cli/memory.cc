@@ -87,7 +87,7 @@ Memory memory_of(const job::Job& job) {
   out.state = kElement * (with_state + 2 * parameters);
   if (job.codec.kind != job::CodecKind::kNone) {
     // Sums that a codec encodes apart wait apart; top-k keeps two buffers of each besides.
-    const std::int64_t nodes = job.codec.nodes == 0 ? job.shards : job.codec.nodes;
+    const std::int64_t nodes = job::codec_nodes(job);
     const int sets = job.codec.kind == job::CodecKind::kTopK ? 3 : 1;
     out.state += kElement * sets * static_cast<double>(nodes) * parameters;
   }

@@ -4,7 +4,7 @@
 
 namespace instep::cli {
 
-std::vector<std::string> job_warnings(const job::Job& job) {
+std::vector<std::string> job_warnings(const job::Job& job, bool hosted) {
   std::vector<std::string> out;
   if (!job.model.file.empty()) {
     out.push_back(cat("TorchScript carries code, which ", job.model.file,
@@ -16,7 +16,7 @@ std::vector<std::string> job_warnings(const job::Job& job) {
                       ") has no instructions for bf16: precision = \"bf16\" will be slow here, and "
                       "fp32 faster"));
   }
-  if (job.codec.kind != job::CodecKind::kNone) {
+  if (job.codec.kind != job::CodecKind::kNone && !hosted) {
     out.push_back(cat("agents of one host share memory, so codec.kind = \"",
                       job::to_text(job.codec.kind),
                       "\" makes nothing faster here; it shows what the codec does to the result"));

@@ -1,0 +1,21 @@
+// The host on which a run of many hosts begins, from its plan to its end.
+#pragma once
+
+#include "cli/commands.h"
+#include "cli/run_plan.h"
+#include "coord/first_host.h"
+#include "coord/run_dir.h"
+
+namespace instep::cli {
+
+struct FirstRun {
+  coord::LaunchPlan plan;
+  coord::RunDir dir;
+  std::unique_ptr<coord::FirstHost> host;
+};
+// Other hosts can join from then on. `first` says where it listens and what it waits for; the rest
+// is of the plan.
+Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
+                            coord::FirstHost::Plan first);
+
+}  // namespace instep::cli

@@ -1,0 +1,147 @@
+// Runs of many hosts: where one is begun, and where it is joined.
+#include <cstdio>
+#include <cstring>
+#include <iostream>
+
+#include "base/duration.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "cli/first_run.h"
+#include "cli/from_env.h"
+#include "cli/recorded.h"
+#include "coord/joined_host.h"
+
+namespace instep::cli {
+namespace {
+
+// Any free one, unless one is asked for.
+constexpr std::uint16_t kAnyPort = 0;
+constexpr std::uint16_t kUsualPort = 4600;
+
+// -n is of all hosts together here; --local, of this one.
+Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
+  Options here = options;
+  here.agents = options.local;
+  here.min_agents = 1;
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
+  const std::uint32_t all = options.agents.value_or(plan.agents);
+  if (plan.agents > all) {
+    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
+                       all == 1 ? " agent" : " agents", " in all (-n)"));
+  }
+  if (all > plan.job->shards) {
+    return invalid(cat("-n ", all, ": the job has ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  return plan;
+}
+
+void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
+  const std::uint32_t least = options.min_agents;
+  std::printf("listening on %s; on every other machine (good for %s):\n\n",
+              to_text(fabric::Address{line.host, line.port}).c_str(), options.token_ttl.c_str());
+  std::printf("  instep agent --join %s\n\n", to_text(line).c_str());
+  if (least > here) {
+    std::printf("waiting for agents: %u of at least %u are here\n", here, least);
+  }
+  std::fflush(stdout);
+}
+
+// What --join says, or the first line of the standard input.
+Result<fabric::JoinLine> read_line(const std::string& text) {
+  if (text != "-") return fabric::parse_join_line(text);
+  constexpr std::size_t kMostBytes = 4096;
+  std::string line(kMostBytes, '\0');
+  std::cin.getline(line.data(), static_cast<std::streamsize>(line.size()));
+  line.resize(std::strlen(line.c_str()));
+  if (line.empty()) return invalid("there is no line to join by on the standard input");
+  return fabric::parse_join_line(line);
+}
+
+}  // namespace
+
+Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
+                            coord::FirstHost::Plan first) {
+  std::optional<std::filesystem::path> wanted;
+  if (!options.run_dir.empty()) wanted = options.run_dir;
+  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, coord::RunDir::create(wanted, plan.job->name));
+  first.run_dir = dir.path();
+  first.job_toml = job_text.text;
+  first.job = *plan.job;
+  first.agents = plan.agents;
+  auto host = coord::FirstHost::open(first);
+  if (!host.ok()) {
+    dir.discard();
+    return host.error();
+  }
+  plan.hosted = true;
+  plan.bridge = &(*host)->bridge();
+  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
+  return FirstRun{std::move(plan), std::move(dir), host.take()};
+}
+
+int coordinator_command(const Options& options) {
+  const auto ttl = parse_duration(options.token_ttl);
+  if (!ttl.ok()) return fail(invalid(cat("--token-ttl: ", ttl.error().message)));
+  const auto listen =
+      fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen, kUsualPort);
+  if (!listen.ok()) return fail(invalid(cat("--listen: ", listen.error().message)));
+  auto job_text = read_job(options.target);
+  if (!job_text.ok()) return fail(job_text.error());
+  auto plan = plan_first(options, *job_text);
+  if (!plan.ok()) return fail(plan.error());
+  coord::FirstHost::Plan first;
+  first.listen = *listen;
+  first.rules.max_agents = options.agents.value_or(plan->agents);
+  first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
+  first.token_seconds = *ttl;
+  const std::uint32_t here = plan->agents;
+  auto run = open_first(options, plan.take(), *job_text, std::move(first));
+  if (!run.ok()) return fail(run.error());
+  say_line(options, run->host->line(), here);
+  return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text->text);
+}
+
+int agent_command(const Options& options) {
+  if (const Status status = flags_go_together(options); !status.ok()) return fail(status.error());
+  if (options.from_env) return from_env_command(options);
+  coord::JoinedHost::Plan join;
+  auto line = read_line(options.join);
+  if (!line.ok()) return fail(invalid(cat("--join: ", line.error().message)));
+  const auto patience = parse_duration(options.orphan_timeout);
+  if (!patience.ok()) return fail(invalid(cat("--orphan-timeout: ", patience.error().message)));
+  if (!options.listen.empty()) {
+    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    if (!listen.ok()) return fail(invalid(cat("--listen: ", listen.error().message)));
+    join.listen = listen.take();
+  }
+  const auto agents = agent_count(options, 1, fabric::kMaxSlots);
+  if (!agents.ok()) return fail(agents.error());
+  join.line = line.take();
+  join.name = options.name.empty() ? machine_name() : options.name;
+  join.agents = *agents;
+  join.patience_ms = *patience * 1000;
+  auto host = coord::JoinedHost::join(std::move(join));
+  if (!host.ok()) return fail(host.error());
+
+  coord::LaunchPlan plan;
+  plan.job = (*host)->job();
+  plan.agents = *agents;
+  plan.replace = !options.no_replace;
+  plan.patience_seconds = plan.job->faults.patience;
+  if (const Status status = check_memory(*plan.job, plan.agents); !status.ok()) {
+    return fail(status.error());
+  }
+  auto program = agent_program();
+  if (!program.ok()) return fail(program.error());
+  plan.program = program.take();
+  plan.hosted = true;
+  plan.bridge = &(*host)->bridge();
+  std::optional<std::filesystem::path> wanted;
+  if (!options.run_dir.empty()) wanted = options.run_dir;
+  auto dir = coord::RunDir::create(wanted, plan.job->name);
+  if (!dir.ok()) return fail(dir.error());
+  return Recorded(options, std::move(plan), dir.take()).run((*host)->welcome().job_toml);
+}
+
+}  // namespace instep::cli

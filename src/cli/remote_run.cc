@@ -1,0 +1,250 @@
+#include "cli/remote_run.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+
+#include "base/duration.h"
+#include "base/file.h"
+#include "base/machine.h"
+#include "base/text.h"
+#include "cli/first_run.h"
+#include "cli/host_list.h"
+#include "cli/recorded.h"
+#include "coord/joined_host.h"
+#include "coord/remote.h"
+
+namespace instep::cli {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::uint64_t kMaxHostFile = 1 << 20;
+constexpr std::uint16_t kAnyPort = 0;
+constexpr const char* kRsh = "ssh -o BatchMode=yes";
+// For hosts that have finished the run to say goodbye.
+constexpr std::int64_t kEndLimitMs = 10'000;
+
+struct Places {
+  ListedHost here;
+  std::vector<ListedHost> others;
+};
+
+Result<std::vector<ListedHost>> listed(const Options& options) {
+  if (options.hostfile.empty()) return parse_host_words(options.hosts);
+  INSTEP_ASSIGN_OR_RETURN(const std::string text, read_file(options.hostfile, kMaxHostFile));
+  return parse_host_file(text, options.hostfile);
+}
+
+// The first host holds the run's records and its state, so it must be one that trains.
+Result<Places> place(std::vector<ListedHost> hosts) {
+  const auto mine = [](const ListedHost& host) { return is_this_machine(host.name); };
+  const auto here = std::find_if(hosts.begin(), hosts.end(), mine);
+  if (here == hosts.end()) {
+    return invalid(cat("none of the hosts is this machine (", machine_name(),
+                       "), which trains too; add localhost to them, or run this on ",
+                       hosts.front().name));
+  }
+  if (const auto again = std::find_if(here + 1, hosts.end(), mine); again != hosts.end()) {
+    return invalid(cat(here->name, " and ", again->name,
+                       " are both this machine; give all its slots in one place"));
+  }
+  Places out;
+  out.here = *here;
+  hosts.erase(here);
+  out.others = std::move(hosts);
+  return out;
+}
+
+// Where the first of the others sees us. Its name may be one that only ssh knows: then everywhere,
+// and by our name.
+Result<fabric::Address> address_for(const Options& options, const Places& places) {
+  if (!options.listen.empty()) {
+    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
+    return listen;
+  }
+  constexpr std::uint16_t kSomePort = 22;  // nothing is sent there
+  const std::string& name = places.others.front().name;
+  const std::size_t at = name.find('@');
+  const auto seen =
+      coord::address_towards({at == std::string::npos ? name : name.substr(at + 1), kSomePort});
+  return fabric::Address{seen.ok() ? *seen : "0.0.0.0", kAnyPort};
+}
+
+Result<coord::LaunchPlan> plan_here(const Options& options, const Places& places,
+                                    const JobText& job_text) {
+  Options here = options;
+  here.agents = places.here.slots;
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
+  std::int64_t least = plan.agents;
+  for (const ListedHost& host : places.others) least += host.slots.value_or(1);
+  if (least > plan.job->shards) {
+    return invalid(cat("the hosts have ", least, " slots, and the job ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  return plan;
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> out;
+  while (true) {
+    text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+    if (text.empty()) return out;
+    const std::size_t end = std::min(text.find_first_of(" \t"), text.size());
+    out.emplace_back(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+}
+
+// As one word of a shell's.
+std::string shell_word(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      out += "'\\''";
+    } else {
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
+// What a host may call itself.
+std::string alias_of(const ListedHost& host) {
+  constexpr std::size_t kMost = 64;
+  std::string out = host.name.substr(0, kMost);
+  for (char& c : out) {
+    if (c == '@' || c == ':' || c == '%') c = '_';
+  }
+  return out;
+}
+
+// The login's shell may be of any kind.
+Result<std::string> words_for(const Options& options, const ListedHost& host) {
+  std::string script;
+  if (options.remote_dir) script += cat("cd ", shell_word(*options.remote_dir), " || exit; ");
+  if (options.remote_instep) {
+    script += cat("exec ", shell_word(*options.remote_instep));
+  } else {
+    std::error_code error;
+    const fs::path self = fs::read_symlink("/proc/self/exe", error);
+    if (error) return os_error("read", "/proc/self/exe", error.value());
+    script += cat("p=", shell_word(self.string()), "; [ -x \"$p\" ] || p=instep; exec \"$p\"");
+  }
+  script += cat(" agent --join - --name ", shell_word(alias_of(host)));
+  if (host.slots) script += cat(" -n ", *host.slots);
+  if (options.no_pin) script += " --no-pin";
+  if (options.no_replace) script += " --no-replace";
+  return cat("sh -c ", shell_word(script));
+}
+
+Result<coord::Remote> start_others(const Options& options, const Places& places,
+                                   const FirstRun& first) {
+  coord::Remote::Plan plan;
+  plan.command = split(options.rsh.value_or(kRsh));
+  if (plan.command.empty()) return invalid("--rsh needs a command, as 'ssh -p 2222'");
+  for (const ListedHost& host : places.others) {
+    INSTEP_ASSIGN_OR_RETURN(std::string words, words_for(options, host));
+    plan.hosts.push_back({host.name, alias_of(host), std::move(words)});
+  }
+  plan.line = to_text(first.host->line());
+  plan.logs = first.dir.path() / "logs";
+  return coord::Remote::start(plan);
+}
+
+void say(const Options& options, const Places& places, const FirstRun& first) {
+  if (options.quiet) return;
+  std::vector<std::string> names;
+  for (const ListedHost& host : places.others) names.push_back(host.name);
+  const fabric::JoinLine& line = first.host->line();
+  std::printf("starting %s by %s; this machine listens on %s\n", join(names, ", ").c_str(),
+              split(options.rsh.value_or(kRsh)).front().c_str(),
+              to_text(fabric::Address{line.host, line.port}).c_str());
+  std::fflush(stdout);
+}
+
+// From the hosts' start to their end.
+int train(const Options& options, const Places& places, FirstRun first,
+          const std::string& job_toml) {
+  auto remote = start_others(options, places, first);
+  if (!remote.ok()) {
+    first.dir.discard();
+    return fail(remote.error());
+  }
+  say(options, places, first);
+  first.plan.remote = &*remote;
+  const int code = Recorded(options, std::move(first.plan), std::move(first.dir)).run(job_toml);
+  first.host.reset();  // which the others take for the end
+  remote->finish(kEndLimitMs);
+  return code;
+}
+
+// There is nobody to exchange with.
+int run_alone(Options options, const ListedHost& here) {
+  options.hosts.clear();
+  options.hostfile.clear();
+  options.listen.clear();
+  options.rsh.reset();
+  options.remote_instep.reset();
+  options.remote_dir.reset();
+  options.agents = here.slots;
+  return run_command(options);
+}
+
+Result<FirstRun> begin(const Options& options, const Places& places, const JobText& job_text) {
+  INSTEP_ASSIGN_OR_RETURN(coord::Drill drill, plan_drill(options));
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_here(options, places, job_text));
+  plan.drill = std::move(drill);
+  coord::FirstHost::Plan first;
+  INSTEP_ASSIGN_OR_RETURN(first.listen, address_for(options, places));
+  // All that are listed, and after that whoever is left.
+  first.rules.min_hosts = static_cast<std::uint32_t>(places.others.size() + 1);
+  INSTEP_ASSIGN_OR_RETURN(first.token_seconds, parse_duration(options.token_ttl));
+  return open_first(options, std::move(plan), job_text, std::move(first));
+}
+
+}  // namespace
+
+bool on_hosts(const Options& options) {
+  return !options.hosts.empty() || !options.hostfile.empty();
+}
+
+Status hosts_are_meant(const Options& options) {
+  if (!on_hosts(options)) {
+    for (const auto& [given, flag] : {std::pair(!options.listen.empty(), "--listen"),
+                                      {options.rsh.has_value(), "--rsh"},
+                                      {options.remote_instep.has_value(), "--remote-instep"},
+                                      {options.remote_dir.has_value(), "--remote-dir"}}) {
+      if (given) return invalid(cat(flag, " is of use only with --hosts or --hostfile"));
+    }
+    return {};
+  }
+  if (options.agents) {
+    return invalid(
+        "-n says nothing where hosts are listed: each has its slots, as in --hosts "
+        "localhost:2,node2:4");
+  }
+  if (!options.program.empty()) {
+    return invalid("a program of yours trains on one host only; several hosts need a job file");
+  }
+  if (options.target.empty()) {
+    return invalid("instep run needs a job file (instep run JOB.toml --hosts …)");
+  }
+  return {};
+}
+
+int run_on_hosts(const Options& options) {
+  auto hosts = listed(options);
+  if (!hosts.ok()) return fail(hosts.error());
+  const auto places = place(hosts.take());
+  if (!places.ok()) return fail(places.error());
+  if (places->others.empty()) return run_alone(options, places->here);
+  const auto job_text = read_job(options.target);
+  if (!job_text.ok()) return fail(job_text.error());
+  auto first = begin(options, *places, *job_text);
+  if (!first.ok()) return fail(first.error());
+  return train(options, *places, first.take(), job_text->text);
+}
+
+}  // namespace instep::cli
