@@ -82,7 +82,7 @@ class Stop(RunCase):
                 self.refused("stop", run, parts=("is not running",))
 
     def test_terminate_and_hang_up_are_the_same_request(self):
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
             with self.subTest(number):
                 run = self.new_path("run")
                 process = self.start_endless(run)

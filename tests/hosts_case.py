@@ -1,0 +1,155 @@
+"""For tests of runs on several hosts: a network of them (hosts_network.py), a coordinator on host 0, agents on others.
+
+Where no network can be made (it needs root and iproute2) the script ends as skipped, with exit code 77.
+"""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import instep_test
+from hosts_network import Network, Unavailable
+from run_case import RunCase
+
+PORT = 4600
+JOIN_LINE = re.compile(r"^  instep agent --join '?(instep://[^\s']+)'?", re.MULTILINE)
+
+try:
+    Network(1).close()
+except Unavailable as error:
+    print(f"skipped: no network of hosts can be made here: {error}")
+    raise SystemExit(77) from None
+
+
+class Host:
+    """What runs on a host: the last command that was started there, its run directory and what it has printed."""
+
+    def __init__(self, number, folder):
+        self.number, self.run_dir = number, folder / "run"
+        self.out_path, self.err_path = folder / "out", folder / "err"
+        self.process = None
+
+    def printed(self):
+        return self.out_path.read_text()
+
+    def result(self):
+        return instep_test.Result(self.process.args, self.process.poll(), self.printed(), self.err_path.read_text())
+
+    def __str__(self):
+        logs = [f"--- {path.name}\n{path.read_text()}" for path in sorted(self.run_dir.glob("logs/*"))]
+        return "\n".join([f"host {self.number}: {self.result()}", *logs])
+
+
+class HostsCase(RunCase):
+    hosts_wanted = 3
+
+    def setUp(self):
+        super().setUp()
+        self.network = Network(self.hosts_wanted)
+        self.addCleanup(self.network.close)
+        self.hosts = []
+
+    def start_on(self, number, *words, **environment):
+        """Starts a command on a host, in a folder and with a state folder of the host's own."""
+        folder = self.new_path(f"host{number}")
+        folder.mkdir()
+        host = Host(number, folder)
+        with open(host.out_path, "w") as out, open(host.err_path, "w") as err:
+            host.process = subprocess.Popen(
+                [*self.network.on(number), *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                cwd=folder, start_new_session=True,
+                env={**self.environment, "XDG_STATE_HOME": str(folder / "state"), **environment})
+        self.addCleanup(self.end_host, host)
+        self.hosts.append(host)
+        return host
+
+    def end_host(self, host):
+        if host.process.poll() is None:
+            os.killpg(host.process.pid, signal.SIGKILL)
+            host.process.wait()
+
+    def start_coordinator(self, job, *arguments, agents=1, least, most=None, sets=None, **environment):
+        """The coordinator on host 0 with so many agents of its own; training begins with `least` of them in all, and
+        there are never more than `most` (else: as many)."""
+        return self.start_on(0, instep_test.INSTEP, "coordinator", job, "--listen", f"{self.network.address(0)}:{PORT}",
+                             "-n", f"{least}:{most or least}", "--local", agents, "--run-dir", "run", "--no-pin",
+                             *instep_test.settings(sets or {}), *arguments, **environment)
+
+    def join_line(self, coordinator):
+        """As the coordinator prints it, when it listens."""
+        found = self.wait_for(coordinator, "join line", lambda: JOIN_LINE.search(coordinator.printed()))
+        return found[1]
+
+    def start_agents(self, number, line, *arguments, agents=1, **environment):
+        """`instep agent` on a host, that joins with so many agents."""
+        return self.start_on(number, instep_test.INSTEP, "agent", "--join", line, "-n", agents, "--name",
+                             f"host{number}", "--run-dir", "run", "--no-pin", *arguments, **environment)
+
+    def start_all(self, job, agents=(1, 2, 1), *arguments, sets=None):
+        """A run on hosts with so many agents each; the coordinator first."""
+        coordinator = self.start_coordinator(job, *arguments, agents=agents[0], least=sum(agents), sets=sets)
+        line = self.join_line(coordinator)
+        return [coordinator, *(self.start_agents(k, line, agents=n) for k, n in enumerate(agents[1:], 1))]
+
+    def wait_for(self, host, what, condition, limit_s=60):
+        """As wait_until; a host whose command ends meanwhile fails the test."""
+        def look():
+            value = condition()
+            if not value and host.process.poll() is not None:
+                value = condition()  # what it did last
+                if not value:
+                    self.fail(f"it ended before {what}: {self.all_hosts()}")
+            return value
+        return self.wait_until(what, look, limit_s)
+
+    def events(self, host):
+        return self.records(host.run_dir, "events.jsonl")
+
+    def audit(self, host):
+        return self.records(host.run_dir, "audit.jsonl")
+
+    def wait_for_round(self, host, number, limit_s=60):
+        """Until a host has told of a round as late as that one."""
+        def reached():
+            return any(it.get("round", 0) >= number for it in self.records(host.run_dir, "metrics.jsonl"))
+        self.wait_for(host, f"round {number}", reached, limit_s)
+
+    def end_of(self, host, code=0, limit_s=instep_test.TIMEOUT_S):
+        """Waits for the end of a host's command; gives what it printed."""
+        try:
+            host.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.fail(f"host {host.number} took over {limit_s} s: {self.all_hosts()}")
+        self.assertEqual(host.process.returncode, code, self.all_hosts())
+        return host.result()
+
+    def reports(self, hosts, limit_s=instep_test.TIMEOUT_S):
+        """Waits until all hosts have ended well; their reports."""
+        for host in hosts:
+            self.end_of(host, limit_s=limit_s)
+        self.nothing_is_left()
+        return [self.report(host.run_dir) for host in hosts]
+
+    def kill(self, host):
+        """kill -9 of every process of a host."""
+        self.network.kill(host.number)
+        host.process.wait()
+
+    def all_hosts(self):
+        return "\n".join(map(str, self.hosts))
+
+    def same_as_alone(self, job, sets=None, agents=(1, 2, 1)):
+        """Trains on hosts, and with one agent on none: all end with the same bits. That the hosts have shared the work
+        is told by what they sent: in each round a tenth of a byte a parameter at the least, whatever codec there is."""
+        alone = self.train(job, 1, sets)
+        hosts = self.start_all(job, agents, sets=sets)
+        reports = self.reports(hosts)
+        for host, report in zip(hosts, reports):
+            self.assert_same_bits(alone, report, f"host {host.number} of {agents}: {sets}")
+        parameters = pathlib.Path(alone["checkpoint"], "model.safetensors").stat().st_size // 4
+        for host in hosts[1:]:  # the first has sent the data too
+            sent = self.network.counted(host.number)[1]
+            self.assertGreater(sent, alone["rounds"] * parameters / 10, f"host {host.number} took no part: {sets}")
+        return reports

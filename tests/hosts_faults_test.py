@@ -1,0 +1,137 @@
+"""Hosts that die, leave, fall silent or lose each other in the midst of a run: the same bits, and nothing lost."""
+# ctest: SKIP_RETURN_CODE 77
+
+import os
+import signal
+import subprocess
+
+import instep_test
+from hosts_case import HostsCase
+
+JOB = """\
+version = 1
+epochs = 120
+batch = 64
+shards = 8
+evaluate_each_epoch = false
+[model]
+kind = "mlp"
+layers = [20, 2000, 2]
+[data]
+format = "synthetic"
+samples = 640
+test_samples_count = 100
+[optimizer]
+kind = "adam"
+lr = 0.01
+[checkpoint]
+every_rounds = 200
+"""
+SAMPLES = 120 * 640
+
+
+class HostsFaults(HostsCase):
+    def setUp(self):
+        super().setUp()
+        self.job = self.job_file(JOB)
+
+    def under_way(self, agents=(1, 2, 1), *arguments, least=1):
+        """A run that has got some way; fewer agents may finish it."""
+        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=least, most=sum(agents))
+        line = self.join_line(coordinator)
+        hosts = [coordinator, *(self.start_agents(k, line, agents=n) for k, n in enumerate(agents[1:], 1))]
+        for host in hosts:
+            self.wait_for_round(host, 100)
+        return hosts
+
+    def same(self, hosts):
+        calm = self.train(self.job, 1)
+        for report in self.reports(hosts):
+            self.assert_same_bits(calm, report)
+            self.assert_every_sample_once(report, SAMPLES)
+
+    def agents_on(self, host):
+        return [pid for pid in self.network.pids(host.number) if pid in self.agents()]
+
+    def happened(self, host, what):
+        return [it for it in self.audit(host) if it["what"] == what]
+
+    def test_a_host_dies(self):
+        hosts = self.under_way()
+        self.kill(hosts[2])
+        self.same(hosts[:2])
+        self.assertEqual([it["name"] for it in self.happened(hosts[0], "lost")], ["host2"])
+
+    def test_all_others_die_at_once(self):
+        hosts = self.under_way()
+        self.kill(hosts[2])
+        self.kill(hosts[1])
+        self.same(hosts[:1])
+
+    def test_agents_die_on_every_host(self):
+        hosts = self.under_way()
+        for host in hosts:
+            os.kill(self.agents_on(host)[0], signal.SIGKILL)
+        self.same(hosts)
+        for host in hosts:
+            self.assertEqual(len([it for it in self.events(host) if it.get("kind") == "died"]), 1, host)
+        self.assertFalse(self.happened(hosts[0], "lost"))
+
+    def test_a_host_leaves(self):
+        hosts = self.under_way()
+        os.kill(hosts[1].process.pid, signal.SIGTERM)
+        self.end_of(hosts[1], code=0)
+        self.assertIn("has left the run", hosts[1].result().err)
+        self.same([hosts[0], hosts[2]])
+        self.assertEqual([it["name"] for it in self.happened(hosts[0], "left")], ["host1"])
+
+    def test_the_first_host_dies(self):
+        # The others finish the round with the right bits, save and end; what they saved goes on as if nothing had been.
+        hosts = self.under_way()
+        self.kill(hosts[0])
+        calm = self.train(self.job, 1)
+        for host in hosts[1:]:
+            self.assertIn("the coordinator is gone", self.end_of(host, code=1).err)
+            self.assertLess(self.report(host.run_dir)["rounds"], calm["rounds"])
+            self.run_instep("resume", host.run_dir, "-n", 2, "--quiet", "--no-pin")
+            self.assert_same_bits(calm, self.report(host.run_dir))
+
+    def test_a_stop_on_the_first_host_stops_all(self):
+        hosts = self.under_way()
+        self.run_instep("stop", hosts[0].run_dir, "--quiet")
+        reports = self.reports(hosts)
+        self.assertEqual(len({report["rounds"] for report in reports}), 1)
+        for report in reports[1:]:
+            self.assert_same_bits(reports[0], report)
+        for host in hosts:
+            self.run_instep("resume", host.run_dir, "-n", 1, "--quiet", "--no-pin")
+            self.assert_same_bits(self.train(self.job, 1), self.report(host.run_dir))
+
+    def test_a_launcher_that_stands_still(self):
+        hosts = self.under_way()
+        for host in hosts[:2]:
+            os.kill(host.process.pid, signal.SIGSTOP)
+        before = self.audit(hosts[0])
+        for host in hosts[:2]:
+            os.kill(host.process.pid, signal.SIGCONT)
+        self.same(hosts)
+        self.assertEqual([it["what"] for it in self.audit(hosts[0])[len(before):]], ["done"])
+
+    def test_links_that_break_are_made_again(self):
+        hosts = self.under_way()
+        broken = subprocess.run([*self.network.on(1), "ss", "--kill", "--tcp", "state", "established"],
+                                capture_output=True, text=True, check=True).stdout
+        self.assertGreater(len(broken.splitlines()), 2)
+        self.same(hosts)
+        self.assertFalse(self.happened(hosts[0], "lost"))
+        self.assertTrue(self.happened(hosts[0], "came back"))
+
+    def test_too_few_are_left(self):
+        hosts = self.under_way(least=4)
+        self.kill(hosts[2])
+        for host in hosts[:2]:
+            self.assertIn("of at least 4 agents are left", self.end_of(host, code=1).err)
+
+
+if __name__ == "__main__":
+    instep_test.main()

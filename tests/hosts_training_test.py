@@ -1,0 +1,86 @@
+"""The promise of instep across hosts: a job ends with the same bits, however many hosts train it."""
+# ctest: SKIP_RETURN_CODE 77
+
+import instep_test
+from hosts_case import HostsCase
+from instep_test import MNIST
+from run_case import JOB
+
+BARE = """\
+version = 1
+[data]
+format = "synthetic"
+test_samples_count = 100
+"""
+SMALL = {"epochs": 2, "batch": 96, "data.limit": 700, "data.test_limit": 300}
+MLP = {"shards": 8, "model.layers": [20, 4000, 2]}
+# Its BatchNorm's statistics are carried from round to round with their shards.
+RESNET = {"shards": 8, "model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8],
+          "data.samples": 96, "batch": 16, "epochs": 2, "optimizer.kind": "sgd", "optimizer.lr": 0.05,
+          "optimizer.momentum": 0.9, "optimizer.nesterov": True}
+
+
+class SameBits(HostsCase):
+    def test_mnist(self):
+        reports = self.same_as_alone(MNIST, SMALL)
+        self.assert_every_sample_once(reports[0], 2 * 700)
+
+    def test_carried_buffers(self):
+        self.same_as_alone(self.job_file(BARE), RESNET)
+
+    def test_dropout_and_a_validation_set(self):
+        self.same_as_alone(self.job, {**MLP, "model.dropout": 0.3, "split.validation": 0.2})
+
+    def test_parameter_server(self):
+        self.same_as_alone(self.job, {**MLP, "policy.kind": "parameter-server"})
+        self.same_as_alone(self.job, {**MLP, "policy.kind": "parameter-server", "policy.servers": 2})
+
+    def test_codecs(self):
+        for codec in ({"codec.kind": "bf16"}, {"codec.kind": "int8", "codec.nodes": 2},
+                      {"codec.kind": "top-k", "codec.keep": 0.05}):
+            with self.subTest(codec=codec):
+                self.same_as_alone(self.job, {**MLP, **codec})
+
+    def test_a_norm_of_all_hosts(self):
+        self.same_as_alone(self.job, {**MLP, "optimizer.clip_norm": 0.1})
+
+    def test_shards_that_divide_nothing(self):
+        self.same_as_alone(self.job, {**MLP, "shards": 7, "batch": 61}, agents=(2, 1, 1))
+        self.same_as_alone(self.job, {**MLP, "shards": 3}, agents=(1, 1, 1))
+
+
+class WhoIsIn(HostsCase):
+    def test_two_hosts(self):
+        hosts = self.start_all(MNIST, (1, 1), sets=SMALL)
+        for report in self.reports(hosts):
+            self.assert_same_bits(self.train(MNIST, 1, SMALL), report)
+
+    def test_nothing_is_trained_before_the_least_are_in(self):
+        coordinator = self.start_coordinator(self.job, agents=1, least=2, sets=MLP)
+        line = self.join_line(coordinator)
+        self.wait_for(coordinator, "audit log", lambda: self.audit(coordinator))
+        self.assertFalse([it for it in self.records(coordinator.run_dir, "metrics.jsonl") if "round" in it])
+        other = self.start_agents(1, line)
+        for report in self.reports([coordinator, other]):
+            self.assert_same_bits(self.train(self.job, 1, MLP), report)
+        joined = [it for it in self.audit(coordinator) if it["what"] == "joined" and it.get("host")]
+        self.assertEqual([it["name"] for it in joined], ["host1"])
+
+    def test_a_token_of_ones_own_lets_in_as_often_as_it_says(self):
+        coordinator = self.start_coordinator(self.job, agents=1, least=3, sets=MLP)
+        first_line = self.join_line(coordinator)
+        made = self.end_of(self.start_on(0, instep_test.INSTEP, "token", coordinator.run_dir, "--make", "--uses", 1))
+        line = made.out.strip()
+        members = [self.start_agents(1, line)]
+        self.wait_for(coordinator, "first host",
+                      lambda: any(it["what"] == "enrolled" for it in self.audit(coordinator)))
+        refused = self.end_of(self.start_agents(2, line), code=2)
+        self.assertIn("is used up", refused.err)
+        members.append(self.start_agents(2, first_line))
+        self.reports([coordinator, *members])
+        shown = self.end_of(self.start_on(0, instep_test.INSTEP, "audit", coordinator.run_dir))
+        self.assertRegex(shown.out, r"refused .*used up")
+
+
+if __name__ == "__main__":
+    instep_test.main()
