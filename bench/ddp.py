@@ -1,7 +1,8 @@
 """One worker of PyTorch DistributedDataParallel on the benches' models; run.py starts them.
 
-RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say who it is. Started directly and not by torchrun,
-which would move the workers to another scheduling group. Writes what training_bench writes.
+RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say who it is; what the device GLOO_SOCKET_IFNAME sends is
+counted. Started directly and not by torchrun, which would move the workers to another scheduling
+group. Writes what training_bench writes.
 """
 import argparse
 import json
@@ -89,16 +90,27 @@ def workload(name, batch):
             torch.randint(0, sizes[-1], (batch,)))
 
 
+def sent_bytes():
+    """Since its host began, by the device that gloo uses."""
+    with open("/proc/self/net/dev", encoding="utf-8") as file:
+        for line in file:
+            device, _, figures = line.partition(":")
+            if device.strip() == os.environ.get("GLOO_SOCKET_IFNAME"):
+                return int(figures.split()[8])
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", choices=["mnist", "wide", "resnet20", "gpt"], required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--cpu", type=int, required=True)
+    parser.add_argument("--cpu", type=int, help="bind to it")
     parser.add_argument("--warm", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=2)
     args = parser.parse_args()
-    os.sched_setaffinity(0, {args.cpu})
+    if args.cpu is not None:
+        os.sched_setaffinity(0, {args.cpu})
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     torch.manual_seed(1)
@@ -139,10 +151,12 @@ def main():
                 return done, time.perf_counter() - begin
 
     portion(args.warm)
+    before = sent_bytes()
     steps, seconds = portion(args.seconds)
+    sent = sent_bytes() - before
     with open(f"{args.out}.{dist.get_rank()}", "w", encoding="utf-8") as file:
         json.dump({"samples": steps * args.batch, "steps": steps, "seconds": seconds,
-                   "samples_per_s": steps * args.batch / seconds, "first_s": first}, file)
+                   "samples_per_s": steps * args.batch / seconds, "first_s": first, "sent": sent}, file)
     dist.barrier()
     dist.destroy_process_group()
     os._exit(0)  # gloo's threads may abort an orderly exit; all figures are written

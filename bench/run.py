@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import links
 from faults import faults
 from places import BUILD, INSTEP, OUT, PYTHON, ROOT, WORK, agents_of, children, run
 from record import Bench, grid, markdown
@@ -363,7 +364,7 @@ def memory(bench):
 
 BENCHES = {"exchange": exchange, "training": training, "deep": deep, "codecs": codecs,
            "table": table, "mnist": mnist, "start": start, "memory": memory, "learn": learn,
-           "decide": decide, "faults": faults}
+           "decide": decide, "faults": faults, "links": lambda bench: links.links(bench, has_torch())}
 
 
 def main():
