@@ -224,13 +224,13 @@ void HostsStep::on(const HostBroken& event) {
 
 // Of two hosts without a link between them one has to go; the first one never is.
 void HostsStep::lose_late() {
-  if (state_.phase != HostsPhase::kTelling || !state_.gone_on || !state_.told_at) return;
+  if (state_.phase != HostsPhase::kTelling || !state_.told_at) return;
   if (now_ < *state_.told_at + state_.rules.link_limit) return;
   for (auto it = state_.hosts.rbegin(); it != state_.hosts.rend(); ++it) {
     if (it->second.took || it->first == 0) continue;
     const HostId host = it->first;
     state_.told_at = now_;
-    return remove(host, "its links could not be made again", false);
+    return remove(host, "it and other hosts do not reach each other", false);
   }
 }
 
@@ -331,7 +331,7 @@ HostsDecision decide_hosts(HostsState state, HostsEvent event, Nanoseconds now) 
 }
 
 std::optional<Nanoseconds> next_deadline(const HostsState& state) {
-  if (state.phase == HostsPhase::kTelling && state.gone_on && state.told_at) {
+  if (state.phase == HostsPhase::kTelling && state.told_at) {
     return *state.told_at + state.rules.link_limit;
   }
   if (state.phase != HostsPhase::kGathering || !state.enough_at) return std::nullopt;

@@ -120,8 +120,8 @@ struct HostsRules {
   Nanoseconds gather_limit = 2'000'000'000;  // from min_agents on, for all others
   // Training does not begin before so many hosts have come, whether or not all of them stayed.
   std::uint32_t min_hosts = 1;
-  // From a line-up to the last one who takes it, when there was one before: for broken links to be
-  // made again. Who has not by then is lost.
+  // From a line-up to the last one who takes it: for links between hosts to be made, or made again.
+  // Who has not by then is lost.
   Nanoseconds link_limit = 15'000'000'000;
 };
 

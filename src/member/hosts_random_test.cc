@@ -102,7 +102,7 @@ class Hosts {
     } else if (const auto* halt = std::get_if<Halt>(&action)) {
       EXPECT_GT(halt->number, number_);
       number_ = halt->number;
-      if (halt->lost) EXPECT_FALSE(living(*halt->lost));
+      EXPECT_FALSE(halt->lost && living(*halt->lost));
       if (!halt->lost) ++seen["broken"];
       for (const HostId host : halt->to) post(host, action);
       EXPECT_EQ(halt->to.size(), state_.hosts.size());
