@@ -119,6 +119,10 @@ void Bridge::begin(const wire::HostsBegin& begin) {
   }
   for (std::size_t i = 0; i < begin.ids.size(); ++i) {
     if (begin.ids[i] == plan_.host) continue;
+    if (begin.ids[i] == 0 && plan_.first_host) {
+      peers_.know(0, *plan_.first_host);
+      continue;
+    }
     const auto address = fabric::parse_address(begin.addresses[i], 0);
     if (!address.ok()) return fail(address.error());
     peers_.know(begin.ids[i], *address);

@@ -71,6 +71,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
     reduce::Coding coding;           // of the job, as its members' exchanges have it
     std::uint32_t full_samples = 0;  // likewise
     std::function<void(const wire::HostMessage&)> tell_hub;  // on the loop's thread
+    // Where this host reaches the first one, whatever that one calls its address.
+    std::optional<fabric::Address> first_host;
   };
   static Result<std::unique_ptr<Bridge>> make(fabric::Loop& loop, Plan plan);
   // On the launcher's thread, when the loop has stopped.

@@ -121,8 +121,8 @@ Status JoinedHost::welcomed() {
                            if (data.ok()) bridge_->say(DataCame{data.take()});
                          },
                          [this](const std::string& why) {
-                           if (const auto answer = std::exchange(on_welcome_, nullptr)) {
-                             answer(Error{ErrorKind::kUnavailable, why});
+                           if (const auto waits = std::exchange(on_welcome_, nullptr)) {
+                             waits(Error{ErrorKind::kUnavailable, why});
                            } else {
                              bridge_->lose_hub(why);
                            }
@@ -152,6 +152,7 @@ void JoinedHost::hear(const wire::HostMessage& message) {
   plan.coding = round::coding_of(job_);
   plan.full_samples = round::full_samples(job_);
   plan.tell_hub = [this](const wire::HostMessage& word) { hub_->send(word); };
+  plan.first_host = fabric::Address{plan_.line.host, plan_.line.port};
   auto bridge = Bridge::make(loop_, std::move(plan));
   if (!bridge.ok()) return answer(bridge.error());
   bridge_ = bridge.take();
