@@ -1,0 +1,14 @@
+// What hosts and the hub say to each other.
+#include "wire/host_message.h"
+
+#include "input.h"
+
+namespace instep {
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto message = wire::decode_host(fuzz::bytes_of(data, size));
+  if (message.ok()) fuzz::expect_same_again(*message, wire::decode_host, wire::encode_host);
+  return 0;
+}
+
+}  // namespace instep

@@ -1,0 +1,124 @@
+// What another host may send in a run's rounds: frames of a relay in any order, with any heads.
+#include "round/relay.h"
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "input.h"
+
+namespace instep {
+namespace {
+
+constexpr std::uint32_t kLineup = 5, kShards = 4;
+constexpr std::uint64_t kElements = 4096, kArena = 1 << 20;
+
+class Nobody : public round::Carrier {
+ public:
+  void send(std::uint32_t /*to*/, const round::RelayFrame& frame, fuzz::Bytes payload) override {
+    INSTEP_CHECK(frame.bytes == payload.size(), "a frame says its length");
+    fuzz::use(payload);
+  }
+};
+
+// Numbers and bytes from the input; zeros behind its end.
+class Source {
+ public:
+  explicit Source(fuzz::Bytes bytes) : rest_(bytes) {}
+  bool empty() const { return rest_.empty(); }
+  std::uint32_t below(std::uint32_t bound) {
+    std::uint32_t out = 0;
+    for (int i = 0; i < 2 && !rest_.empty(); ++i, rest_ = rest_.subspan(1)) {
+      out = out << 8 | static_cast<std::uint32_t>(rest_.front());
+    }
+    return out % bound;
+  }
+  void fill(std::span<std::byte> to) {
+    const std::size_t count = std::min(to.size(), rest_.size());
+    if (count > 0) std::memcpy(to.data(), rest_.data(), count);
+    std::fill(to.begin() + static_cast<std::ptrdiff_t>(count), to.end(), std::byte{0});
+    rest_ = rest_.subspan(count);
+  }
+
+ private:
+  fuzz::Bytes rest_;
+};
+
+round::Sums sums_of(std::uint32_t codec) {
+  round::Sums sums;
+  sums.shards = kShards;
+  sums.elements = kElements;
+  sums.tensors = {{0, 100}, {112, 3000}, {3120, 16}};
+  sums.targets = {{0, kShards}};
+  sums.full_samples = 8;
+  sums.carried = true;
+  if (codec == 1) sums.coding = {reduce::Codec::kBf16, {{0, 2}, {2, 2}}, 0};
+  if (codec == 2) sums.coding = {reduce::Codec::kInt8, {{0, 1}, {1, 1}, {2, 2}}, 0};
+  return sums;
+}
+
+round::LocalPart my_part(const std::vector<float>& values, bool apart) {
+  round::LocalPart part;
+  part.nodes = {{0, 2}};
+  part.sources = {values.data(), values.data(), nullptr};
+  if (apart) {
+    part.nodes = {{0, 1}, {1, 1}};
+    part.sources = {values.data(), values.data(), nullptr, nullptr, values.data(), values.data()};
+  }
+  part.rows = {{0, 8, 0.5, 1}, {1, 8, 0.25, 2}};
+  return part;
+}
+
+void receive(round::Relay& relay, Source& source) {
+  const std::uint32_t from = source.below(4);
+  round::RelayFrame frame;
+  frame.kind = static_cast<round::RelayFrame::Kind>(16 + source.below(6));
+  frame.bytes = source.below(8) == 0 ? source.below(60'000) : source.below(64) * 64;
+  frame.lineup = kLineup - 1 + source.below(3);
+  frame.index = source.below(4);
+  frame.round = relay.due() - 1 + source.below(4);
+  frame.at = std::uint64_t{source.below(8)} * 1024 - source.below(2);
+  const auto place = relay.place(from, frame);
+  if (!place.ok()) return;
+  INSTEP_CHECK(place->size() == frame.bytes, "a frame's payload has its place");
+  source.fill(*place);
+  (void)relay.took(from, frame);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Source source(fuzz::bytes_of(data, size));
+  fabric::AgentWords words{};
+  struct Free {
+    void operator()(std::byte* at) const { ::operator delete[](at, std::align_val_t{4096}); }
+  };
+  const std::unique_ptr<std::byte, Free> arena(new (std::align_val_t{4096}) std::byte[kArena]());
+  const std::uint32_t codec = source.below(3);
+  auto world = round::World::make({arena.get(), kArena}, words, sums_of(codec));
+  INSTEP_CHECK(world.ok(), "the arena holds the sums");
+  Nobody nobody;
+  round::RelaySetup setup{
+      kLineup, 0, 7, {{0, {0, 1}, {0, 2048}}, {1, {2}, {2048, 1024}}, {2, {3}, {3072, 1024}}}, {}};
+  if (source.below(2) == 1) setup.donor = 1;
+  round::Relay relay(std::move(setup), *world, nobody);
+  relay.start();
+  const std::vector<float> values(3000, 0.5F);
+  while (!source.empty()) {
+    const std::uint32_t what = source.below(8);
+    if (what == 0 && !relay.behind() && !relay.under_way()) {
+      (void)relay.begin(relay.due(), {my_part(values, codec == 2)}, 0);
+    } else if (what == 1) {
+      (void)relay.step();
+    } else {
+      receive(relay, source);
+    }
+    if (const auto done = relay.completed()) {
+      fuzz::use(world->sum(*done, 0), kElements * sizeof(float));
+      world->publish(fabric::ticket(1, *done), *done);
+    }
+  }
+  return 0;
+}
+
+}  // namespace instep
