@@ -89,8 +89,14 @@ class Cluster {
   }
   void ready(const char* kind, AgentId agent) {
     constexpr std::uint64_t kBlocks = 100'000;
-    feed(kind,
-         Heard{agent, wire::Ready{"{}", "job", shards_, kBlocks, "all", 0, 0, "state", true}});
+    wire::Ready it;
+    it.job_json = "{}";
+    it.job_hash = "job";
+    it.shards = shards_;
+    it.blocks = kBlocks;
+    it.owners = "all";
+    it.state_hash = "state";
+    feed(kind, Heard{agent, it});
   }
 
   const std::uint32_t shards_;
