@@ -120,8 +120,10 @@ class HostsFaults(HostsCase):
     def test_links_that_break_are_made_again(self):
         hosts = self.under_way()
         broken = subprocess.run([*self.network.on(1), "ss", "--kill", "--tcp", "state", "established"],
-                                capture_output=True, text=True, check=True).stdout
-        self.assertGreater(len(broken.splitlines()), 2)
+                                capture_output=True, text=True)
+        if "not supported" in broken.stderr:
+            self.skipTest("this kernel does not break connections for others")
+        self.assertGreater(len(broken.stdout.splitlines()), 2, broken.stderr)
         self.same(hosts)
         self.assertFalse(self.happened(hosts[0], "lost"))
         self.assertTrue(self.happened(hosts[0], "came back"))
