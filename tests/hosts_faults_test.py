@@ -8,36 +8,17 @@ import subprocess
 import instep_test
 from hosts_case import HostsCase
 
-JOB = """\
-version = 1
-epochs = 120
-batch = 64
-shards = 8
-evaluate_each_epoch = false
-[model]
-kind = "mlp"
-layers = [20, 2000, 2]
-[data]
-format = "synthetic"
-samples = 640
-test_samples_count = 100
-[optimizer]
-kind = "adam"
-lr = 0.01
-[checkpoint]
-every_rounds = 200
-"""
+# Long enough to be hurt in its midst.
+LONG = {"epochs": 120, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
+        "checkpoint.every_rounds": 200}
 SAMPLES = 120 * 640
 
 
 class HostsFaults(HostsCase):
-    def setUp(self):
-        super().setUp()
-        self.job = self.job_file(JOB)
-
     def under_way(self, agents=(1, 2, 1), *arguments, least=1):
         """A run that has got some way; fewer agents may finish it."""
-        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=least, most=sum(agents))
+        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=least, most=sum(agents),
+                                             sets=LONG)
         line = self.join_line(coordinator)
         hosts = [coordinator, *(self.start_agents(k, line, agents=n) for k, n in enumerate(agents[1:], 1))]
         for host in hosts:
@@ -45,7 +26,7 @@ class HostsFaults(HostsCase):
         return hosts
 
     def same(self, hosts):
-        calm = self.train(self.job, 1)
+        calm = self.train(self.job, 1, LONG)
         for report in self.reports(hosts):
             self.assert_same_bits(calm, report)
             self.assert_every_sample_once(report, SAMPLES)
@@ -89,7 +70,7 @@ class HostsFaults(HostsCase):
         # The others finish the round with the right bits, save and end; what they saved goes on as if nothing had been.
         hosts = self.under_way()
         self.kill(hosts[0])
-        calm = self.train(self.job, 1)
+        calm = self.train(self.job, 1, LONG)
         for host in hosts[1:]:
             self.assertIn("the coordinator is gone", self.end_of(host, code=1).err)
             self.assertLess(self.report(host.run_dir)["rounds"], calm["rounds"])
@@ -105,7 +86,7 @@ class HostsFaults(HostsCase):
             self.assert_same_bits(reports[0], report)
         for host in hosts:
             self.run_instep("resume", host.run_dir, "-n", 1, "--quiet", "--no-pin")
-            self.assert_same_bits(self.train(self.job, 1), self.report(host.run_dir))
+            self.assert_same_bits(self.train(self.job, 1, LONG), self.report(host.run_dir))
 
     def test_a_launcher_that_stands_still(self):
         hosts = self.under_way()

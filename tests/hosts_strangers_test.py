@@ -7,22 +7,7 @@ import sys
 import instep_test
 from hosts_case import PORT, HostsCase
 
-JOB = """\
-version = 1
-epochs = 150
-batch = 64
-shards = 4
-evaluate_each_epoch = false
-[model]
-kind = "mlp"
-layers = [20, 2000, 2]
-[data]
-format = "synthetic"
-samples = 640
-test_samples_count = 100
-[optimizer]
-kind = "adam"
-"""
+LONG = {"epochs": 150, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
 
 # Attacks a port until its stdin ends: half-open connections, slow ones, random bytes, frames that claim 4 GiB, strangers
 # with a certificate of their own, and such without one who ask for nothing.
@@ -70,13 +55,9 @@ print(rounds, answered)
 class Strangers(HostsCase):
     hosts_wanted = 2
 
-    def setUp(self):
-        super().setUp()
-        self.job = self.job_file(JOB)
-
     def waiting(self, *arguments):
         """A coordinator that waits for an agent more than it has."""
-        coordinator = self.start_coordinator(self.job, *arguments, agents=1, least=2)
+        coordinator = self.start_coordinator(self.job, *arguments, agents=1, least=2, sets=LONG)
         return coordinator, self.join_line(coordinator)
 
     def refused(self, line, words, *arguments):
@@ -118,7 +99,7 @@ class Strangers(HostsCase):
             self.assertFalse(other.run_dir.exists())
 
     def test_attacks_change_nothing(self):
-        calm = self.train(self.job, 1)
+        calm = self.train(self.job, 1, LONG)
         coordinator, line = self.waiting()
         folder = self.new_path("stranger")
         folder.mkdir()

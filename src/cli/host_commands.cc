@@ -62,9 +62,7 @@ Result<fabric::JoinLine> read_line(const std::string& text) {
 
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first) {
-  std::optional<std::filesystem::path> wanted;
-  if (!options.run_dir.empty()) wanted = options.run_dir;
-  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, coord::RunDir::create(wanted, plan.job->name));
+  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
   first.run_dir = dir.path();
   first.job_toml = job_text.text;
   first.job = *plan.job;
@@ -137,9 +135,7 @@ int agent_command(const Options& options) {
   plan.program = program.take();
   plan.hosted = true;
   plan.bridge = &(*host)->bridge();
-  std::optional<std::filesystem::path> wanted;
-  if (!options.run_dir.empty()) wanted = options.run_dir;
-  auto dir = coord::RunDir::create(wanted, plan.job->name);
+  auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());
   return Recorded(options, std::move(plan), dir.take()).run((*host)->welcome().job_toml);
 }

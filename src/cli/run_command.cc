@@ -33,6 +33,12 @@ Result<JobText> read_job(const std::string& target) {
   return out;
 }
 
+Result<coord::RunDir> create_run_dir(const Options& options, const std::string& name) {
+  std::optional<fs::path> wanted;
+  if (!options.run_dir.empty()) wanted = options.run_dir;
+  return coord::RunDir::create(wanted, name);
+}
+
 Status check_memory(const job::Job& job, std::uint32_t agents) {
   const double needed = memory_of(job).total(agents);
   const auto free = static_cast<double>(available_memory());
@@ -157,10 +163,8 @@ int run_command(const Options& options) {
   auto plan = plan_run(options, *job_text);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
-  std::optional<fs::path> wanted;
-  if (!options.run_dir.empty()) wanted = options.run_dir;
-  auto dir = coord::RunDir::create(
-      wanted, plan->job ? plan->job->name : fs::path(options.program.front()).filename().string());
+  auto dir = create_run_dir(
+      options, plan->job ? plan->job->name : fs::path(options.program.front()).filename().string());
   if (!dir.ok()) return fail(dir.error());
   return Recorded(options, plan.take(), dir.take()).run(job_text->text);
 }

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "coord/launcher.h"
+#include "coord/run_dir.h"
 
 namespace instep::cli {
 
@@ -17,6 +18,8 @@ struct JobText {
 Result<JobText> read_job(const std::string& target);
 
 Result<coord::LaunchPlan> plan_run(const Options& options, const JobText& job_text);
+// A new run's directory: where --run-dir says, else by the name and the time.
+Result<coord::RunDir> create_run_dir(const Options& options, const std::string& name);
 // The memory that so many agents of the job need on this host.
 Status check_memory(const job::Job& job, std::uint32_t agents);
 

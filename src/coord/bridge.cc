@@ -98,7 +98,8 @@ void Bridge::hear(const wire::HostMessage& message) {
   if (const auto* begin_now = std::get_if<wire::HostsBegin>(&message)) {
     begin(*begin_now);
   } else if (const auto* lineup = std::get_if<wire::HostsLineup>(&message)) {
-    line_up(*lineup);
+    auto read = member::from_message(*lineup);
+    read.ok() ? line_up(read.take()) : fail(read.error());
   } else if (const auto* now = std::get_if<wire::HostsGo>(&message)) {
     go(now->number);
   } else if (const auto* stop = std::get_if<wire::HostsHalt>(&message)) {
@@ -145,28 +146,6 @@ void Bridge::halt(const wire::HostsHalt& halt) {
   plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(first) : first});
 }
 
-Status Bridge::check(const wire::HostsLineup& lineup) const {
-  const std::size_t hosts = lineup.ids.size();
-  const Error broken{ErrorKind::kCorrupt, "the coordinator's line-up does not hold together"};
-  if (hosts == 0 || lineup.shards.size() != hosts || lineup.blocks.size() != hosts ||
-      lineup.first_block.size() != hosts) {
-    return broken;
-  }
-  std::vector<bool> seen(ready_.shards);
-  std::uint64_t next = 0;
-  for (std::size_t i = 0; i < hosts; ++i) {
-    if (i > 0 && lineup.ids[i] <= lineup.ids[i - 1]) return broken;
-    for (const std::uint32_t shard : lineup.shards[i]) {
-      if (shard >= seen.size() || seen[shard]) return broken;
-      seen[shard] = true;
-    }
-    if (lineup.first_block[i] != next || lineup.blocks[i] > ready_.blocks - next) return broken;
-    next += lineup.blocks[i];
-  }
-  const bool all = std::find(seen.begin(), seen.end(), false) == seen.end();
-  return all && next == ready_.blocks ? Status() : broken;
-}
-
 // Top-k's sums are encoded by their owners, who have what was kept back of them.
 round::Sums Bridge::sums() const {
   round::Sums sums;
@@ -186,11 +165,14 @@ round::Sums Bridge::sums() const {
   return sums;
 }
 
-void Bridge::line_up(const wire::HostsLineup& lineup) {
+void Bridge::line_up(member::Lineup lineup) {
   if (over_ || lineup.number < halted_ || (lineup_ && lineup.number <= lineup_->number)) return;
-  if (const Status status = check(lineup); !status.ok()) return fail(status.error());
-  const auto me = std::find(lineup.ids.begin(), lineup.ids.end(), plan_.host);
-  if (me == lineup.ids.end()) {
+  const Status status = member::validate(lineup, ready_.shards, ready_.blocks);
+  if (!status.ok()) return fail(status.error());
+  const auto me =
+      std::find_if(lineup.hosts.begin(), lineup.hosts.end(),
+                   [this](const member::HostPart& it) { return it.host == plan_.host; });
+  if (me == lineup.hosts.end()) {
     return fail({ErrorKind::kUnavailable, "the run goes on without this host"});
   }
   if (!world_) {
@@ -199,28 +181,28 @@ void Bridge::line_up(const wire::HostsLineup& lineup) {
     if (!world.ok()) return fail(world.error());
     world_.emplace(world.take());
   }
-  lineup_ = lineup;
-  mine_ = lineup.shards[static_cast<std::size_t>(me - lineup.ids.begin())];
+  mine_ = me->shards;
   halted_ = lineup.number;
   went_ = said_took_ = false;
   round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
-  for (std::size_t i = 0; i < lineup.ids.size(); ++i) {
-    setup.hosts.push_back({lineup.ids[i],
-                           lineup.shards[i],
-                           {lineup.first_block[i] * reduce::kBlockElements,
-                            lineup.blocks[i] * reduce::kBlockElements}});
+  for (const member::HostPart& part : lineup.hosts) {
+    setup.hosts.push_back(
+        {part.host,
+         part.shards,
+         {part.first_block * reduce::kBlockElements, part.blocks * reduce::kBlockElements}});
   }
+  lineup_ = std::move(lineup);
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
   keeper_ = relay_;
-  say(Adopt{mine_, lineup.first_round});
+  say(Adopt{mine_, lineup_->first_round});
   took_if_connected();
 }
 
 void Bridge::took_if_connected() {
   if (!lineup_ || said_took_ || alone_) return;
-  for (const std::uint32_t host : lineup_->ids) {
-    if (host != plan_.host && !peers_.is_up(host)) return;
+  for (const member::HostPart& it : lineup_->hosts) {
+    if (it.host != plan_.host && !peers_.is_up(it.host)) return;
   }
   said_took_ = true;
   plan_.tell_hub(wire::HostTook{lineup_->number});
@@ -242,18 +224,10 @@ void Bridge::lose_hub(const std::string& why) {
   peers_.cut_all();
   arriving_.clear();
   say(Orphaned{why});
-  wire::HostsLineup lineup;
-  lineup.number = std::max(halted_, lineup_->number) + 1;
-  lineup.first_round = world_->done(ready_.first_round);
-  lineup.ids = {plan_.host};
-  lineup.shards.emplace_back();
-  for (std::uint32_t shard = 0; shard < ready_.shards; ++shard) {
-    lineup.shards.back().push_back(shard);
-  }
-  lineup.first_block = {0};
-  lineup.blocks = {ready_.blocks};
-  line_up(lineup);
-  go(lineup.number);
+  const std::uint32_t number = std::max(halted_, lineup_->number) + 1;
+  line_up(member::assign_hosts(number, world_->done(ready_.first_round), {{plan_.host}},
+                               ready_.shards, ready_.blocks));
+  go(number);
 }
 
 }  // namespace instep::coord

@@ -24,6 +24,7 @@
 #include "coord/part_watch.h"
 #include "coord/peers.h"
 #include "fabric/host_memory.h"
+#include "member/lineup.h"
 #include "member/view.h"
 #include "round/relay.h"
 #include "wire/host_message.h"
@@ -119,9 +120,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void fail(Error error);
   void begin(const wire::HostsBegin& begin);
   round::Sums sums() const;
-  void line_up(const wire::HostsLineup& lineup);
+  void line_up(member::Lineup lineup);
   void halt(const wire::HostsHalt& halt);
-  Status check(const wire::HostsLineup& lineup) const;
   void took_if_connected();
   void go(std::uint32_t number);
   const member::View* view_of(std::uint64_t round) const;
@@ -151,7 +151,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   std::vector<member::View> views_;  // ascending by number; those that may still be wanted
 
   // The line-up.
-  std::optional<wire::HostsLineup> lineup_;
+  std::optional<member::Lineup> lineup_;
   std::vector<std::uint32_t> mine_;  // shards
   std::shared_ptr<round::Relay> relay_;
   std::shared_ptr<const void> keeper_;  // of what is sent now

@@ -88,26 +88,14 @@ Result<round::LocalPart> Bridge::local_part(member::AgentId agent, fabric::Ticke
   round::LocalPart out;
   later = !part;
   if (later) return out;
-  const Error corrupt{ErrorKind::kCorrupt, "it published a part that does not fit the model"};
-  const auto& tensors = world_->sums().tensors;
-  if (part->round != round || part->offsets.size() != part->nodes.size() * tensors.size()) {
-    return corrupt;
+  if (part->round != round) {
+    return Error{ErrorKind::kCorrupt,
+                 cat("a part is of round ", part->round, " and not of ", round)};
   }
   out.nodes.assign(part->nodes.begin(), part->nodes.end());
   out.rows.assign(part->rows.begin(), part->rows.end());
   out.directive = part->directive;
-  for (std::size_t i = 0; i < part->offsets.size(); ++i) {
-    const std::uint64_t offset = part->offsets[i];
-    const std::uint64_t bytes = tensors[i % tensors.size()].count * sizeof(float);
-    if (offset == round::kAbsent) {
-      out.sources.push_back(nullptr);
-      continue;
-    }
-    if (offset % alignof(float) != 0 || offset > memory.size() || bytes > memory.size() - offset) {
-      return corrupt;
-    }
-    out.sources.push_back(reinterpret_cast<const float*>(memory.data() + offset));
-  }
+  INSTEP_RETURN_IF_ERROR(round::add_sources(*part, memory, world_->sums().tensors, out.sources));
   return out;
 }
 
@@ -177,8 +165,11 @@ void Bridge::peer_is_up(std::uint32_t /*peer*/) { took_if_connected(); }
 void Bridge::peer_is_down(std::uint32_t peer, const Error& /*why*/) {
   arriving_.erase(peer);
   if (over_ || done_ || alone_ || !lineup_) return;
-  const auto& ids = lineup_->ids;
-  if (std::find(ids.begin(), ids.end(), peer) == ids.end()) return;
+  const auto& hosts = lineup_->hosts;
+  if (std::none_of(hosts.begin(), hosts.end(),
+                   [peer](const member::HostPart& it) { return it.host == peer; })) {
+    return;
+  }
   plan_.tell_hub(wire::HostBroken{peer});
 }
 

@@ -313,18 +313,8 @@ void Hub::act(const member::Begin& action) {
 }
 
 void Hub::act(const member::TellLineup& action) {
-  const member::Lineup& lineup = action.lineup;
-  wire::HostsLineup message;
-  message.number = lineup.number;
-  message.first_round = lineup.first_round;
-  message.donor = lineup.donor;
-  for (const member::HostPart& part : lineup.hosts) {
-    message.ids.push_back(part.host);
-    message.shards.push_back(part.shards);
-    message.first_block.push_back(part.first_block);
-    message.blocks.push_back(part.blocks);
-  }
-  for (const member::HostPart& part : lineup.hosts) send(part.host, message);
+  const wire::HostsLineup message = member::to_message(action.lineup);
+  for (const std::uint32_t host : message.ids) send(host, message);
 }
 
 void Hub::act(const member::EndRun& action) {

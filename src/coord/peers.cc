@@ -94,7 +94,6 @@ void Peers::send(std::uint32_t to, const round::RelayFrame& frame,
   const auto found = peers_.find(to);
   // One that is down is told so by its link; the next line-up sends it all again.
   if (found == peers_.end() || !found->second.link) return;
-  bytes_sent_ += payload.size();
   found->second.link->send(to_head(frame), payload, [keeper = std::move(keeper)] { (void)keeper; });
 }
 

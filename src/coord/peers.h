@@ -53,8 +53,6 @@ class Peers : public fabric::TlsLink::Sink {
   void send(std::uint32_t to, const round::RelayFrame& frame, std::span<const std::byte> payload,
             std::shared_ptr<const void> keeper);
 
-  std::uint64_t bytes_sent() const { return bytes_sent_; }
-
  private:
   struct Peer {
     fabric::Address address;
@@ -73,7 +71,6 @@ class Peers : public fabric::TlsLink::Sink {
   const std::uint32_t me_;
   Handler& handler_;
   std::map<std::uint32_t, Peer> peers_;
-  std::uint64_t bytes_sent_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false: nothing comes back here
 };
 

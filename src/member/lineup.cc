@@ -159,4 +159,35 @@ Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks
   return {};
 }
 
+wire::HostsLineup to_message(const Lineup& lineup) {
+  wire::HostsLineup message;
+  message.number = lineup.number;
+  message.first_round = lineup.first_round;
+  message.donor = lineup.donor;
+  for (const HostPart& part : lineup.hosts) {
+    message.ids.push_back(part.host);
+    message.shards.push_back(part.shards);
+    message.first_block.push_back(part.first_block);
+    message.blocks.push_back(part.blocks);
+  }
+  return message;
+}
+
+Result<Lineup> from_message(const wire::HostsLineup& message) {
+  const std::size_t hosts = message.ids.size();
+  if (message.shards.size() != hosts || message.first_block.size() != hosts ||
+      message.blocks.size() != hosts) {
+    return malformed("its lists of hosts differ in length").error();
+  }
+  Lineup lineup;
+  lineup.number = message.number;
+  lineup.first_round = message.first_round;
+  lineup.donor = message.donor;
+  for (std::size_t i = 0; i < hosts; ++i) {
+    lineup.hosts.push_back(
+        {message.ids[i], message.shards[i], message.first_block[i], message.blocks[i]});
+  }
+  return lineup;
+}
+
 }  // namespace instep::member

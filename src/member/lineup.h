@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "wire/host_message.h"
 
 namespace instep::member {
 
@@ -51,5 +52,10 @@ Lineup without_hosts(const Lineup& lineup, const std::vector<HostId>& lost, std:
 
 // One from outside must hold together: every shard and every block at one host, hosts ascending.
 Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks);
+
+// The line-up on the wire, and back. from_message() checks what can be checked without the job;
+// follow it by validate().
+wire::HostsLineup to_message(const Lineup& lineup);
+Result<Lineup> from_message(const wire::HostsLineup& message);
 
 }  // namespace instep::member

@@ -206,18 +206,10 @@ CodedCombiner::CodedCombiner(std::uint32_t shards, const std::vector<Node>& part
     : coding_(std::move(coding)), relayed_(relayed), top_(shards, coding_.nodes) {
   std::size_t most = coding_.nodes.size();
   for (const Node& node : coding_.nodes) {
-    std::vector<std::size_t> from;
-    std::vector<Node> inside;
-    for (std::size_t part = 0; part < parts.size(); ++part) {
-      if (!contains(node, parts[part])) continue;
-      from.push_back(part);
-      // A node's tree is that of as many shards from zero on.
-      inside.push_back({parts[part].first - node.first, parts[part].count});
-    }
-    most = std::max(most, inside.size());
-    Combiner sum(node.count, inside);
-    const bool encoded = relayed && inside.size() == 1;
-    inside_.push_back({std::move(from), encoded, std::move(sum)});
+    NodeSum inside(node, parts);
+    most = std::max(most, inside.from.size());
+    const bool encoded = relayed && inside.from.size() == 1;
+    inside_.push_back({std::move(inside), encoded});
   }
   sums_.resize(coding_.nodes.size() * kRun);
   coded_.resize(coding_.nodes.size());
@@ -229,7 +221,7 @@ void CodedCombiner::run(const float* const* parts, float* to, std::size_t count,
   INSTEP_CHECK(count <= kRun, "a codec works on a block at a time");
   const auto keep = static_cast<std::size_t>(std::ceil(coding_.keep * static_cast<double>(count)));
   for (std::size_t node = 0; node < inside_.size(); ++node) {
-    Part& inside = inside_[node];
+    auto& [inside, encoded] = inside_[node];
     bool there = false;
     coded_[node] = nullptr;
     for (std::size_t i = 0; i < inside.from.size(); ++i) {
@@ -242,7 +234,7 @@ void CodedCombiner::run(const float* const* parts, float* to, std::size_t count,
       }
       continue;
     }
-    if (inside.encoded) {
+    if (encoded) {
       coded_[node] = rows_[0];
       continue;
     }

@@ -76,9 +76,8 @@ class CodedCombiner {
 
  private:
   struct Part {
-    std::vector<std::size_t> from;  // numbers of the parts inside
-    bool encoded = false;           // the one that there is
-    Combiner sum;
+    NodeSum of;
+    bool encoded = false;  // the one that there is
   };
   Coding coding_;
   bool relayed_;

@@ -160,6 +160,17 @@ Combiner::Combiner(std::uint32_t shards, const std::vector<Node>& nodes)
   scratch_.resize(most * kRow);
 }
 
+NodeSum::NodeSum(const Node& node, const std::vector<Node>& parts) : sum(1, {{0, 1}}) {
+  std::vector<Node> inside;
+  for (std::size_t part = 0; part < parts.size(); ++part) {
+    if (!contains(node, parts[part])) continue;
+    from.push_back(part);
+    // A node's tree is that of as many shards from zero on.
+    inside.push_back({parts[part].first - node.first, parts[part].count});
+  }
+  sum = Combiner(node.count, inside);
+}
+
 void Combiner::run(const float* const* parts, float* to, std::size_t count, float factor,
                    bool stream) {
   std::array<const float*, 64> stack{};

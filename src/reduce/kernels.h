@@ -44,4 +44,13 @@ class Combiner {
   std::vector<float> scratch_;
 };
 
+// The sum of one node out of partial sums of nodes that make it up.
+struct NodeSum {
+  // Of those among `parts` that lie in the node, which cover it.
+  NodeSum(const Node& node, const std::vector<Node>& parts);
+
+  std::vector<std::size_t> from;  // their numbers in `parts`
+  Combiner sum;                   // over them, in that order
+};
+
 }  // namespace instep::reduce

@@ -118,24 +118,7 @@ Status Exchange::take_rows(std::size_t place, std::span<const ShardRow> rows) {
 
 Status Exchange::take_part(std::size_t place, const Part& part) {
   INSTEP_RETURN_IF_ERROR(take_nodes(place, part.nodes));
-  const std::size_t tensors = setup_.tensors.size();
-  const std::size_t wanted = part.nodes.size() * tensors;
-  if (part.offsets.size() != wanted) {
-    return corrupt(cat("a part has ", part.offsets.size(), " tensors and not ", wanted));
-  }
-  const std::span<const std::byte> memory = arena(givers_[place]);
-  for (std::size_t i = 0; i < wanted; ++i) {
-    const std::uint64_t offset = part.offsets[i];
-    if (offset == kAbsent) {
-      sources_.push_back(nullptr);
-      continue;
-    }
-    const std::uint64_t bytes = setup_.tensors[i % tensors].count * sizeof(float);
-    if (offset % alignof(float) != 0 || offset > memory.size() || bytes > memory.size() - offset) {
-      return corrupt("a part has a gradient outside its arena");
-    }
-    sources_.push_back(reinterpret_cast<const float*>(memory.data() + offset));
-  }
+  INSTEP_RETURN_IF_ERROR(add_sources(part, arena(givers_[place]), setup_.tensors, sources_));
   INSTEP_RETURN_IF_ERROR(take_rows(place, part.rows));
   if (place == 0) outcome_.directive = part.directive;  // the lead's
   return {};

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/text.h"
+
 namespace instep::round {
 namespace {
 
@@ -69,6 +71,28 @@ Result<Part> read_part(std::span<const std::byte> memory) {
     return broken;
   }
   return part;
+}
+
+Status add_sources(const Part& part, std::span<const std::byte> arena,
+                   const std::vector<reduce::Range>& tensors, std::vector<const float*>& sources) {
+  const std::size_t wanted = part.nodes.size() * tensors.size();
+  if (part.offsets.size() != wanted) {
+    return Error{ErrorKind::kCorrupt,
+                 cat("a part has ", part.offsets.size(), " tensors and not ", wanted)};
+  }
+  for (std::size_t i = 0; i < wanted; ++i) {
+    const std::uint64_t offset = part.offsets[i];
+    if (offset == kAbsent) {
+      sources.push_back(nullptr);
+      continue;
+    }
+    const std::uint64_t bytes = tensors[i % tensors.size()].count * sizeof(float);
+    if (offset % alignof(float) != 0 || offset > arena.size() || bytes > arena.size() - offset) {
+      return Error{ErrorKind::kCorrupt, "a part has a gradient outside its arena"};
+    }
+    sources.push_back(reinterpret_cast<const float*>(arena.data() + offset));
+  }
+  return {};
 }
 
 Result<std::optional<Part>> find_part(const fabric::AgentWords& words,

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "fabric/host_memory.h"
+#include "reduce/flat.h"
 #include "reduce/tree.h"
 
 namespace instep::round {
@@ -49,6 +50,10 @@ void write_part(const Part& part, std::byte* to);
 // `memory` begins with a part; the spans point into it. Counts are held against its size before
 // they are used.
 Result<Part> read_part(std::span<const std::byte> memory);
+// Where the part's sums lie in its arena, [nodes][tensors], null for an absent one, appended to
+// `sources`; each is held against the arena's size.
+Status add_sources(const Part& part, std::span<const std::byte> arena,
+                   const std::vector<reduce::Range>& tensors, std::vector<const float*>& sources);
 // The part for `ticket` among the two newest of an agent; nothing if they are for other tickets.
 Result<std::optional<Part>> find_part(const fabric::AgentWords& words,
                                       std::span<const std::byte> arena, fabric::Ticket ticket);

@@ -35,7 +35,7 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
       peer.inbox.emplace_back(new float[mine_.slice.count]);
     }
   }
-  for (const Node& target : targets) targets_.push_back(adder(target, inputs));
+  for (const Node& target : targets) targets_.emplace_back(target, inputs);
   there_.resize(inputs.size() * tensors_.size());
   rows_.resize(world_.sums().shards);
   const Sums& all = world_.sums();
@@ -100,28 +100,14 @@ std::vector<Node> Relay::nodes_of(const std::vector<std::uint32_t>& shards) cons
   return out;
 }
 
-// A canonical node is split as a tree of its own over as many shards is, so its sum is made as
-// that tree's.
-Relay::Adder Relay::adder(const Node& node, const std::vector<Node>& inputs) {
-  Adder out;
-  std::vector<Node> within;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!reduce::contains(node, inputs[i])) continue;
-    out.inputs.push_back(i);
-    within.push_back({inputs[i].first - node.first, inputs[i].count});
-  }
-  out.combiner.emplace(node.count, within);
-  return out;
-}
-
 template <class Source>
-void Relay::add_up(Adder& adder, const Range& range, float* to, const Source& source) {
+void Relay::add_up(reduce::NodeSum& adder, const Range& range, float* to, const Source& source) {
   std::uint64_t at = range.begin;
   auto tensor = static_cast<std::size_t>(
       std::partition_point(tensors_.begin(), tensors_.end(),
                            [&range](const Range& it) { return it.end() <= range.begin; }) -
       tensors_.begin());
-  row_.resize(adder.inputs.size());
+  row_.resize(adder.from.size());
   for (; at < range.end(); ++tensor) {
     const bool any = tensor < tensors_.size();
     const std::uint64_t begin = any ? std::min(tensors_[tensor].begin, range.end()) : range.end();
@@ -130,9 +116,9 @@ void Relay::add_up(Adder& adder, const Range& range, float* to, const Source& so
     if (at >= range.end()) break;
     const std::uint64_t stop = std::min(tensors_[tensor].end(), range.end());
     for (std::size_t i = 0; i < row_.size(); ++i) {
-      row_[i] = source(adder.inputs[i], tensor, at);
+      row_[i] = source(adder.from[i], tensor, at);
     }
-    adder.combiner->run(row_.data(), to + (at - range.begin), stop - at, 1.0F, false);
+    adder.sum.run(row_.data(), to + (at - range.begin), stop - at, 1.0F, false);
     at = stop;
   }
 }
@@ -174,9 +160,9 @@ Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint
   }
   collects_.clear();
   for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
-    collects_.push_back(adder(my_nodes_[k], nodes));
+    collects_.emplace_back(my_nodes_[k], nodes);
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
-      const auto& inputs = collects_.back().inputs;
+      const auto& inputs = collects_.back().from;
       there_[k * tensors_.size() + t] = std::any_of(
           inputs.begin(), inputs.end(),
           [&](std::size_t input) { return locals_[input * tensors_.size() + t] != nullptr; });
@@ -309,10 +295,10 @@ void Relay::finish_if_whole() {
   result.round = due_;
   result.directive = directive_;
   result.rows = rows_;
-  for (const Adder& target : targets_) {
+  for (const reduce::NodeSum& target : targets_) {
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
       result.present.push_back(
-          std::any_of(target.inputs.begin(), target.inputs.end(),
+          std::any_of(target.from.begin(), target.from.end(),
                       [&](std::size_t input) { return there_[input * tensors_.size() + t] != 0; }));
     }
   }

@@ -125,22 +125,16 @@ class Relay {
     std::uint64_t check = 0;      // of the one that is due
     std::size_t first_input = 0;  // of its nodes, in targets_
   };
-  // Nodes that make up one: a target of all hosts' nodes, or a node of mine of the members'.
-  struct Adder {
-    std::vector<std::size_t> inputs;
-    std::optional<reduce::Combiner> combiner;
-  };
   struct Chunk {
     std::size_t host = 0;  // whose slice
     reduce::Range range;
   };
 
   std::vector<reduce::Node> nodes_of(const std::vector<std::uint32_t>& shards) const;
-  static Adder adder(const reduce::Node& node, const std::vector<reduce::Node>& inputs);
   // `source(input, tensor, at)`: where an input has the tensor's value at a flat element; null if
   // it has none of the tensor.
   template <class Source>
-  void add_up(Adder& adder, const reduce::Range& range, float* to, const Source& source);
+  void add_up(reduce::NodeSum& adder, const reduce::Range& range, float* to, const Source& source);
   std::vector<Chunk> chunks_of(std::size_t host) const;
   void send_head();
   void collect(std::size_t number);
@@ -176,11 +170,11 @@ class Relay {
   const Packing packing_;
   RelayHost mine_;
   std::vector<reduce::Node> my_nodes_;
-  std::vector<Peer> peers_;          // all hosts but me
-  std::vector<Adder> targets_;       // inputs: my nodes, then the peers' in their order
-  std::vector<std::uint8_t> there_;  // [inputs][tensors] present
-  std::vector<Floats> sums_;         // [my nodes], [elements]; with a codec of my slice
-  std::vector<Chunk> order_;         // of collecting
+  std::vector<Peer> peers_;               // all hosts but me
+  std::vector<reduce::NodeSum> targets_;  // inputs: my nodes, then the peers' in their order
+  std::vector<std::uint8_t> there_;       // [inputs][tensors] present
+  std::vector<Floats> sums_;              // [my nodes], [elements]; with a codec of my slice
+  std::vector<Chunk> order_;              // of collecting
   // With a codec.
   std::optional<reduce::CodedCombiner> coded_;     // of the inputs
   std::vector<std::vector<std::byte>> packed_;     // [order][my nodes] sums, as sent
@@ -192,10 +186,10 @@ class Relay {
   std::optional<std::uint64_t> completed_;
   // Of the round under way.
   std::vector<LocalPart> parts_;
-  std::vector<Adder> collects_;       // [my nodes], of the parts' nodes
-  std::vector<const float*> locals_;  // [parts' nodes][tensors]
-  std::size_t cursor_ = 0;            // in order_
-  std::uint64_t collected_ = 0;       // elements of my slice
+  std::vector<reduce::NodeSum> collects_;  // [my nodes], of the parts' nodes
+  std::vector<const float*> locals_;       // [parts' nodes][tensors]
+  std::size_t cursor_ = 0;                 // in order_
+  std::uint64_t collected_ = 0;            // elements of my slice
   std::uint64_t combined_ = 0;
   std::vector<std::byte> head_[2];  // mine, as sent; by round
   std::vector<ShardRow> rows_;

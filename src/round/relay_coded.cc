@@ -30,15 +30,15 @@ void Relay::combine_coded(const Range& range) {
   std::uint64_t samples = 0;
   for (const ShardRow& row : rows_) samples += row.samples;
   const float factor = mean_factor(world_.sums().full_samples, samples);
-  Adder& root = targets_.front();
-  row_.resize(root.inputs.size());
+  reduce::NodeSum& root = targets_.front();
+  row_.resize(root.from.size());
   packing_.each_run(range, Form::kEncoded, [&](std::size_t tensor, const Range& run, Codec codec) {
     for (std::size_t i = 0; i < row_.size(); ++i) {
-      row_[i] = input_at(root.inputs[i], tensor, run.begin);
+      row_[i] = input_at(root.from[i], tensor, run.begin);
     }
     float* to = chunk_.data() + (run.begin - range.begin);
     if (codec == Codec::kNone) {
-      root.combiner->run(row_.data(), to, run.count, 1.0F, false);
+      root.sum.run(row_.data(), to, run.count, 1.0F, false);
     } else {
       coded_->run(row_.data(), to, run.count, factor, nullptr);
     }
