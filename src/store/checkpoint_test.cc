@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <thread>
 
 #include "base/hash.h"
 #include "base/text.h"
@@ -267,6 +268,20 @@ TEST_F(CheckpointTest, WhatIsUnfinishedGivesItsRoomBack) {
   EXPECT_FALSE(fs::exists(at(1)));
   EXPECT_TRUE(fs::exists(run() / "checkpoints" / "mine"));
   expect_newest(2, 0);
+}
+
+TEST_F(CheckpointTest, ALateWriterDoesNotKeepTheNextFromBeginning) {
+  save(1);
+  for (int i = 0; i < 500; ++i) {
+    (void)CheckpointFile::open(at(2), "begun", 1);
+    std::thread writer([&] {
+      for (const char* name : {"a", "b", "c", "d"}) (void)CheckpointFile::open(at(2), name, 1);
+    });
+    const auto begun = begin_checkpoint(run(), 3);
+    EXPECT_TRUE(begun.ok()) << begun.error().message;
+    writer.join();
+  }
+  expect_newest(1, 0);
 }
 
 TEST_F(CheckpointTest, CommitNeedsItsFiles) {

@@ -158,8 +158,13 @@ Status remove_folder(const std::filesystem::path& folder) {
     return os_error("remove", manifest, errno);
   }
   if (const int error = failpoint("checkpoint.remove")) return os_error("remove", folder, error);
+  // One that has left the run meanwhile may still be about to create its few files there.
+  constexpr int kTries = 1000;
   std::error_code error;
-  std::filesystem::remove_all(folder, error);
+  for (int i = 0; i < kTries; ++i) {
+    std::filesystem::remove_all(folder, error);
+    if (error != std::errc::directory_not_empty) break;
+  }
   if (error) return os_error("remove", folder, error.value());
   return {};
 }

@@ -39,6 +39,7 @@ Status check_content(const std::filesystem::path& folder, const Manifest& manife
 Result<Manifest::File> digest_file(const std::filesystem::path& folder, const std::string& name);
 
 // The manifest goes first, so that what a crash leaves is an unfinished folder and no damaged one.
+// Files that a late writer creates meanwhile are removed too.
 Status remove_folder(const std::filesystem::path& folder);
 
 }  // namespace instep::store
