@@ -16,6 +16,17 @@ from run_case import RunCase
 PORT = 4600
 JOIN_LINE = re.compile(r"^  instep agent --join '?(instep://[^\s']+)'?", re.MULTILINE)
 
+BARE = """\
+version = 1
+[data]
+format = "synthetic"
+test_samples_count = 100
+"""
+# Its BatchNorm's statistics are carried from round to round with their shards.
+RESNET = {"shards": 8, "model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8],
+          "data.samples": 96, "batch": 16, "epochs": 2, "optimizer.kind": "sgd", "optimizer.lr": 0.05,
+          "optimizer.momentum": 0.9, "optimizer.nesterov": True}
+
 try:
     Network(1).close()
 except Unavailable as error:

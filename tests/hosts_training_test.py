@@ -2,22 +2,12 @@
 # ctest: SKIP_RETURN_CODE 77
 
 import instep_test
-from hosts_case import HostsCase
+from hosts_case import BARE, RESNET, HostsCase
 from instep_test import MNIST
 from run_case import JOB
 
-BARE = """\
-version = 1
-[data]
-format = "synthetic"
-test_samples_count = 100
-"""
 SMALL = {"epochs": 2, "batch": 96, "data.limit": 700, "data.test_limit": 300}
 MLP = {"shards": 8, "model.layers": [20, 4000, 2]}
-# Its BatchNorm's statistics are carried from round to round with their shards.
-RESNET = {"shards": 8, "model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8],
-          "data.samples": 96, "batch": 16, "epochs": 2, "optimizer.kind": "sgd", "optimizer.lr": 0.05,
-          "optimizer.momentum": 0.9, "optimizer.nesterov": True}
 
 
 class SameBits(HostsCase):

@@ -179,7 +179,7 @@ void define(CLI::App& app, Options& options) {
                     "ADDR:PORT that other hosts can reach (default: 127.0.0.1:4600)");
   add_agent_range(first, options,
                   "agents of all hosts together (default: those here); MIN:MAX: training begins "
-                  "with MIN, and waits a little for more");
+                  "with MIN, after a little while for more, and hosts may come in up to MAX");
   first->add_option("--local", options.local,
                     "agents on this host (default: as many as there are processors for)");
   first->add_option("--token-ttl", options.token_ttl,

@@ -134,6 +134,7 @@ int agent_command(const Options& options) {
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
+  plan.late = (*host)->welcome().begun;
   plan.bridge = &(*host)->bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());

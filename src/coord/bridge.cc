@@ -20,7 +20,10 @@ Result<std::unique_ptr<Bridge>> Bridge::make(fabric::Loop& loop, Plan plan) {
 }
 
 Bridge::Bridge(fabric::Loop& loop, Plan plan)
-    : loop_(loop), plan_(std::move(plan)), peers_(loop, plan_.identity, plan_.host, *this) {}
+    : loop_(loop),
+      plan_(std::move(plan)),
+      peers_(loop, plan_.identity, plan_.host, *this),
+      empty_(plan_.late) {}
 
 Bridge::~Bridge() { watch_.reset(); }
 
@@ -48,7 +51,7 @@ void Bridge::fail(Error error) {
 
 Status Bridge::use(const fabric::HostFiles& files) {
   INSTEP_ASSIGN_OR_RETURN(control_, fabric::Mapping::map(files.control, true));
-  INSTEP_ASSIGN_OR_RETURN(state_, fabric::Mapping::map(files.state, false));
+  INSTEP_ASSIGN_OR_RETURN(state_, fabric::Mapping::map(files.state, plan_.late));
   INSTEP_ASSIGN_OR_RETURN(world_map_, fabric::Mapping::map(files.world, true));
   for (const Fd& arena : files.arenas) {
     INSTEP_ASSIGN_OR_RETURN(fabric::Mapping map, fabric::Mapping::map(arena, false));
@@ -140,10 +143,11 @@ void Bridge::halt(const wire::HostsHalt& halt) {
     arriving_.erase(lost);
   }
   relay_.reset();
+  taker_.reset();
   wanted_ = 0;
   if (watch_) watch_->want({}, 0);
   const std::uint64_t first = ready_.first_round;
-  plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(first) : first});
+  plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(first) : first, empty_});
 }
 
 // Top-k's sums are encoded by their owners, who have what was kept back of them.
@@ -183,8 +187,12 @@ void Bridge::line_up(member::Lineup lineup) {
   }
   mine_ = me->shards;
   halted_ = lineup.number;
-  went_ = said_took_ = false;
+  went_ = said_took_ = given_ = false;
   round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
+  if (empty_) {
+    if (const Status taking = take_from(lineup); !taking.ok()) return fail(taking.error());
+    setup.donor.reset();  // what the state is made of is no sum of this host's
+  }
   for (const member::HostPart& part : lineup.hosts) {
     setup.hosts.push_back(
         {part.host,
@@ -197,6 +205,17 @@ void Bridge::line_up(member::Lineup lineup) {
   keeper_ = relay_;
   say(Adopt{mine_, lineup_->first_round});
   took_if_connected();
+}
+
+Status Bridge::take_from(const member::Lineup& lineup) {
+  const auto& newcomers = lineup.newcomers;
+  if (std::find(newcomers.begin(), newcomers.end(), plan_.host) == newcomers.end()) {
+    return Error{ErrorKind::kUnavailable, "nobody gives this host the state of the run"};
+  }
+  const std::span<std::byte> state(state_.data(), state_.size());
+  INSTEP_ASSIGN_OR_RETURN(auto parts, state_parts(ready_, lineup.first_round, state.size()));
+  taker_ = std::make_shared<StateTaker>(lineup.number, lineup.first_round, state, std::move(parts));
+  return {};
 }
 
 void Bridge::took_if_connected() {
@@ -219,7 +238,7 @@ void Bridge::go(std::uint32_t number) {
 void Bridge::lose_hub(const std::string& why) {
   if (done_) return say(AllDone{});
   if (over_ || alone_) return;
-  if (!lineup_) return fail({ErrorKind::kUnavailable, why});
+  if (!lineup_ || empty_) return fail({ErrorKind::kUnavailable, why});
   alone_ = true;
   peers_.cut_all();
   arriving_.clear();

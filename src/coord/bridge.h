@@ -23,6 +23,7 @@
 #include "base/result.h"
 #include "coord/part_watch.h"
 #include "coord/peers.h"
+#include "coord/state_move.h"
 #include "fabric/host_memory.h"
 #include "member/lineup.h"
 #include "member/view.h"
@@ -53,6 +54,11 @@ struct AllDone {};
 struct DataCame {
   Fd image;
 };
+// This host came late, and the state is here: it begins with this round.
+struct StateCame {
+  std::vector<std::byte> book;
+  std::uint64_t round = 0;
+};
 struct BridgeNote {
   std::string text;
 };
@@ -61,8 +67,8 @@ struct HostCame {
   std::string name;
   std::uint32_t agents = 0;
 };
-using BridgeNews =
-    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, BridgeNote, HostCame>;
+using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
+                                StateCame, BridgeNote, HostCame>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
@@ -71,6 +77,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
     fabric::Identity identity;
     reduce::Coding coding;           // of the job, as its members' exchanges have it
     std::uint32_t full_samples = 0;  // likewise
+    bool late = false;               // it comes to a run under way, and holds no state yet
     std::function<void(const wire::HostMessage&)> tell_hub;  // on the loop's thread
     // Where this host reaches the first one, whatever that one calls its address.
     std::optional<fabric::Address> first_host;
@@ -133,6 +140,9 @@ class Bridge : private Peers::Handler, private round::Carrier {
   std::uint64_t check_of_state(std::uint64_t round) const;
   void pump();
   void after_progress();
+  Status give(const member::View& view);
+  Status take_from(const member::Lineup& lineup);
+  void take_state();
   void publish(std::uint64_t round);
 
   fabric::Loop& loop_;
@@ -158,10 +168,14 @@ class Bridge : private Peers::Handler, private round::Carrier {
   // Of frames that are arriving, by host: where they go outlives the line-up under which they came.
   struct Arriving {
     std::shared_ptr<round::Relay> relay;
+    std::shared_ptr<StateTaker> taker;
     std::vector<std::byte> forgotten;  // without one
   };
   std::map<std::uint32_t, Arriving> arriving_;
-  std::uint32_t halted_ = 0;  // number of the line-up that is waited for
+  bool empty_;                         // the state has not come yet
+  std::shared_ptr<StateTaker> taker_;  // of it
+  bool given_ = false;                 // it was sent to those that come in with the line-up
+  std::uint32_t halted_ = 0;           // number of the line-up that is waited for
   bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
   bool pumping_ = false;
   fabric::Ticket wanted_ = 0;

@@ -1,9 +1,11 @@
 // A bridge's rounds: what its members published goes in, and what all hosts sum up to comes out.
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "coord/bridge.h"
+#include "round/book.h"
 #include "round/seat.h"
 
 namespace instep::coord {
@@ -75,7 +77,42 @@ Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
     if (later) return {};  // it is under a view that has not come here yet
     parts.push_back(part.take());
   }
-  return relay_->begin(round, std::move(parts), check_of_state(round));
+  INSTEP_RETURN_IF_ERROR(relay_->begin(round, std::move(parts), check_of_state(round)));
+  return give(view);
+}
+
+// All members are in the round, so its beginning is what the state is, and stays so until those
+// that come in have computed their part of it.
+Status Bridge::give(const member::View& view) {
+  if (lineup_->newcomers.empty() || lineup_->donor != plan_.host || std::exchange(given_, true)) {
+    return {};
+  }
+  const std::uint64_t round = lineup_->first_round;
+  const member::AgentId agent = member::participants(view, member::round_op(round)).front();
+  const fabric::Mapping& arena = arenas_.at(static_cast<std::size_t>(agent));
+  const std::uint64_t at = fabric::control_page(control_)->agents[agent].book.load();
+  INSTEP_ASSIGN_OR_RETURN(const round::Book book,
+                          round::read_book({arena.data(), arena.size()}, at));
+  INSTEP_ASSIGN_OR_RETURN(const auto parts, state_parts(ready_, round, state_.size()));
+  if (book.round != round) {
+    return Error{ErrorKind::kInternal, cat("the book of round ", book.round, " in ", round)};
+  }
+  for (const std::uint32_t newcomer : lineup_->newcomers) {
+    give_state(lineup_->number, round, round::copy_book(book), {state_.data(), state_.size()},
+               parts, [&](const RelayFrame& frame, auto bytes, auto keeper) {
+                 peers_.send(newcomer, frame, bytes, std::move(keeper));
+               });
+  }
+  return {};
+}
+
+void Bridge::take_state() {
+  if (!taker_->whole()) return;
+  failpoint("state.came");
+  empty_ = false;
+  ready_.first_round = taker_->round();
+  say(StateCame{taker_->take_book(), taker_->round()});
+  taker_.reset();
 }
 
 Result<round::LocalPart> Bridge::local_part(member::AgentId agent, fabric::Ticket ticket,
@@ -142,6 +179,18 @@ void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std
 Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame& frame) {
   Arriving& it = arriving_[from];
   it.relay = relay_;
+  it.taker = taker_;
+  if (is_state_frame(frame)) {
+    if (taker_ && lineup_->donor == from && frame.lineup == lineup_->number) {
+      failpoint("state.comes");
+      return taker_->place(frame);
+    }
+    if (lineup_ && frame.lineup >= lineup_->number) {
+      return Error{ErrorKind::kCorrupt, cat("host ", from, " sent a state that nobody wants")};
+    }
+    it.forgotten.resize(frame.bytes);
+    return std::span(it.forgotten);
+  }
   if (relay_) return relay_->place(from, frame);
   // Between two line-ups: it was sent under the one before.
   it.forgotten.resize(frame.bytes);
@@ -150,6 +199,12 @@ Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame&
 
 Status Bridge::took(std::uint32_t from, const RelayFrame& frame) {
   arriving_.erase(from);
+  if (is_state_frame(frame)) {
+    if (!taker_ || frame.lineup != lineup_->number) return {};
+    INSTEP_RETURN_IF_ERROR(taker_->took(frame));
+    take_state();
+    return {};
+  }
   if (!relay_) return {};
   Status status = relay_->took(from, frame);
   if (!status.ok() && status.error().kind == ErrorKind::kDamaged) {

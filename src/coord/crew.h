@@ -60,6 +60,8 @@ class Crew {
   // of how many rounds it is; nothing: there is none.
   Result<std::optional<std::uint64_t>> take_book();
   const Fd& book() const { return book_; }
+  // One that comes from another host, of a round.
+  Status keep_book(std::span<const std::byte> bytes, std::uint64_t round);
   // No book of before now is of use.
   void forget_books();
   // What the agents share, for a bridge.

@@ -104,21 +104,25 @@ Result<std::optional<std::uint64_t>> Crew::take_book() {
       continue;
     }
     if (book_.valid() && book->round <= book_round_) continue;
-    const std::vector<std::byte> bytes = round::copy_book(*book);
-    INSTEP_ASSIGN_OR_RETURN(Fd file, make_memory_file("instep-book", bytes.size()));
-    for (std::size_t done = 0; done < bytes.size();) {
-      const ssize_t wrote =
-          ::pwrite(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote <= 0) return os_error("keep", "the state of the dead", errno);
-      done += static_cast<std::size_t>(wrote);
-    }
-    book_ = std::move(file);
-    book_round_ = book->round;
+    INSTEP_RETURN_IF_ERROR(keep_book(round::copy_book(*book), book->round));
   }
   failpoint("launch.book_taken");
   if (!book_.valid()) return std::optional<std::uint64_t>();
   return std::optional(book_round_);
+}
+
+Status Crew::keep_book(std::span<const std::byte> bytes, std::uint64_t round) {
+  INSTEP_ASSIGN_OR_RETURN(Fd file, make_memory_file("instep-book", bytes.size()));
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t wrote =
+        ::pwrite(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote <= 0) return os_error("keep", "the state of a run", errno);
+    done += static_cast<std::size_t>(wrote);
+  }
+  book_ = std::move(file);
+  book_round_ = round;
+  return {};
 }
 
 void Crew::forget_books() {

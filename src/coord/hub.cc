@@ -135,7 +135,8 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
   }
   guest.address = fabric::to_text(address);
   note({"", "joined", *host, guest.name, guest.address, cat(hello.agents, " agents")});
-  send(*host, wire::HostWelcome{plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset});
+  send(*host, wire::HostWelcome{plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset,
+                                state_.phase != member::HostsPhase::kGathering});
   if (data_) send_data(link);
   bridge_->say(HostCame{guest.name, hello.agents});
   happen(member::HostJoined{*host, guest.name, guest.address, hello.agents});
@@ -231,7 +232,7 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
                                {ready->job_hash, ready->state_hash, ready->first_round,
                                 ready->shards, ready->blocks, ready->fingerprint}});
   } else if (const auto* stands = std::get_if<wire::HostStands>(&message)) {
-    happen(member::HostStands{host, stands->number, stands->done});
+    happen(member::HostStands{host, stands->number, stands->done, stands->empty});
   } else if (const auto* it = std::get_if<wire::HostTook>(&message)) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {

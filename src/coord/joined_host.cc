@@ -151,6 +151,7 @@ void JoinedHost::hear(const wire::HostMessage& message) {
   plan.identity = me_.identity;
   plan.coding = round::coding_of(job_);
   plan.full_samples = round::full_samples(job_);
+  plan.late = welcome_.begun;
   plan.tell_hub = [this](const wire::HostMessage& word) { hub_->send(word); };
   plan.first_host = fabric::Address{plan_.line.host, plan_.line.port};
   auto bridge = Bridge::make(loop_, std::move(plan));

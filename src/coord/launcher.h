@@ -45,6 +45,7 @@ struct LaunchPlan {
   std::vector<std::string> sets;
   std::filesystem::path run_dir;  // exists, with a folder logs/
   bool hosted = false;            // one of several hosts: rounds go through the bridge
+  bool late = false;              // and the others train already
   Bridge* bridge = nullptr;       // then, and it outlives the launch
   Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise
   // Of a hosted run's first host, which the others get the data from: it is there.

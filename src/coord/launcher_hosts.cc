@@ -27,6 +27,14 @@ void Launcher::take_bridge() {
     } else if (auto* data = std::get_if<DataCame>(&news)) {
       if (data->image.valid()) dataset_ = std::move(data->image);
       tell(member::Prepared{});
+    } else if (const auto* came = std::get_if<StateCame>(&news)) {
+      if (const Status kept = crew_->keep_book(came->book, came->round); !kept.ok()) {
+        tell(member::LauncherFailed{kept.error()});
+      } else {
+        tell(member::BookTaken{came->round});
+        narrator_.tell({"hosts", -1, came->round, "", 0,
+                        cat("this host comes into the run with round ", came->round)});
+      }
     } else if (std::holds_alternative<AllStop>(news)) {
       if (!first_host()) stop("stop", false, false);
     } else if (auto* orphaned = std::get_if<Orphaned>(&news)) {
@@ -39,13 +47,14 @@ void Launcher::take_bridge() {
       tell(member::LauncherFailed{failed->error});
     } else if (auto* note = std::get_if<BridgeNote>(&news)) {
       narrator_.tell({"hosts", -1, round(), "", 0, note->text});
-    } else if (auto* came = std::get_if<HostCame>(&news)) {
-      if (plan_.remote != nullptr) plan_.remote->joined(came->name);
+    } else if (auto* host = std::get_if<HostCame>(&news)) {
+      if (plan_.remote != nullptr) plan_.remote->joined(host->name);
       narrator_.tell({"hosts", -1, round(), "", 0,
-                      cat("host ", came->name, " has joined with ", came->agents,
-                          came->agents == 1 ? " agent" : " agents")});
+                      cat("host ", host->name, " has joined with ", host->agents,
+                          host->agents == 1 ? " agent" : " agents")});
     } else {
       all_done_ = true;
+      if (!standing().viewed) stop("the run is over", false, false);
     }
   }
   if (plan_.remote == nullptr) return;
@@ -84,6 +93,10 @@ void Launcher::end_on_this_host(LaunchResult& out) const {
   if (left_ && out.outcome.reason == Reason::kAbandoned) {
     out.exit_code = 0;
     out.message = "this host has left the run, which goes on without it";
+  }
+  if (all_done_ && out.outcome.reason == Reason::kAbandoned) {
+    out.exit_code = 0;
+    out.message = "the run was over before this host came in";
   }
 }
 

@@ -106,6 +106,7 @@ void fields(auto& archive, Type<RunState> auto& it) {
   archive("host_ready", it.host_ready);
   archive("mine", it.mine);
   archive("adopted", it.adopted);
+  archive("came", it.came);
   archive("failed_starts", it.failed_starts);
   archive("starts_off", it.starts_off);
   archive("failed_start", it.failed_start);

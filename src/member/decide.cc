@@ -75,7 +75,7 @@ void Step::protocol(AgentId agent, const std::string& what) {
   outcome.reason = Reason::kProtocol;
   outcome.agent = agent;
   outcome.what = what;
-  if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
+  if (comes_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));
 }
 
@@ -127,7 +127,7 @@ void Step::hear(AgentId agent, wire::Failed& failed) {
   Outcome outcome = failure(Reason::kAgentFailed, wire::error_of(std::move(failed)));
   outcome.agent = agent;
   if (outcome.kind == ErrorKind::kDamaged) return damaged(agent, std::move(outcome));
-  if (life(agent).joining && !is_in(agent)) return refuse(agent, std::move(outcome));
+  if (comes_in(agent)) return refuse(agent, std::move(outcome));
   fail(std::move(outcome));
 }
 
@@ -216,7 +216,7 @@ void Step::on(TimePassed&) {
     outcome.agent = agent;
     if (it.told_to_end && !ending()) {
       act<Signal>(agent, SIGKILL);
-    } else if (it.joining && !is_in(agent)) {
+    } else if (comes_in(agent)) {
       refuse(agent, std::move(outcome));
     } else {
       fail(std::move(outcome));
@@ -265,6 +265,7 @@ RunState begin(const Rules& rules) {
   state.agents.resize(std::max(rules.agents, rules.slots));
   for (std::uint32_t agent = 0; agent < rules.agents; ++agent) {
     state.agents[agent].alive = state.agents[agent].link_open = true;
+    state.agents[agent].joining = rules.late;
   }
   return state;
 }

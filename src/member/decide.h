@@ -37,6 +37,7 @@ struct Rules {
   bool replace = true;           // one is started for each that is lost
   bool restore = true;           // what memory has lost comes back from the last checkpoint
   bool hosted = false;           // a host among several: Adopted says which shards are its own
+  bool late = false;  // such a host that came when the others trained: its state is taken
   Nanoseconds patience_floor = 250'000'000;
   Nanoseconds patience_ceiling = 60'000'000'000;
   Nanoseconds exit_grace = 500'000'000;       // from a link's end to the news of its process's end
@@ -123,6 +124,7 @@ struct RunState {
   bool host_ready = false;                         // HostReady was acted
   std::optional<std::vector<std::uint32_t>> mine;  // the shards of this host, once they are told
   std::optional<std::uint64_t> adopted;            // the round of the newest, until a view says so
+  std::optional<std::uint64_t> came;               // of a late host: the state, of this round
   std::uint32_t failed_starts = 0;                 // in a row
   bool starts_off = false;
   Outcome failed_start;

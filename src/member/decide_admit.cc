@@ -21,7 +21,7 @@ bool Step::agree(AgentId agent, const char* what, const std::string& value,
   outcome.what = what;
   outcome.value = value;
   outcome.expected = expected;
-  if (life(agent).joining) {
+  if (comes_in(agent)) {
     refuse(agent, std::move(outcome));
   } else {
     fail(std::move(outcome));
@@ -113,12 +113,28 @@ void Step::publish_first() {
   const bool all = std::all_of(living.begin(), living.end(),
                                [this](AgentId agent) { return life(agent).ready; });
   if (!all || living.empty()) return;
+  if (state_.rules.late && !state_.joinable) {
+    return fail(failure(Reason::kLauncher,
+                        invalid("the run has begun, and a program that steps an optimizer of its "
+                                "own cannot be joined: start it with all hosts")));
+  }
   if (state_.rules.hosted && !std::exchange(state_.host_ready, true)) act<HostReady>();
   if (state_.rules.hosted && !state_.mine) return;
+  if (state_.rules.late && !state_.came) return;
   state_.phase = Phase::kRunning;
   state_.failed_starts = 0;
-  publish(assigned({state_.generation, ++state_.number},
-                   gather_op(state_.first_ready->second.first_round, 0), living));
+  publish(first_view(living, state_.came));
+}
+
+// Of a run that begins, or where agents take over a state of that round.
+View Step::first_view(const std::vector<AgentId>& agents, std::optional<std::uint64_t> round) {
+  const Op op = round ? round_op(*round) : gather_op(state_.first_ready->second.first_round, 0);
+  View out = assigned({state_.generation, ++state_.number}, op, agents);
+  if (round) {
+    out.joined = out.members;
+    out.enters_at = op;
+  }
+  return out;
 }
 
 bool Step::can_start() const {
@@ -157,7 +173,7 @@ void Step::start(AgentId agent) {
   it = AgentLife{};
   it.alive = it.link_open = true;
   it.kill_due = now_ + state_.rules.start_limit;
-  it.joining = state_.view && (!state_.restart || state_.restart->round);
+  it.joining = state_.view ? !state_.restart || state_.restart->round : state_.rules.late;
   act<Start>(agent, !those([this](AgentId other) { return takes_part(other); }).empty());
 }
 
@@ -220,14 +236,8 @@ void Step::restart_if_due() {
   if (!restart.enough_at) restart.enough_at = now_;
   const bool late = now_ >= *restart.enough_at + state_.rules.gather_limit;
   if (ready.size() < state_.wanted && !late && !no_more) return;
-  const Op op = restart.round ? round_op(*restart.round)
-                              : gather_op(state_.first_ready->second.first_round, 0);
-  View next = assigned({state_.generation, ++state_.number}, op, ready);
-  if (restart.round) {
-    next.joined = next.members;
-    next.enters_at = op;
-  }
-  const std::uint64_t round = rounds_before(op);
+  View next = first_view(ready, restart.round);
+  const std::uint64_t round = rounds_before(next.first_op);
   state_.restart.reset();
   state_.over = false;
   state_.coming_in = next.joined;
@@ -238,6 +248,7 @@ void Step::restart_if_due() {
 }
 
 void Step::on(BookTaken& event) {
+  if (state_.rules.late && !state_.view) state_.came = event.round;
   if (!state_.restart || !state_.restart->asked) return;
   state_.restart->taken = true;
   state_.restart->round = event.round;

@@ -76,6 +76,56 @@ TEST(DecideHosted, AllReadyWaitForTheirShards) {
             assign({1, 1}, gather_op(3, 0), {0, 1}, 8, 100, Owners::kAll, 0, &mine));
 }
 
+TEST(DecideHosted, AgentsOfAHostThatCameLateTakeTheStateThatComes) {
+  Rules rules = hosted(2);
+  rules.late = true;
+  Driver driver(rules);
+  driver.feed(Prepared{});
+  for (const AgentId agent : {0, 1}) driver.hear(agent, hello(agent));
+  for (const SendWelcome& it : driver.asked<SendWelcome>()) EXPECT_TRUE(it.joining);
+  for (const AgentId agent : {0, 1}) driver.hear(agent, ready());
+  EXPECT_EQ(driver.asked<HostReady>().size(), 1U);
+  const Shards mine = {4, 5, 6};
+  driver.feed(Adopted{mine, 30});
+  EXPECT_TRUE(driver.asked<Publish>().empty());
+  driver.feed(BookTaken{30});
+  ASSERT_EQ(driver.asked<Publish>().size(), 1U);
+  View wanted = assign({1, 1}, round_op(30), {0, 1}, 8, 100, Owners::kAll, 0, &mine);
+  wanted.joined = {0, 1};
+  wanted.enters_at = round_op(30);
+  EXPECT_EQ(driver.asked<Publish>()[0].view, wanted);
+  EXPECT_TRUE(driver.asked<Publish>()[0].with_book);
+}
+
+TEST(DecideHosted, ALateHostWhoseAgentsCannotTakeTheStateEnds) {
+  Rules rules = hosted(1);
+  rules.late = true;
+  Driver driver(rules);
+  driver.feed(Prepared{});
+  driver.hear(0, hello(0));
+  wire::Ready own = ready();
+  own.joinable = false;
+  driver.hear(0, own);
+  EXPECT_EQ(driver.state.phase, Phase::kEnding);
+  EXPECT_NE(driver.state.outcome.message.find("an optimizer of its own"), std::string::npos);
+}
+
+TEST(DecideHosted, OnALateHostADeathBeforeItHasTheStateIsOneOfAStart) {
+  Rules rules = hosted(2);
+  rules.late = true;
+  Driver driver(rules);
+  driver.feed(Prepared{});
+  driver.hear(0, hello(0));
+  driver.hear(1, hello(1));
+  driver.hear(0, ready());
+  driver.feed(Exited{1, 0, SIGKILL});
+  ASSERT_EQ(driver.asked<Start>().size(), 1U);
+  driver.hear(1, hello(1));
+  EXPECT_TRUE(driver.asked<SendWelcome>().back().joining);
+  driver.hear(1, ready());
+  EXPECT_EQ(driver.asked<HostReady>().size(), 1U);
+}
+
 TEST(DecideHosted, MoreShardsInMidRoundComeOnTopOfThoseThatAreThere) {
   Host host(2);
   ASSERT_EQ(host.views(), 1U);

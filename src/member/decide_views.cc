@@ -29,6 +29,8 @@ bool Step::is_in(AgentId agent) {
          (!it.joining || (it.in && it.words.taken >= *it.in));
 }
 
+bool Step::comes_in(AgentId agent) { return life(agent).joining && state_.view && !is_in(agent); }
+
 bool Step::is_outside(AgentId agent) {
   if (!in_view(agent) || in_before(agent) || !life(agent).alive || life(agent).report) return false;
   const View& view = *state_.view;

@@ -64,6 +64,7 @@ struct Observed {
   std::vector<Words> slots;
 };
 // The answer to TakeBook: the rounds done that the newest book of the dead is of, if there is one.
+// On a host that came late (Rules.late), unasked: other hosts' state and a book of it are here.
 struct BookTaken {
   std::optional<std::uint64_t> round;
 };

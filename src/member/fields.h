@@ -59,6 +59,7 @@ void fields(auto& archive, Type<Rules> auto& it) {
   archive("replace", it.replace);
   archive("restore", it.restore);
   archive("hosted", it.hosted);
+  archive("late", it.late);
   archive("patience_floor", it.patience_floor);
   archive("patience_ceiling", it.patience_ceiling);
   archive("exit_grace", it.exit_grace);

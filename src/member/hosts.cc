@@ -19,7 +19,7 @@ struct Difference {
 // What two processors do differently; their libraries choose by it how to compute.
 bool of_processor(const std::string& key) { return key == "processor" || key == "capability"; }
 
-std::vector<Difference> differences(const HostFacts& one, const HostFacts& other) {
+std::vector<Difference> differences(const HostFacts& one, const HostFacts& other, bool late) {
   std::vector<Difference> out;
   const auto note = [&out](const std::string& key, const auto& a, const auto& b) {
     if (a != b) out.push_back({key, cat(a), cat(b)});
@@ -27,8 +27,9 @@ std::vector<Difference> differences(const HostFacts& one, const HostFacts& other
   note("job hash", one.job_hash, other.job_hash);
   note("number of shards", one.shards, other.shards);
   note("number of blocks", one.blocks, other.blocks);
-  note("first round", one.first_round, other.first_round);
-  note("state hash", one.state_hash, other.state_hash);
+  // One that comes late has no state of its own.
+  if (!late) note("first round", one.first_round, other.first_round);
+  if (!late) note("state hash", one.state_hash, other.state_hash);
   for (const auto& [key, mine] : one.fingerprint) note(key, mine, value(other.fingerprint, key));
   for (const auto& [key, theirs] : other.fingerprint) {
     if (!one.fingerprint.contains(key)) note(key, value(one.fingerprint, key), theirs);
@@ -77,14 +78,20 @@ class HostsStep {
   }
   std::uint64_t agents() const;
   std::vector<HostId> everybody() const;
+  bool over() const;
   void end(std::optional<Error> error);
-  bool agree(const std::string& name, const HostFacts& facts);
+  std::optional<Error> disagreement(const std::string& name, const HostFacts& facts, bool late);
+  void refuse(HostId host, const std::string& why);
+  void come_late(HostLife it);
+  void admit_late();
   void remove(HostId host, const std::string& why, bool leaves);
   void halt(std::optional<HostId> lost);
   void lose_late();
   void gather();
   void first_lineup();
   void next_lineup();
+  Lineup with_those_there(std::uint64_t first_round);
+  std::vector<HostWeight> weights() const;
   void tell_lineup(Lineup lineup);
 
   HostsState state_;
@@ -109,26 +116,78 @@ void HostsStep::end(std::optional<Error> error) {
   act<EndRun>(std::move(error));
 }
 
+// Those that hold the state are done, so nobody gives it to others any more.
+bool HostsStep::over() const {
+  return state_.gone_on && all([](const HostLife& it) { return it.done || it.empty; });
+}
+
+void HostsStep::refuse(HostId host, const std::string& why) {
+  state_.gone.insert(host);
+  act<Refuse>(host, why);
+}
+
 void HostsStep::on(HostJoined& event) {
-  if (state_.gone.contains(event.host) || find(event.host) != nullptr) return;
-  const auto refuse = [&](const char* why) {
-    state_.gone.insert(event.host);
-    act<Refuse>(event.host, why);
-  };
-  if (state_.phase != HostsPhase::kGathering) {
-    return refuse("the run has begun; a host cannot join it any more");
+  const HostId host = event.host;
+  if (state_.gone.contains(host) || state_.late.contains(host) || find(host) != nullptr) return;
+  if (event.agents == 0 || !(event.link > 0)) {
+    return refuse(host, "a host needs an agent and a link");
   }
-  if (event.agents == 0 || !(event.link > 0)) return refuse("a host needs an agent and a link");
-  HostLife& it = state_.hosts[event.host];
-  it.entry = {event.host, std::move(event.name), std::move(event.address), event.agents};
+  HostLife it;
+  it.entry = {host, std::move(event.name), std::move(event.address), event.agents};
   it.link = event.link;
+  if (state_.phase != HostsPhase::kGathering) return come_late(std::move(it));
+  state_.hosts.emplace(host, std::move(it));
+}
+
+void HostsStep::come_late(HostLife it) {
+  const HostId host = it.entry.host;
+  std::uint64_t there = agents();
+  for (const auto& [id, other] : state_.late) there += other.entry.agents;
+  if (there + it.entry.agents > state_.rules.max_agents) {
+    return refuse(
+        host, cat("the run has ", counted(there, "agent"), " of at most ", state_.rules.max_agents,
+                  " (-n MIN:MAX), and the host brings ", it.entry.agents));
+  }
+  it.empty = true;
+  state_.late.emplace(host, std::move(it));
+  std::vector<HostEntry> entries;
+  for (const auto* hosts : {&state_.hosts, &state_.late}) {
+    for (const auto& [id, other] : *hosts) entries.push_back(other.entry);
+  }
+  act<Begin>(std::move(entries));
+}
+
+// Between two line-ups it would only delay the others.
+void HostsStep::admit_late() {
+  bool any = false;
+  for (auto it = state_.late.begin(); it != state_.late.end();) {
+    auto& [host, life] = *it;
+    if (!life.facts) {
+      ++it;
+      continue;
+    }
+    const std::uint32_t shards = state_.facts->second.shards;
+    if (const auto why = disagreement(life.entry.name, *life.facts, true)) {
+      refuse(host, why->message);
+    } else if (state_.hosts.size() >= shards) {
+      refuse(host, cat("the job has ", counted(shards, "shard"), " and as many hosts"));
+    } else if (all([](const HostLife& other) { return other.empty || !other.done; })) {
+      life.ready = any = true;
+      state_.hosts.emplace(host, std::move(life));
+    } else {
+      refuse(host, "the run is at its end");
+    }
+    it = state_.late.erase(it);
+  }
+  if (any) halt(std::nullopt);
 }
 
 // Between hosts a difference of processors is only told of: each computes its own shards, and what
 // is exchanged is the same for all.
-bool HostsStep::agree(const std::string& name, const HostFacts& facts) {
+std::optional<Error> HostsStep::disagreement(const std::string& name, const HostFacts& facts,
+                                             bool late) {
   const auto& [other, known] = *state_.facts;
-  const std::vector<Difference> found = differences(facts, known);
+  const std::vector<Difference> found = differences(facts, known, late);
   const bool processors = std::any_of(found.begin(), found.end(),
                                       [](const Difference& it) { return of_processor(it.key); });
   const auto words = [&, &other = other](const Difference& it) {
@@ -137,29 +196,37 @@ bool HostsStep::agree(const std::string& name, const HostFacts& facts) {
   };
   for (const Difference& it : found) {
     if (of_processor(it.key) || (it.key == "probe" && processors)) continue;
-    end(Error{ErrorKind::kMismatch,
-              cat(words(it), "; hosts that train together need the same job, build and settings")});
-    return false;
+    return Error{
+        ErrorKind::kMismatch,
+        cat(words(it), "; hosts that train together need the same job, build and settings")};
   }
   for (const Difference& it : found) {
     if (of_processor(it.key)) {
       tell("warning", it.key, cat(words(it), ": another run may give other bits"));
     }
   }
-  return true;
+  return std::nullopt;
 }
 
 void HostsStep::on(HostIsReady& event) {
+  if (const auto late = state_.late.find(event.host); late != state_.late.end()) {
+    late->second.facts = event.facts;
+    return;
+  }
   HostLife* it = find(event.host);
   if (it == nullptr || it->ready || state_.gone_on) return;
   if (!state_.facts) state_.facts.emplace(it->entry.name, event.facts);
-  it->ready = agree(it->entry.name, event.facts);
+  const auto why = disagreement(it->entry.name, event.facts, false);
+  if (why) return end(why);
+  it->ready = true;
 }
 
 void HostsStep::on(const HostStands& event) {
   HostLife* it = find(event.host);
   if (it == nullptr || state_.phase != HostsPhase::kHalting) return;
-  if (event.number == state_.number) it->stands = event.done;
+  if (event.number != state_.number) return;
+  it->stands = event.done;
+  it->empty = event.empty;
 }
 
 void HostsStep::on(const HostTook& event) {
@@ -179,6 +246,14 @@ void HostsStep::on(const HostDone& event) {
 }
 
 void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
+  if (const auto late = state_.late.find(host); late != state_.late.end()) {
+    tell(leaves ? "left" : "died", why,
+         cat("host ", late->second.entry.name, leaves ? " leaves" : " is lost",
+             " before it came in (", why, ")"));
+    state_.late.erase(late);
+    state_.gone.insert(host);
+    return;
+  }
   const HostLife* it = find(host);
   if (it == nullptr) return;
   const std::string name = it->entry.name;
@@ -193,6 +268,10 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
   if (!state_.gone_on) {
     if (!enough) {
       state_.phase = HostsPhase::kGathering;
+      // Their agents wait for a state that nobody has yet.
+      for (const auto& [id, late] : std::exchange(state_.late, {})) {
+        refuse(id, "the run has not begun after all; join again");
+      }
       tell("waiting", "",
            cat("waits for agents: ", agents(), " of at least ", state_.rules.min_agents));
     } else if (state_.phase == HostsPhase::kTelling) {
@@ -201,7 +280,7 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
     }
     return;
   }
-  if (!state_.hosts.empty() && all([](const HostLife& other) { return other.done; })) return;
+  if (!state_.hosts.empty() && over()) return;
   if (!enough) {
     return end(Error{ErrorKind::kUnavailable,
                      cat("host ", name, leaves ? " left" : " was lost", " (", why, "), and ",
@@ -264,12 +343,14 @@ void HostsStep::first_lineup() {
         Error{ErrorKind::kInvalid, cat("the job has ", counted(facts.shards, "shard"), " for ",
                                        state_.hosts.size(), " hosts; each needs one at least")});
   }
-  std::vector<HostWeight> weights;
-  for (const auto& [host, it] : state_.hosts) {
-    weights.push_back({host, it.entry.agents, it.link});
-  }
   tell_lineup(
-      assign_hosts(++state_.number, facts.first_round, weights, facts.shards, facts.blocks));
+      assign_hosts(++state_.number, facts.first_round, weights(), facts.shards, facts.blocks));
+}
+
+std::vector<HostWeight> HostsStep::weights() const {
+  std::vector<HostWeight> out;
+  for (const auto& [host, it] : state_.hosts) out.push_back({host, it.entry.agents, it.link});
+  return out;
 }
 
 // The result of a round needs all hosts, so nobody can have that of the next one, and who lacks it
@@ -277,32 +358,52 @@ void HostsStep::first_lineup() {
 void HostsStep::next_lineup() {
   std::optional<HostId> first;
   std::uint64_t least = ~std::uint64_t{0};
+  std::vector<HostId> newcomers;
   for (const auto& [host, it] : state_.hosts) {
+    if (it.empty) {
+      newcomers.push_back(host);
+      continue;
+    }
     if (!first || *it.stands > *state_.hosts[*first].stands) first = host;
     least = std::min(least, *it.stands);
+  }
+  if (!first) {
+    return end(Error{ErrorKind::kUnavailable, "no host is left that holds the state"});
   }
   const std::uint64_t most = *state_.hosts[*first].stands;
   if (most - least > 1) {
     return end(Error{ErrorKind::kInternal, cat("hosts stand ", most - least, " rounds apart, at ",
                                                least, " and ", most)});
   }
-  std::vector<HostId> lost;
-  for (const HostPart& part : state_.lineup->hosts) {
-    if (find(part.host) == nullptr) lost.push_back(part.host);
-  }
-  Lineup next = without_hosts(*state_.lineup, lost, state_.number, most);
-  if (least < most) next.donor = first;
+  Lineup next = with_those_there(most);
+  if (least < most || !newcomers.empty()) next.donor = first;
+  next.newcomers = std::move(newcomers);
   tell_lineup(std::move(next));
+}
+
+// As it was but for those that are lost; where somebody comes in, all is spread anew.
+Lineup HostsStep::with_those_there(std::uint64_t first_round) {
+  std::vector<HostId> lost;
+  std::size_t known = 0;
+  for (const HostPart& part : state_.lineup->hosts) {
+    find(part.host) == nullptr ? lost.push_back(part.host) : void(++known);
+  }
+  if (known == state_.hosts.size()) {
+    return without_hosts(*state_.lineup, lost, state_.number, first_round);
+  }
+  const HostFacts& facts = state_.facts->second;
+  return assign_hosts(state_.number, first_round, weights(), facts.shards, facts.blocks);
 }
 
 void HostsStep::settle() {
   if (state_.phase == HostsPhase::kOver) return;
-  if (state_.gone_on && all([](const HostLife& it) { return it.done; })) return end({});
+  if (over()) return end({});
   if (state_.phase == HostsPhase::kGathering) gather();
   if (state_.phase == HostsPhase::kStarting && all([](const HostLife& it) { return it.ready; })) {
     first_lineup();
   }
   lose_late();
+  if (state_.phase == HostsPhase::kRunning && !state_.late.empty()) admit_late();
   if (state_.phase == HostsPhase::kHalting &&
       all([](const HostLife& it) { return it.stands.has_value(); })) {
     next_lineup();

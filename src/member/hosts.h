@@ -2,12 +2,15 @@
 // go in; the new state and what the shell must do come out. It runs beside the coordinator of host
 // 0, which is the only place where that is decided: hosts that lose it end by themselves.
 //
+// A host that comes when the run has begun waits until its agents are ready. Then all halt, and the
+// next line-up has it in and says who gives it the state.
+//
 //   kGathering  hosts say what they have; left when there are agents enough. Come back to when too
 //               many are lost before the first Go
 //   kStarting   agents start on all of them; left when all have said what they have there
 //   kTelling    a line-up is out; left when all have taken it, since nobody may exchange under one
 //               that another has not heard of
-//   kRunning    rounds go on without us; left when a host is lost or leaves
+//   kRunning    rounds go on without us; left when a host is lost, leaves or comes in
 //   kHalting    those left are asked for the rounds that they have; left when all have said so
 //   kOver       nothing is decided any more
 #pragma once
@@ -55,6 +58,7 @@ struct HostStands {
   HostId host;
   std::uint32_t number;
   std::uint64_t done;  // rounds whose result it has
+  bool empty = false;  // it has not got the state yet
 };
 // The answer to TellLineup: it cuts off whoever is not in, and is ready for what others send.
 struct HostTook {
@@ -134,12 +138,15 @@ struct HostLife {
   bool took = false;                    // the newest line-up
   std::optional<std::uint64_t> stands;  // since the newest Halt
   bool done = false;
+  bool empty = false;              // it came late, and does not hold the state as far as we know
+  std::optional<HostFacts> facts;  // of one that came late
 };
 
 struct HostsState {
   HostsRules rules;
   HostsPhase phase = HostsPhase::kGathering;
   std::map<HostId, HostLife> hosts;  // that are there
+  std::map<HostId, HostLife> late;   // that came when the run had begun, and are not in yet
   std::set<HostId> gone;             // for good
   // What the first one that was ready said, which all others must say too, and its name.
   std::optional<std::pair<std::string, HostFacts>> facts;

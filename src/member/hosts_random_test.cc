@@ -29,6 +29,8 @@ struct Host {
   bool goes = false;             // under that line-up
   std::uint64_t done = kFirstRound;
   bool said_done = false;
+  bool ready = false;
+  bool empty = false;  // it came late, and has not got the state
 };
 
 class Hosts {
@@ -64,6 +66,7 @@ class Hosts {
   }
 
   bool living(HostId host) const { return state_.hosts.contains(host); }
+  bool known(HostId host) const { return living(host) || state_.late.contains(host); }
 
   void feed(HostsEvent event) {
     const HostsPhase before = state_.phase;
@@ -82,12 +85,16 @@ class Hosts {
       ++seen["begin"];
       std::uint32_t agents = 0;
       for (const HostEntry& it : begun->hosts) {
-        EXPECT_TRUE(living(it.host));
+        EXPECT_TRUE(known(it.host));
         agents += it.agents;
         post(it.host, action);
       }
-      EXPECT_EQ(begun->hosts.size(), state_.hosts.size());
+      EXPECT_EQ(begun->hosts.size(), state_.hosts.size() + state_.late.size());
       EXPECT_GE(agents, state_.rules.min_agents);
+      if (!state_.late.empty()) {
+        EXPECT_LE(agents, state_.rules.max_agents);
+        ++seen["late"];
+      }
     } else if (const auto* told = std::get_if<TellLineup>(&action)) {
       check(told->lineup);
       for (const HostPart& it : told->lineup.hosts) post(it.host, action);
@@ -128,18 +135,22 @@ class Hosts {
     ASSERT_EQ(lineup.hosts.size(), state_.hosts.size());
     for (const HostPart& part : lineup.hosts) {
       EXPECT_TRUE(living(part.host));
-      most = std::max(most, hosts_.at(part.host).done);
+      if (!hosts_.at(part.host).empty) most = std::max(most, hosts_.at(part.host).done);
     }
     // They have halted, so they stand where they say; who is lost since stands anywhere.
     for (const HostPart& part : lineup.hosts) {
       const Host& host = hosts_.at(part.host);
       if (!host.linked) return;
+      EXPECT_EQ(host.empty,
+                std::binary_search(lineup.newcomers.begin(), lineup.newcomers.end(), part.host));
+      if (host.empty) continue;
       EXPECT_LE(most - host.done, 1U);
       EXPECT_TRUE(host.done == most || lineup.donor);
     }
     EXPECT_EQ(lineup.first_round, most);
     if (lineup.donor) {
       EXPECT_EQ(hosts_.at(*lineup.donor).done, most);
+      EXPECT_FALSE(hosts_.at(*lineup.donor).empty);
       ++seen["donor"];
     }
   }
@@ -191,6 +202,9 @@ class Hosts {
     if (!std::holds_alternative<HostLost>(event) && !std::holds_alternative<HostLeaves>(event)) {
       said_.push_back(event);
     }
+    if (std::holds_alternative<HostJoined>(event)) {
+      it.empty = state_.phase != HostsPhase::kGathering;
+    }
     feed(event);
     if (random_.below(10) == 0) feed(event);
     return true;
@@ -201,17 +215,20 @@ class Hosts {
     const HostsAction letter = std::move(it.inbox.front());
     it.inbox.pop_front();
     if (std::holds_alternative<Begin>(letter)) {
+      if (state_.gone_on && std::exchange(it.ready, true)) return true;
       it.outbox.emplace_back(
           HostIsReady{host, {"job", "state", kFirstRound, kShards, kBlocks, {}}});
     } else if (const auto* halt = std::get_if<Halt>(&letter)) {
       EXPECT_GT(halt->number, it.heard);
       it.heard = halt->number;
       it.goes = false;
-      it.outbox.emplace_back(HostStands{host, halt->number, it.done});
+      it.outbox.emplace_back(HostStands{host, halt->number, it.done, it.empty});
     } else if (const auto* told = std::get_if<TellLineup>(&letter)) {
       EXPECT_GE(told->lineup.number, it.heard);
-      EXPECT_LE(it.done, told->lineup.first_round);
-      EXPECT_LE(told->lineup.first_round, it.done + 1);
+      if (!it.empty) {
+        EXPECT_LE(it.done, told->lineup.first_round);
+        EXPECT_LE(told->lineup.first_round, it.done + 1);
+      }
       it.heard = told->lineup.number;
       it.lineup = told->lineup;
       it.goes = false;
@@ -226,11 +243,12 @@ class Hosts {
   // Sends its part of a round, or has all parts of it.
   bool exchange(HostId host, Host& it) {
     if (!it.goes || !it.exchanges) return false;
-    if (it.done < it.lineup->first_round) {
+    if (it.empty || it.done < it.lineup->first_round) {
       const Host& donor = hosts_.at(*it.lineup->donor);
       if (!donor.exchanges) return false;
       EXPECT_GE(donor.done, it.lineup->first_round);
       it.done = it.lineup->first_round;
+      if (std::exchange(it.empty, false)) ++seen["got the state"];
       return true;
     }
     if (it.done == kRounds) {
@@ -281,7 +299,8 @@ TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
     for (const auto& [what, count] : hosts.seen) seen[what] += count;
     if (hosts.phase() == HostsPhase::kGathering) ++seen["waits"];
   }
-  for (const char* what : {"begin", "go", "halt", "refused", "donor", "ended", "waits"}) {
+  for (const char* what :
+       {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late", "got the state"}) {
     EXPECT_GT(seen[what], 50) << what;
   }
   EXPECT_GT(seen["over"], 2000);

@@ -156,6 +156,14 @@ Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks
         return part.host == *lineup.donor;
       });
   if (!has_donor) return malformed(cat("the donor, host ", *lineup.donor, ", is not in"));
+  for (const HostId newcomer : lineup.newcomers) {
+    const bool in = std::any_of(hosts.begin(), hosts.end(),
+                                [&](const HostPart& part) { return part.host == newcomer; });
+    if (!in) return malformed(cat("host ", newcomer, ", which comes in with it, is not in"));
+    if (!lineup.donor || *lineup.donor == newcomer) {
+      return malformed(cat("nobody gives host ", newcomer, " the state"));
+    }
+  }
   return {};
 }
 
@@ -164,6 +172,7 @@ wire::HostsLineup to_message(const Lineup& lineup) {
   message.number = lineup.number;
   message.first_round = lineup.first_round;
   message.donor = lineup.donor;
+  message.newcomers = lineup.newcomers;
   for (const HostPart& part : lineup.hosts) {
     message.ids.push_back(part.host);
     message.shards.push_back(part.shards);
@@ -183,6 +192,7 @@ Result<Lineup> from_message(const wire::HostsLineup& message) {
   lineup.number = message.number;
   lineup.first_round = message.first_round;
   lineup.donor = message.donor;
+  lineup.newcomers = message.newcomers;
   for (std::size_t i = 0; i < hosts; ++i) {
     lineup.hosts.push_back(
         {message.ids[i], message.shards[i], message.first_block[i], message.blocks[i]});

@@ -26,6 +26,8 @@ struct Lineup {
   std::vector<HostPart> hosts;  // ascending; their blocks lie in the same order
   // Has the sums of round `first_round` - 1, which hosts that lack them get from there.
   std::optional<HostId> donor;
+  // Hosts that come in with it and hold no state yet: the donor gives it to them. Ascending.
+  std::vector<HostId> newcomers;
   bool operator==(const Lineup&) const = default;
 };
 

@@ -79,6 +79,7 @@ class Step {
              Reason reason, AgentId other);
   void welcome_those_waiting();
   void publish_first();
+  View first_view(const std::vector<AgentId>& agents, std::optional<std::uint64_t> round);
   void restart_if_due();
   void start_agents();
   std::optional<AgentId> free_slot();
@@ -93,7 +94,8 @@ class Step {
   void damaged(AgentId agent, Outcome outcome);
   bool in_view(AgentId agent) const;
   bool in_before(AgentId agent) const;
-  bool is_in(AgentId agent);  // and has come in, as far as we know
+  bool is_in(AgentId agent);     // and has come in, as far as we know
+  bool comes_in(AgentId agent);  // to a run under way, which goes on without it
   // Comes in with the newest view, and has not yet, as far as we know.
   bool is_outside(AgentId agent);
   // Takes part in rounds, as far as we know: the others wait for it.

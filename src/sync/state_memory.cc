@@ -80,6 +80,22 @@ std::uint64_t StateMemory::residuals_check_of(std::uint64_t block, std::uint64_t
   return check;
 }
 
+std::vector<std::uint64_t> StateMemory::state_at(std::uint64_t round) const {
+  std::vector<std::uint64_t> out;
+  const auto add = [&](const void* at, std::uint64_t bytes) {
+    const auto begin =
+        static_cast<std::uint64_t>(static_cast<const std::byte*>(at) - mapping_.data());
+    out.insert(out.end(), {begin, bytes});
+  };
+  const std::uint64_t whole = blocks_ * kBlockBytes;
+  add(checks(round), blocks_ * sizeof(std::uint64_t));
+  add(stamps(), blocks_ * sizeof(round::Stamp));
+  add(parameters(round), whole);
+  for (const float* region : stepped_) add(region, whole);
+  for (std::size_t node = 0; node < residuals_; ++node) add(residual(round, node), whole);
+  return out;
+}
+
 double* StateMemory::sums(std::uint64_t index) const {
   return reinterpret_cast<double*>(mapping_.data() + index * sums_bytes());
 }

@@ -53,6 +53,8 @@ class StateMemory {
   std::uint64_t check_of(std::uint64_t block, std::uint64_t round) const;
   // The residuals' part of it.
   std::uint64_t residuals_check_of(std::uint64_t block, std::uint64_t round) const;
+  // What of the file is the state at the beginning of a round, as wire::Ready has it.
+  std::vector<std::uint64_t> state_at(std::uint64_t round) const;
   // By block, [blocks]: see round/undo.h. One writer a word, the block's owner.
   round::Stamp* stamps() const;
   // What a round steps in place: moments and average.

@@ -124,6 +124,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   ready.carried = !engine->binding_.carried.empty();
   ready.checks_at_even = engine->memory_->checks_at(0);
   ready.checks_at_odd = engine->memory_->checks_at(1);
+  ready.state_at_even = engine->memory_->state_at(0);
+  ready.state_at_odd = engine->memory_->state_at(1);
   std::vector<at::Tensor> parameters;
   for (const model::NamedTensor& item : engine->binding_.parameters) {
     parameters.push_back(item.tensor);

@@ -29,6 +29,7 @@ void fields(auto& archive, Type<HostWelcome> auto& m) {
   archive("job_json", m.job_json);
   archive("job_toml", m.job_toml);
   archive("has_dataset", m.has_dataset);
+  archive("begun", m.begun);
 }
 void fields(auto& archive, Type<PeerHello> auto& m) { archive("protocol", m.protocol); }
 void fields(auto& archive, Type<HostReady> auto& m) {
@@ -42,6 +43,7 @@ void fields(auto& archive, Type<HostReady> auto& m) {
 void fields(auto& archive, Type<HostStands> auto& m) {
   archive("number", m.number);
   archive("done", m.done);
+  archive("empty", m.empty);
 }
 void fields(auto& archive, Type<HostTook> auto& m) { archive("number", m.number); }
 void fields(auto& archive, Type<HostBroken> auto& m) { archive("peer", m.peer); }
@@ -56,6 +58,7 @@ void fields(auto& archive, Type<HostsLineup> auto& m) {
   archive("number", m.number);
   archive("first_round", m.first_round);
   archive("donor", m.donor);
+  archive("newcomers", m.newcomers);
   archive("ids", m.ids);
   archive("shards", m.shards);
   archive("first_block", m.first_block);

@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 1;
+inline constexpr std::uint32_t kHostProtocol = 2;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -46,6 +46,7 @@ struct HostHello {
 struct HostWelcome {
   std::string run, job_json, job_toml;
   bool has_dataset = false;  // which follows when it is there
+  bool begun = false;        // the host comes in late: it gets the state from one that has it
 };
 // The first message on a link between two hosts, from the one that made it.
 struct PeerHello {
@@ -62,6 +63,7 @@ struct HostReady {
 struct HostStands {
   std::uint32_t number = 0;
   std::uint64_t done = 0;  // rounds
+  bool empty = false;      // it came late, and has not got the state yet
 };
 struct HostTook {
   std::uint32_t number = 0;
@@ -81,6 +83,7 @@ struct HostsLineup {
   std::uint32_t number = 0;
   std::uint64_t first_round = 0;
   std::optional<std::uint32_t> donor;
+  std::vector<std::uint32_t> newcomers;
   std::vector<std::uint32_t> ids;
   std::vector<std::vector<std::uint32_t>> shards;
   std::vector<std::uint64_t> first_block, blocks;

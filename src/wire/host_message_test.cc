@@ -14,14 +14,17 @@ T again(const T& message) {
 }
 
 TEST(HostMessage, ComesBackAsItWas) {
-  HostsLineup lineup{3, 70, 2, {0, 2}, {{0, 1, 5}, {2, 3, 4}}, {0, 100}, {100, 28}};
+  HostsLineup lineup{3, 70, 2, {5}, {0, 2}, {{0, 1, 5}, {2, 3, 4}}, {0, 100}, {100, 28}};
   const HostsLineup read = again(lineup);
   EXPECT_EQ(read.number, 3U);
   EXPECT_EQ(read.first_round, 70U);
   EXPECT_EQ(read.donor, 2U);
+  EXPECT_EQ(read.newcomers, lineup.newcomers);
   EXPECT_EQ(read.shards, lineup.shards);
   EXPECT_EQ(read.blocks, lineup.blocks);
   EXPECT_TRUE(again(HostWelcome{"r", "{}", "", true}).has_dataset);
+  EXPECT_TRUE(again(HostWelcome{"r", "{}", "", false, true}).begun);
+  EXPECT_TRUE(again(HostStands{4, 5, true}).empty);
   EXPECT_EQ(again(HostHello{1, "n", 2, "::1", 77}).port, 77U);
   EXPECT_EQ(again(HostReady{"a", "b", 8, 9, 1, {{"build", "x"}}}).fingerprint.at("build"), "x");
   EXPECT_EQ(again(Failed{1, "why"}).message, "why");

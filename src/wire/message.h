@@ -73,6 +73,9 @@ struct Ready {
   // last of the tensors is what shards carry from round to round.
   std::vector<std::uint64_t> tensor_begin, tensor_count;
   std::uint64_t checks_at_even = 0, checks_at_odd = 0;
+  // And what of the file a host that comes in has to be given at the beginning of such a round: the
+  // first byte and the number of bytes of each part in turn.
+  std::vector<std::uint64_t> state_at_even, state_at_odd;
   bool carried = false;
 };
 

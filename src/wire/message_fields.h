@@ -42,6 +42,8 @@ void fields(auto& archive, Type<Ready> auto& m) {
   archive("tensor_count", m.tensor_count);
   archive("checks_at_even", m.checks_at_even);
   archive("checks_at_odd", m.checks_at_odd);
+  archive("state_at_even", m.state_at_even);
+  archive("state_at_odd", m.state_at_odd);
   archive("carried", m.carried);
 }
 void fields(auto& archive, Type<ViewMessage> auto& m) {

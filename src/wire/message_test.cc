@@ -30,7 +30,8 @@ std::vector<Message> samples() {
   welcome.run_dir = "runs/x";
   welcome.checkpoint = "c";
   welcome.predict_input = "i";
-  Ready ready{"{}", "h", 8, ~0ULL, "servers", 2, 17, "s", false, {0, 1024}, {7, ~0ULL}, 8, 9, true};
+  Ready ready{"{}",  "h",       8,          ~0ULL, "servers", 2,      17,  "s",
+              false, {0, 1024}, {7, ~0ULL}, 8,     9,         {1, 2}, {3}, true};
   ViewMessage view{~0U, 1, ~0ULL, 7, -1, {0, 1}, {2}, {1}, {0, 0, 1}, {0, 5}, {5, 6}, {0, 1}};
   return {hello,
           welcome,
@@ -85,6 +86,8 @@ TEST(Message, EveryKindSurvivesTheWay) {
   EXPECT_EQ(ready.tensor_count, (std::vector<std::uint64_t>{7, ~0ULL}));
   EXPECT_EQ(ready.checks_at_even, 8U);
   EXPECT_EQ(ready.checks_at_odd, 9U);
+  EXPECT_EQ(ready.state_at_even, (std::vector<std::uint64_t>{1, 2}));
+  EXPECT_EQ(ready.state_at_odd, (std::vector<std::uint64_t>{3}));
   EXPECT_TRUE(ready.carried);
   EXPECT_EQ(std::get<Propose>(*decode(body(encode(all[8])))).round, kWithdrawn);
   const auto promise = std::get<Promise>(*decode(body(encode(all[9]))));

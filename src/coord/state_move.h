@@ -1,0 +1,73 @@
+// How the state of a run gets to a host that comes in late: one that has it sends the book of one
+// of its agents (round/book.h) and the parts of its state file that a round begins with
+// (wire::Ready), piece by piece and straight from memory, while its agents wait in that round for
+// the newcomer's sums: nobody writes there before all of it has arrived.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "round/relay.h"
+#include "wire/message.h"
+
+namespace instep::coord {
+
+// The frames of it, between those of a relay. kBook says how long the book is; a piece says which
+// part it is of, 0 for the book, and where in it it begins.
+inline constexpr auto kBookFrame = round::RelayFrame::Kind(64);
+inline constexpr auto kStateFrame = round::RelayFrame::Kind(65);
+inline bool is_state_frame(const round::RelayFrame& frame) {
+  return frame.kind == kBookFrame || frame.kind == kStateFrame;
+}
+
+// Where parts of a state file lie, each within its `bytes`.
+struct StatePart {
+  std::uint64_t begin = 0, bytes = 0;
+};
+Result<std::vector<StatePart>> state_parts(const wire::Ready& ready, std::uint64_t round,
+                                           std::uint64_t bytes);
+
+// What a donor sends, in order. `keeper`: what the frame's bytes lie in, if not the state file.
+using SendState =
+    std::function<void(const round::RelayFrame& frame, std::span<const std::byte> bytes,
+                       std::shared_ptr<const void> keeper)>;
+void give_state(std::uint32_t lineup, std::uint64_t round, std::vector<std::byte> book,
+                std::span<const std::byte> state, const std::vector<StatePart>& parts,
+                const SendState& send);
+
+// The newcomer's side; one of a line-up.
+class StateTaker {
+ public:
+  StateTaker(std::uint32_t lineup, std::uint64_t round, std::span<std::byte> state,
+             std::vector<StatePart> parts);
+
+  // Where a frame's bytes go, and that they lie there. Everything comes in order. kCorrupt: what
+  // came is no such thing.
+  Result<std::span<std::byte>> place(const round::RelayFrame& frame);
+  Status took(const round::RelayFrame& frame);
+  // All has come.
+  bool whole() const { return part_ > parts_.size(); }
+  std::uint64_t round() const { return round_; }
+  std::vector<std::byte> take_book() { return std::move(book_); }
+
+ private:
+  std::uint64_t bytes_of(std::size_t part) const {
+    return part == 0 ? book_bytes_ : parts_[part - 1].bytes;
+  }
+
+  const std::uint32_t lineup_;
+  const std::uint64_t round_;
+  const std::span<std::byte> state_;
+  const std::vector<StatePart> parts_;
+  std::uint64_t book_bytes_ = 0;
+  std::vector<std::byte> book_;
+  std::size_t part_ = 0;  // that comes next, and how much of it has
+  std::uint64_t at_ = 0;
+};
+
+}  // namespace instep::coord

@@ -1,0 +1,144 @@
+"""Hosts that come into a run under way: from the round on with which they come in they compute, and the bits are the
+same."""
+# ctest: SKIP_RETURN_CODE 77
+
+import os
+import signal
+
+import instep_test
+from hosts_case import BARE, RESNET, HostsCase
+
+# Long enough to come into.
+LONG = {"epochs": 150, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
+SAMPLES = 150 * 640
+
+
+class HostsJoining(HostsCase):
+    hosts_wanted = 4
+
+    def begin(self, *arguments, agents=(1, 1), most=8, sets=LONG):
+        """A run under way, which has room for more, and its join line."""
+        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=1, most=most, sets=sets)
+        self.line = self.join_line(coordinator)
+        hosts = [coordinator, *(self.start_agents(k, self.line, agents=n) for k, n in enumerate(agents[1:], 1))]
+        for host in hosts:
+            self.wait_for_round(host, 50)
+        return hosts
+
+    def join(self, number, *arguments, **options):
+        return self.start_agents(number, self.line, *arguments, **options)
+
+    def is_in(self, host):
+        """Waits until it has come in."""
+        self.wait_for(host, "its first round", lambda: "comes into the run" in self.all_of(host))
+
+    def all_of(self, host):
+        return "".join(it.get("text", "") for it in self.events(host)) + host.err_path.read_text() + host.printed()
+
+    def same(self, hosts, sets=LONG):
+        calm = self.train(self.job, 1, sets)
+        for host, report in zip(hosts, self.reports(hosts)):
+            self.assert_same_bits(calm, report, host)
+            self.assert_every_sample_once(report, SAMPLES)
+        return calm
+
+    def test_one_comes_in(self):
+        hosts = self.begin()
+        before = self.network.counted(2)[1]
+        hosts.append(self.join(2, agents=2))
+        self.is_in(hosts[2])
+        self.same(hosts)
+        # It has computed its shards: some 40,000 parameters' sums a round.
+        self.assertGreater(self.network.counted(2)[1] - before, 1000000)
+
+    def test_two_come_in_at_once(self):
+        hosts = self.begin()
+        hosts += [self.join(2), self.join(3, agents=2)]
+        self.is_in(hosts[2])
+        self.is_in(hosts[3])
+        self.same(hosts)
+
+    def test_one_in_the_place_of_one_that_is_lost(self):
+        hosts = self.begin()
+        self.kill(hosts[1])
+        again = self.join(1)
+        self.is_in(again)
+        self.same([hosts[0], again])
+
+    def test_a_host_comes_back_after_it_has_left(self):
+        hosts = self.begin()
+        os.kill(hosts[1].process.pid, signal.SIGTERM)
+        self.end_of(hosts[1], code=0)
+        again = self.join(1)
+        self.is_in(again)
+        self.same([hosts[0], again])
+
+    def test_what_comes_along(self):
+        # Optimizers' moments, an average, what a codec keeps back, and which epochs were how good.
+        for sets in ({"model.dropout": 0.2, "split.validation": 0.2}, {"ema.decay": 0.9, "policy.kind": "sharded"},
+                     {"codec.kind": "top-k", "codec.keep": 0.05}, {"codec.kind": "bf16", "optimizer.kind": "sgd"}):
+            with self.subTest(sets=sets):
+                sets = {**LONG, **sets}
+                hosts = self.begin(sets=sets)
+                hosts.append(self.join(2, agents=2))
+                self.is_in(hosts[2])
+                calm = self.train(self.job, 1, sets)
+                for report in self.reports(hosts):
+                    self.assert_same_bits(calm, report, sets)
+
+    def test_carried_buffers_come_along(self):
+        self.job = self.job_file(BARE)
+        sets = {**RESNET, "epochs": 40}
+        hosts = self.begin(sets=sets)
+        hosts.append(self.join(2))
+        self.is_in(hosts[2])
+        calm = self.train(self.job, 1, sets)
+        for report in self.reports(hosts):
+            self.assert_same_bits(calm, report)
+
+    def test_one_dies_while_it_comes_in(self):
+        hosts = self.begin()
+        for number, point in ((2, "state.comes=kill@1"), (3, "state.came=kill@1")):
+            lost = self.join(number, INSTEP_FAILPOINTS=point)
+            lost.process.wait(instep_test.TIMEOUT_S)
+        again = self.join(2)
+        self.is_in(again)
+        self.same([*hosts, again])
+        lost = [it["name"] for it in self.audit(hosts[0]) if it["what"] == "lost"]
+        self.assertEqual(lost, ["host2", "host3"])
+
+    def test_others_die_while_one_comes_in(self):
+        hosts = self.begin(agents=(1, 1, 1))
+        new = self.join(3)
+        self.kill(hosts[1])
+        self.is_in(new)
+        self.kill(hosts[2])
+        self.same([hosts[0], new])
+
+    def test_agents_die_on_a_host_that_came_late(self):
+        hosts = self.begin()
+        new = self.join(2, agents=2)
+        self.is_in(new)
+        for pid in self.network.pids(2):
+            if pid in self.agents():
+                os.kill(pid, signal.SIGKILL)
+        self.same([*hosts, new])
+
+    def test_the_first_host_dies_before_one_is_in(self):
+        hosts = self.begin()
+        new = self.join(2)
+        self.wait_for(hosts[0], "the hello", lambda: any(it["name"] == "host2" and it["what"] == "joined"
+                                                         for it in self.audit(hosts[0])))
+        self.kill(hosts[0])
+        self.end_of(new, code=1)
+        self.assertIn("the coordinator", new.result().err)
+
+    def test_too_many(self):
+        hosts = self.begin(most=3)
+        refused = self.end_of(self.join(2, agents=2), code=1)
+        self.assertIn("the run has 2 agents of at most 3 (-n MIN:MAX), and the host brings 2", refused.err)
+        self.same(hosts)
+
+
+if __name__ == "__main__":
+    instep_test.main()
