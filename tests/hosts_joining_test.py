@@ -6,7 +6,7 @@ import os
 import signal
 
 import instep_test
-from hosts_case import BARE, RESNET, HostsCase
+from hosts_case import BARE, PORT, RESNET, HostsCase
 
 # Long enough to come into.
 LONG = {"epochs": 150, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
@@ -132,6 +132,29 @@ class HostsJoining(HostsCase):
         self.kill(hosts[0])
         self.end_of(new, code=1)
         self.assertIn("the coordinator", new.result().err)
+
+    def resume(self, number, run, *arguments, least):
+        """`instep resume` on a host, where others join."""
+        host = self.start_on(number, instep_test.INSTEP, "resume", run, "--listen",
+                             f"{self.network.address(number)}:{PORT}", "-n", least, "--local", 1, "--no-pin", *arguments)
+        host.run_dir = run
+        self.line = self.join_line(host)
+        return host
+
+    def test_a_run_goes_on_on_many_hosts(self):
+        # What is left of a run whose first host died, elsewhere and on other hosts than before.
+        hosts = self.begin(agents=(1, 2))
+        self.kill(hosts[0])
+        self.end_of(hosts[1], code=1)
+        again = self.resume(1, hosts[1].run_dir, least=3)
+        self.same([again, self.join(2), self.join(3)])
+
+    def test_a_finished_run_goes_on_for_more_epochs(self):
+        few = {**LONG, "epochs": 10}
+        hosts = self.start_all(self.job, (1, 1), sets=few)
+        self.reports(hosts)
+        again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", least=2)
+        self.same([again, self.join(1)])
 
     def test_too_many(self):
         hosts = self.begin(most=3)

@@ -150,6 +150,14 @@ void define_agent(CLI::App& app, Options& options) {
   add_sets(agent, options, "of --from-env: KEY=VALUE: set a key of the job over its file");
 }
 
+// Of the host on which a run of many hosts begins.
+void add_first_options(CLI::App* command, Options& options) {
+  command->add_option("--local", options.local,
+                      "agents on this host (default: as many as there are processors for)");
+  command->add_option("--token-ttl", options.token_ttl,
+                      "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+}
+
 void define(CLI::App& app, Options& options) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("instep ") + kVersion);
@@ -173,6 +181,10 @@ void define(CLI::App& app, Options& options) {
   add_sets(resume, options,
            "KEY=VALUE: change epochs, stop.*, checkpoint.* or faults.* (repeatable)");
 
+  resume->add_option("--listen", options.listen,
+                     "ADDR:PORT: on this host and on those that join there; -n is of all then");
+  add_first_options(resume, options);
+
   CLI::App* first = app.add_subcommand("coordinator", "train a job here and on hosts that join");
   first->add_option("JOB", options.target, "job file, or a folder with one")->required();
   first->add_option("--listen", options.listen,
@@ -180,10 +192,7 @@ void define(CLI::App& app, Options& options) {
   add_agent_range(first, options,
                   "agents of all hosts together (default: those here); MIN:MAX: training begins "
                   "with MIN, after a little while for more, and hosts may come in up to MAX");
-  first->add_option("--local", options.local,
-                    "agents on this host (default: as many as there are processors for)");
-  first->add_option("--token-ttl", options.token_ttl,
-                    "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  add_first_options(first, options);
   add_run_options(first, options);
   add_sets(first, options, "KEY=VALUE: set a key of the job over its file (repeatable)");
   first->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");

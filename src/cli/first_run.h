@@ -17,5 +17,12 @@ struct FirstRun {
 // is of the plan.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first);
+// The same in a directory that is there.
+Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
+                               coord::FirstHost::Plan first);
+// What --listen, --token-ttl and -n say of it; `plan` is of this host.
+Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::LaunchPlan& plan);
+// The line to join by, for a person.
+void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here);
 
 }  // namespace instep::cli

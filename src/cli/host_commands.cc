@@ -24,27 +24,7 @@ Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_
   here.agents = options.local;
   here.min_agents = 1;
   INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
-  const std::uint32_t all = options.agents.value_or(plan.agents);
-  if (plan.agents > all) {
-    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
-                       all == 1 ? " agent" : " agents", " in all (-n)"));
-  }
-  if (all > plan.job->shards) {
-    return invalid(cat("-n ", all, ": the job has ", plan.job->shards,
-                       " shards, so at most as many agents can train; set shards higher"));
-  }
   return plan;
-}
-
-void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
-  const std::uint32_t least = options.min_agents;
-  std::printf("listening on %s; on every other machine (good for %s):\n\n",
-              to_text(fabric::Address{line.host, line.port}).c_str(), options.token_ttl.c_str());
-  std::printf("  instep agent --join %s\n\n", to_text(line).c_str());
-  if (least > here) {
-    std::printf("waiting for agents: %u of at least %u are here\n", here, least);
-  }
-  std::fflush(stdout);
 }
 
 // What --join says, or the first line of the standard input.
@@ -60,9 +40,49 @@ Result<fabric::JoinLine> read_line(const std::string& text) {
 
 }  // namespace
 
+void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
+  const std::uint32_t least = options.min_agents;
+  std::printf("listening on %s; on every other machine (good for %s):\n\n",
+              to_text(fabric::Address{line.host, line.port}).c_str(), options.token_ttl.c_str());
+  std::printf("  instep agent --join %s\n\n", to_text(line).c_str());
+  if (least > here) {
+    std::printf("waiting for agents: %u of at least %u are here\n", here, least);
+  }
+  std::fflush(stdout);
+}
+
+Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::LaunchPlan& plan) {
+  coord::FirstHost::Plan first;
+  const auto ttl = parse_duration(options.token_ttl);
+  if (!ttl.ok()) return invalid(cat("--token-ttl: ", ttl.error().message));
+  const auto listen =
+      fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen, kUsualPort);
+  if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
+  const std::uint32_t all = options.agents.value_or(plan.agents);
+  if (plan.agents > all) {
+    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
+                       all == 1 ? " agent" : " agents", " in all (-n)"));
+  }
+  if (all > plan.job->shards) {
+    return invalid(cat("-n ", all, ": the job has ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  first.listen = *listen;
+  first.rules.max_agents = all;
+  first.rules.min_agents = std::min(options.min_agents, all);
+  first.token_seconds = *ttl;
+  return first;
+}
+
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first) {
   INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
+  return open_first_in(std::move(dir), std::move(plan), job_text, std::move(first));
+}
+
+Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
+                               coord::FirstHost::Plan first) {
+  first.rules.first_holds = !plan.checkpoint.empty();
   first.run_dir = dir.path();
   first.job_toml = job_text.text;
   first.job = *plan.job;
@@ -79,22 +99,14 @@ Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, cons
 }
 
 int coordinator_command(const Options& options) {
-  const auto ttl = parse_duration(options.token_ttl);
-  if (!ttl.ok()) return fail(invalid(cat("--token-ttl: ", ttl.error().message)));
-  const auto listen =
-      fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen, kUsualPort);
-  if (!listen.ok()) return fail(invalid(cat("--listen: ", listen.error().message)));
   auto job_text = read_job(options.target);
   if (!job_text.ok()) return fail(job_text.error());
   auto plan = plan_first(options, *job_text);
   if (!plan.ok()) return fail(plan.error());
-  coord::FirstHost::Plan first;
-  first.listen = *listen;
-  first.rules.max_agents = options.agents.value_or(plan->agents);
-  first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
-  first.token_seconds = *ttl;
+  auto first = read_first(options, *plan);
+  if (!first.ok()) return fail(first.error());
   const std::uint32_t here = plan->agents;
-  auto run = open_first(options, plan.take(), *job_text, std::move(first));
+  auto run = open_first(options, plan.take(), *job_text, first.take());
   if (!run.ok()) return fail(run.error());
   say_line(options, run->host->line(), here);
   return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text->text);

@@ -135,8 +135,9 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
   }
   guest.address = fabric::to_text(address);
   note({"", "joined", *host, guest.name, guest.address, cat(hello.agents, " agents")});
-  send(*host, wire::HostWelcome{plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset,
-                                state_.phase != member::HostsPhase::kGathering});
+  send(*host, wire::HostWelcome{
+                  plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset,
+                  plan_.rules.first_holds || state_.phase != member::HostsPhase::kGathering});
   if (data_) send_data(link);
   bridge_->say(HostCame{guest.name, hello.agents});
   happen(member::HostJoined{*host, guest.name, guest.address, hello.agents});

@@ -41,6 +41,10 @@ std::string counted(std::uint64_t count, const char* what) {
   return cat(count, " ", what, count == 1 ? "" : "s");
 }
 
+Error nobody_holds() {
+  return {ErrorKind::kUnavailable, "no host is left that holds the state of the run"};
+}
+
 // One call of decide_hosts(), as Step is one of decide().
 class HostsStep {
  public:
@@ -90,6 +94,7 @@ class HostsStep {
   void gather();
   void first_lineup();
   void next_lineup();
+  void name_newcomers(Lineup& lineup) const;
   Lineup with_those_there(std::uint64_t first_round);
   std::vector<HostWeight> weights() const;
   void tell_lineup(Lineup lineup);
@@ -118,7 +123,8 @@ void HostsStep::end(std::optional<Error> error) {
 
 // Those that hold the state are done, so nobody gives it to others any more.
 bool HostsStep::over() const {
-  return state_.gone_on && all([](const HostLife& it) { return it.done || it.empty; });
+  return state_.gone_on && all([](const HostLife& it) { return it.done || it.empty; }) &&
+         !all([](const HostLife& it) { return it.empty; });
 }
 
 void HostsStep::refuse(HostId host, const std::string& why) {
@@ -136,6 +142,7 @@ void HostsStep::on(HostJoined& event) {
   it.entry = {host, std::move(event.name), std::move(event.address), event.agents};
   it.link = event.link;
   if (state_.phase != HostsPhase::kGathering) return come_late(std::move(it));
+  it.empty = state_.rules.first_holds && host != 0;
   state_.hosts.emplace(host, std::move(it));
 }
 
@@ -214,11 +221,16 @@ void HostsStep::on(HostIsReady& event) {
     return;
   }
   HostLife* it = find(event.host);
-  if (it == nullptr || it->ready || state_.gone_on) return;
-  if (!state_.facts) state_.facts.emplace(it->entry.name, event.facts);
-  const auto why = disagreement(it->entry.name, event.facts, false);
-  if (why) return end(why);
-  it->ready = true;
+  if (it == nullptr || it->facts || state_.gone_on) return;
+  it->facts = event.facts;
+  if (!state_.facts && !it->empty) state_.facts.emplace(it->entry.name, event.facts);
+  if (!state_.facts) return;
+  for (auto& [host, other] : state_.hosts) {
+    if (other.ready || !other.facts) continue;
+    const auto why = disagreement(other.entry.name, *other.facts, other.empty);
+    if (why) return end(why);
+    other.ready = true;
+  }
 }
 
 void HostsStep::on(const HostStands& event) {
@@ -263,6 +275,9 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
        cat("host ", name, leaves ? " leaves" : " is lost", " (", why, "); ",
            counted(agents(), "agent"), " on ", counted(state_.hosts.size(), "host"),
            state_.hosts.size() == 1 ? " is" : " are", " left"));
+  const bool held = !all([](const HostLife& other) { return other.empty; });
+  const bool needed = state_.rules.first_holds || (state_.gone_on && !state_.hosts.empty());
+  if (!held && needed) return end(nobody_holds());
   if (state_.phase == HostsPhase::kGathering) return;
   const bool enough = agents() >= state_.rules.min_agents && !state_.hosts.empty();
   if (!state_.gone_on) {
@@ -275,8 +290,10 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
       tell("waiting", "",
            cat("waits for agents: ", agents(), " of at least ", state_.rules.min_agents));
     } else if (state_.phase == HostsPhase::kTelling) {
-      tell_lineup(
-          without_hosts(*state_.lineup, {host}, ++state_.number, state_.lineup->first_round));
+      Lineup next =
+          without_hosts(*state_.lineup, {host}, ++state_.number, state_.lineup->first_round);
+      name_newcomers(next);
+      tell_lineup(std::move(next));
     }
     return;
   }
@@ -343,8 +360,10 @@ void HostsStep::first_lineup() {
         Error{ErrorKind::kInvalid, cat("the job has ", counted(facts.shards, "shard"), " for ",
                                        state_.hosts.size(), " hosts; each needs one at least")});
   }
-  tell_lineup(
-      assign_hosts(++state_.number, facts.first_round, weights(), facts.shards, facts.blocks));
+  Lineup next =
+      assign_hosts(++state_.number, facts.first_round, weights(), facts.shards, facts.blocks);
+  name_newcomers(next);
+  tell_lineup(std::move(next));
 }
 
 std::vector<HostWeight> HostsStep::weights() const {
@@ -358,27 +377,31 @@ std::vector<HostWeight> HostsStep::weights() const {
 void HostsStep::next_lineup() {
   std::optional<HostId> first;
   std::uint64_t least = ~std::uint64_t{0};
-  std::vector<HostId> newcomers;
   for (const auto& [host, it] : state_.hosts) {
-    if (it.empty) {
-      newcomers.push_back(host);
-      continue;
-    }
+    if (it.empty) continue;
     if (!first || *it.stands > *state_.hosts[*first].stands) first = host;
     least = std::min(least, *it.stands);
   }
-  if (!first) {
-    return end(Error{ErrorKind::kUnavailable, "no host is left that holds the state"});
-  }
+  if (!first) return end(nobody_holds());
   const std::uint64_t most = *state_.hosts[*first].stands;
   if (most - least > 1) {
     return end(Error{ErrorKind::kInternal, cat("hosts stand ", most - least, " rounds apart, at ",
                                                least, " and ", most)});
   }
   Lineup next = with_those_there(most);
-  if (least < most || !newcomers.empty()) next.donor = first;
-  next.newcomers = std::move(newcomers);
+  next.donor = first;
+  name_newcomers(next);
+  if (least < most) next.donor = first;
   tell_lineup(std::move(next));
+}
+
+// Those that hold no state get it from the first one that does.
+void HostsStep::name_newcomers(Lineup& lineup) const {
+  for (const auto& [host, it] : state_.hosts) {
+    if (it.empty) lineup.newcomers.push_back(host);
+    if (!it.empty && !lineup.donor) lineup.donor = host;
+  }
+  if (lineup.newcomers.empty()) lineup.donor.reset();
 }
 
 // As it was but for those that are lost; where somebody comes in, all is spread anew.

@@ -127,6 +127,8 @@ struct HostsRules {
   // From a line-up to the last one who takes it: for links between hosts to be made, or made again.
   // Who has not by then is lost.
   Nanoseconds link_limit = 15'000'000'000;
+  // The run goes on from a checkpoint of the first host: it gives all others the state.
+  bool first_holds = false;
 };
 
 enum class HostsPhase { kGathering, kStarting, kTelling, kRunning, kHalting, kOver };
@@ -138,8 +140,8 @@ struct HostLife {
   bool took = false;                    // the newest line-up
   std::optional<std::uint64_t> stands;  // since the newest Halt
   bool done = false;
-  bool empty = false;              // it came late, and does not hold the state as far as we know
-  std::optional<HostFacts> facts;  // of one that came late
+  bool empty = false;              // it does not hold the state, as far as we know
+  std::optional<HostFacts> facts;  // since it was ready
 };
 
 struct HostsState {
@@ -148,7 +150,8 @@ struct HostsState {
   std::map<HostId, HostLife> hosts;  // that are there
   std::map<HostId, HostLife> late;   // that came when the run had begun, and are not in yet
   std::set<HostId> gone;             // for good
-  // What the first one that was ready said, which all others must say too, and its name.
+  // What the first one that was ready and holds the state said, which all others must say too, and
+  // its name.
   std::optional<std::pair<std::string, HostFacts>> facts;
   std::uint32_t number = 0;      // of the newest line-up or Halt
   std::optional<Lineup> lineup;  // the newest

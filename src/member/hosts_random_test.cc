@@ -37,6 +37,7 @@ class Hosts {
  public:
   Hosts(std::uint64_t seed, const HostsRules& rules) : random_(seed), state_(begin_hosts(rules)) {
     for (HostId host = 0; host < 4; ++host) begin(host);
+    if (rules.first_holds) say(hosts_.at(0));  // who is there before all others
   }
 
   void run(int faults) {
@@ -203,7 +204,8 @@ class Hosts {
       said_.push_back(event);
     }
     if (std::holds_alternative<HostJoined>(event)) {
-      it.empty = state_.phase != HostsPhase::kGathering;
+      const HostId host = std::get<HostJoined>(event).host;
+      it.empty = state_.phase != HostsPhase::kGathering || (state_.rules.first_holds && host > 0);
     }
     feed(event);
     if (random_.below(10) == 0) feed(event);
@@ -294,6 +296,7 @@ TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
     HostsRules rules;
     rules.min_agents = std::uint32_t(1 + random.below(5));
     rules.max_agents = rules.min_agents + std::uint32_t(random.below(6));
+    rules.first_holds = random.below(3) == 0;
     Hosts hosts(seed, rules);
     hosts.run(int(random.below(8)));
     for (const auto& [what, count] : hosts.seen) seen[what] += count;

@@ -441,5 +441,28 @@ TEST(DecideHosts, ARunThatHasNotBegunAfterAllSendsThemAway) {
   EXPECT_NE(hub.asked<Refuse>(), nullptr);
 }
 
+TEST(DecideHosts, AllGetTheStateOfTheFirstIfItAloneHoldsIt) {
+  Hub hub(3, 3);
+  hub.state.rules.first_holds = true;
+  for (const HostId host : {0U, 1U, 2U}) hub.join(host);
+  HostFacts fresh = facts();
+  fresh.first_round = 0;
+  fresh.state_hash = "of no round";
+  hub.feed(HostIsReady{1, fresh});
+  hub.ready(0);
+  hub.feed(HostIsReady{2, fresh});
+  ASSERT_NE(hub.asked<TellLineup>(), nullptr);
+  EXPECT_EQ(hub.lineup().first_round, 7U);
+  EXPECT_EQ(hub.lineup().donor, 0U);
+  EXPECT_EQ(hub.lineup().newcomers, (std::vector<HostId>{1, 2}));
+  hub.state.rules.min_agents = 2;
+  hub.feed(HostLost{1, "gone"});
+  EXPECT_EQ(hub.lineup().donor, 0U);
+  EXPECT_EQ(hub.lineup().newcomers, (std::vector<HostId>{2}));
+  hub.feed(HostLost{0, "gone"});
+  ASSERT_NE(hub.asked<EndRun>(), nullptr);
+  EXPECT_EQ(hub.asked<EndRun>()->error->message, "no host is left that holds the state of the run");
+}
+
 }  // namespace
 }  // namespace instep::member

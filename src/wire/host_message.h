@@ -46,7 +46,7 @@ struct HostHello {
 struct HostWelcome {
   std::string run, job_json, job_toml;
   bool has_dataset = false;  // which follows when it is there
-  bool begun = false;        // the host comes in late: it gets the state from one that has it
+  bool begun = false;        // the host gets the state from one that has it
 };
 // The first message on a link between two hosts, from the one that made it.
 struct PeerHello {
