@@ -79,6 +79,11 @@ void fields(auto& archive, Type<Restart> auto& it) {
   archive("round", it.round);
   archive("enough_at", it.enough_at);
 }
+void fields(auto& archive, Type<Departed> auto& it) {
+  archive("agent", it.agent);
+  archive("outcome", it.outcome);
+  archive("from", it.from);
+}
 void fields(auto& archive, Type<Repair> auto& it) {
   archive("tell", it.tell);
   archive("since", it.since);
@@ -92,6 +97,7 @@ void fields(auto& archive, Type<RunState> auto& it) {
   archive("view", it.view);
   archive("before", it.before);
   archive("before_round", it.before_round);
+  archive("departed", it.departed);
   archive("plan", it.plan);
   archive("restart", it.restart);
   archive("generation", it.generation);

@@ -246,6 +246,7 @@ void Step::send_stops() {
 void Step::settle() {
   if (state_.phase == Phase::kAdmitting && state_.rules.needs_view) publish_first();
   if (!ending() && state_.phase != Phase::kLeaving) finish_if_done();
+  if (training()) judge_departed();
   if (training()) restart_if_due();
   if (training()) adopt_if_due();
   if (state_.phase == Phase::kStopping && !state_.stop_is_out && !state_.restart) send_stops();

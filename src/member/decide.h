@@ -92,6 +92,13 @@ struct Restart {
   std::optional<Nanoseconds> enough_at;
 };
 
+// One that died on its way out, behind the last op that it did: see judge_departed().
+struct Departed {
+  AgentId agent = 0;
+  Outcome outcome;
+  Op from = 0;
+};
+
 // A death whose round is not finished yet.
 struct Repair {
   Tell tell;
@@ -108,6 +115,7 @@ struct RunState {
   // The view before a planned one that is not known to be taken up, and the planned one's round.
   std::optional<View> before;
   std::uint64_t before_round = 0;
+  std::optional<Departed> departed;
   std::optional<Plan> plan;
   std::optional<Restart> restart;
   std::uint32_t generation = 1;  // of views that are published from now on

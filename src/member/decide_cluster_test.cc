@@ -53,6 +53,7 @@ TEST(Cluster, GoesOnWithWhateverShardsItsHostIsGiven) {
     Random random(seed * 7 + 1);
     Rules rules = rules_by(random);
     rules.hosted = true;
+    rules.late = random.below(3) == 0;
     Cluster cluster(seed, rules);
     cluster.run(int(random.below(12)));
     const Outcome& outcome = cluster.driver().state.outcome;

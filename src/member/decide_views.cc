@@ -52,6 +52,7 @@ bool Step::waits_to_join(AgentId agent) {
 void Step::publish(View view) {
   const std::uint32_t number = view.epoch.number;
   state_.number = std::max(state_.number, number);
+  if (state_.departed && view.first_op <= state_.departed->from) state_.departed.reset();
   state_.begins.emplace_back(number, view.first_op);
   state_.view = std::move(view);
   View& now = *state_.view;
@@ -132,6 +133,29 @@ void Step::drop(AgentId agent, const Outcome& outcome) {
     state_.wanted = std::max(1U, state_.wanted - 1);
   }
   if (!in_view(agent) && from >= round_op(state_.before_round)) return;  // it had left
+  if (!in_view(agent) && from > it.words.started && rounds_before(from) == state_.before_round) {
+    state_.departed = Departed{agent, outcome, from};
+    return judge_departed();
+  }
+  take_out(agent, outcome, from);
+}
+
+// One that leaves and has died behind its last op: whether it owed one more, a gather before the
+// round of its leave, nobody knows before another one has begun that, or the round.
+void Step::judge_departed() {
+  if (!state_.departed) return;
+  if (!in_before(state_.departed->agent)) return state_.departed.reset();
+  Op newest = 0;
+  for (const AgentId agent : those([this](AgentId other) { return takes_part(other); })) {
+    newest = std::max(newest, life(agent).words.started);
+  }
+  if (newest < state_.departed->from) return;
+  const Departed it = *std::exchange(state_.departed, std::nullopt);
+  if (newest < round_op(state_.before_round)) take_out(it.agent, it.outcome, it.from);
+}
+
+void Step::take_out(AgentId agent, const Outcome& outcome, Op from) {
+  const AgentLife& it = life(agent);
   // Nobody can be past what it owed to others.
   // Nor can they be past a gather before the planned round that it had not done its part of.
   const bool owes = it.words.released == it.words.started && from == it.words.started;

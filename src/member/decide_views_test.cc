@@ -139,11 +139,56 @@ TEST(DecideViews, ALeaveThatADeathHasBroughtForwardIsNotUndone) {
   ASSERT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
   const std::uint64_t round = rounds_before(driver.state.view->first_op);
   const Op gather = gather_op(round, 0);
+  words[0] = {gather, gather, 1, 1, 2, Busy::kWaiting};
+  driver.feed(Observed{words});
   driver.feed(Exited{2, 0, SIGKILL, {round_op(round - 1), gather, 1, 1, 2, Busy::kWaiting}});
   EXPECT_EQ(driver.state.view->first_op, gather);
   EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
   driver.feed(Exited{1, 0, SIGKILL, {gather, gather, 1, 1, 2, Busy::kWaiting}});
   EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{0}));
+}
+
+// A leaver died behind its last op, before it took up the view without it. A view for its death
+// came to some when others had finished the round of the leave under the planned view.
+struct DeadLeaver : Driver {
+  DeadLeaver() : Driver(rules_of(3)), words(8) {
+    to_running();
+    feed(ScaleAsked{2});
+    at(round_op(6));
+    const std::uint32_t plan = asked<SendPropose>().back().propose.number;
+    for (const AgentId agent : {0, 1, 2}) hear(agent, wire::Promise{plan, true, false, 6});
+    planned = state.view->epoch.number;
+    round = rounds_before(state.view->first_op);
+    at(round_op(round - 1));
+    const Words last = {round_op(round - 1), gather_op(round, 0), 1, 1, 9, Busy::kWaiting};
+    feed(Exited{2, 0, SIGKILL, last});
+  }
+  void at(Op op, std::uint32_t view = 1) {
+    for (const AgentId agent : {0, 1}) words[std::size_t(agent)] = {op, op, view, view, ++beats};
+    words[2] = words[0];
+    now += kMillisecond * 50;
+    feed(Observed{words});
+  }
+  std::vector<Words> words;
+  std::uint32_t planned = 0, beats = 0;
+  std::uint64_t round = 0;
+};
+
+TEST(DecideViews, ALeaverThatDiedBehindItsLastOpHadLeft) {
+  DeadLeaver driver;
+  EXPECT_EQ(driver.state.view->epoch.number, driver.planned) << "nobody knows yet";
+  driver.at(round_op(driver.round), driver.planned);
+  EXPECT_EQ(driver.state.view->epoch.number, driver.planned);
+  EXPECT_FALSE(driver.state.departed);
+}
+
+TEST(DecideViews, ALeaverThatDiedBeforeAGatherIsMissedThere) {
+  DeadLeaver driver;
+  const Op gather = gather_op(driver.round, 0);
+  driver.at(gather);
+  EXPECT_GT(driver.state.view->epoch.number, driver.planned);
+  EXPECT_EQ(driver.state.view->first_op, gather);
+  EXPECT_EQ(driver.state.view->members, (std::vector<AgentId>{0, 1}));
 }
 
 wire::Failed damage() {

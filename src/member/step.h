@@ -105,6 +105,8 @@ class Step {
   Op owed_from(const AgentLife& it) const;
   void died(AgentId agent, Outcome outcome);
   void drop(AgentId agent, const Outcome& outcome);
+  void judge_departed();
+  void take_out(AgentId agent, const Outcome& outcome, Op from);
   std::vector<AgentId> gone_from(const View& view);
   Op no_later(const View& base, Op op);
   void undo_planned();

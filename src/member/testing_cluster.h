@@ -22,6 +22,7 @@ class Cluster {
     agents_.resize(driver_.state.agents.size());
     for (std::uint32_t k = 0; k < rules.agents; ++k) begin(AgentId(k), false);
     feed(Prepared{});
+    if (rules.late) finished_ = rounds_ = kRounds / 4;  // others have
   }
 
   void run(int faults) {
@@ -150,6 +151,9 @@ class Cluster {
     mine_ = std::move(shards);
     from_ = finished_;
     feed(event);
+    if (!driver_.state.rules.late || driver_.state.view) return;
+    kept_ = finished_;  // other hosts' state and book
+    asked_for_book_ = true;
   }
 
   // Whether the host's sums of the round, with those of other hosts, could be there.
