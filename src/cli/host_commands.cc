@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "cli/first_run.h"
 #include "cli/from_env.h"
+#include "cli/joined_run.h"
 #include "cli/recorded.h"
-#include "coord/joined_host.h"
 
 namespace instep::cli {
 namespace {
@@ -17,24 +17,6 @@ namespace {
 // Any free one, unless one is asked for.
 constexpr std::uint16_t kAnyPort = 0;
 constexpr std::uint16_t kUsualPort = 4600;
-
-// -n is of all hosts together here; --local, of this one.
-Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
-  Options here = options;
-  here.agents = options.local;
-  here.min_agents = 1;
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
-  const std::uint32_t all = options.agents.value_or(plan.agents);
-  if (plan.agents > all) {
-    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
-                       all == 1 ? " agent" : " agents", " in all (-n)"));
-  }
-  if (all > plan.job->shards) {
-    return invalid(cat("-n ", all, ": the job has ", plan.job->shards,
-                       " shards, so at most as many agents can train; set shards higher"));
-  }
-  return plan;
-}
 
 void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
   const std::uint32_t least = options.min_agents;
@@ -59,6 +41,23 @@ Result<fabric::JoinLine> read_line(const std::string& text) {
 }
 
 }  // namespace
+
+Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
+  Options here = options;
+  here.agents = options.local;
+  here.min_agents = 1;
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
+  const std::uint32_t all = options.agents.value_or(plan.agents);
+  if (plan.agents > all) {
+    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
+                       all == 1 ? " agent" : " agents", " in all (-n)"));
+  }
+  if (all > plan.job->shards) {
+    return invalid(cat(all, " agents in all: the job has ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  return plan;
+}
 
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first) {
@@ -118,13 +117,16 @@ int agent_command(const Options& options) {
   join.line = line.take();
   join.name = options.name.empty() ? machine_name() : options.name;
   join.agents = *agents;
-  join.patience_ms = *patience * 1000;
+  join.meet_ms = join.patience_ms = *patience * 1000;
   auto host = coord::JoinedHost::join(std::move(join));
   if (!host.ok()) return fail(host.error());
+  return train_joined(options, **host, {*agents, false, {}});
+}
 
+int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRun& run) {
   coord::LaunchPlan plan;
-  plan.job = (*host)->job();
-  plan.agents = *agents;
+  plan.job = host.job();
+  plan.agents = run.agents;
   plan.replace = !options.no_replace;
   plan.patience_seconds = plan.job->faults.patience;
   if (const Status status = check_memory(*plan.job, plan.agents); !status.ok()) {
@@ -134,10 +136,11 @@ int agent_command(const Options& options) {
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
-  plan.bridge = &(*host)->bridge();
+  plan.stops_with_first = run.stops_with_first;
+  plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());
-  return Recorded(options, std::move(plan), dir.take()).run((*host)->welcome().job_toml);
+  return Recorded(options, std::move(plan), dir.take()).run(host.welcome().job_toml, run.warnings);
 }
 
 }  // namespace instep::cli
