@@ -9,27 +9,14 @@ import sys
 
 import instep_test
 from instep_test import settings
+from launcher_variables import srun, torchrun, without_launchers
 from run_case import RunCase
-
-LAUNCHERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC",
-             "OMPI_", "PMIX_", "SLURM_")
-
-
-def torchrun(rank, size, port=1, **more):
-    return {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size),
-            "MASTER_ADDR": "localhost", "MASTER_PORT": str(port), **more}
-
-
-def srun(rank, size, job=1):
-    return {"SLURM_PROCID": str(rank), "SLURM_NTASKS": str(size), "SLURM_LOCALID": str(rank), "SLURM_NNODES": "1",
-            "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": "0"}
 
 
 class FromEnv(RunCase):
     def setUp(self):
         super().setUp()
-        for name in [name for name in self.environment if name.startswith(LAUNCHERS)]:
-            del self.environment[name]
+        self.environment = without_launchers(self.environment)
         self.port = os.getpid()  # of no meaning but to tell this test's jobs from others that run beside it
 
     def start_group(self, environments, *more):
@@ -150,12 +137,29 @@ class FromEnv(RunCase):
         job = ("agent", "--from-env", self.job)
         half = torchrun(0, 2)
         del half["WORLD_SIZE"]
-        several = {**torchrun(0, 4), "LOCAL_WORLD_SIZE": "2"}
+        several = torchrun(0, 4, 29500, (0, 2), "10.0.0.1")
+        mpirun = {f"OMPI_COMM_WORLD_{name}": value
+                  for name, value in (("RANK", "0"), ("SIZE", "4"), ("LOCAL_RANK", "0"), ("LOCAL_SIZE", "2"))}
+        secret = {"INSTEP_SECRET": "0123456789abcdef"}
         for words, environment, parts in (
                 (job, {}, ["none of RANK (torchrun)"]),
                 (job, half, ["WORLD_SIZE is not"]),
                 (job, {**torchrun(0, 2), "LOCAL_RANK": "2"}, ["LOCAL_RANK=2 must be below LOCAL_WORLD_SIZE=2"]),
-                (job, several, ["several hosts", "instep run --hosts"]),
+                (job, several, ["several hosts", "INSTEP_SECRET", "--insecure", "instep run --hosts"]),
+                (job, mpirun, ["several hosts", "-x INSTEP_SECRET"]),
+                (job, {**several, "INSTEP_SECRET": "0123456789abcde"},
+                 ["INSTEP_SECRET has 15 characters", "at least 16"]),
+                (job, {**several, "INSTEP_SECRET": ""}, ["INSTEP_SECRET has 0 characters"]),
+                ((*job, "--insecure"), {**several, **secret}, ["--insecure", "INSTEP_SECRET is set"]),
+                (job, {**mpirun, **secret}, ["mpirun", "--address HOST:PORT", "MASTER_ADDR"]),
+                (job, {**several, **secret, "MASTER_ADDR": "127.0.0.1"}, ["127.0.0.1", "each host's own"]),
+                (job, {**several, **secret, "MASTER_PORT": "70000"}, ["MASTER_PORT=70000", "--address"]),
+                ((*job, "--address", "node7:0"), {**several, **secret}, ["--address", "not 0"]),
+                (job, {**several, **secret, "RANK": "5"}, ["RANK=5 must be below WORLD_SIZE=4"]),
+                (job, {**torchrun(0, 8, 1, (0, 4), "10.0.0.1"), **secret, "LOCAL_WORLD_SIZE": "1"},
+                 ["8 agents in all: the job has 4 shards"]),
+                (("agent", "--join", "x", "--insecure"), {}, ["--insecure requires --from-env"]),
+                (("agent", "--join", "x", "--address", "a:1"), {}, ["--address requires --from-env"]),
                 (job, {**torchrun(1, 2), **srun(0, 2)}, ["RANK=1", "SLURM_PROCID=0", "contradict"]),
                 (job, torchrun(0, 65), ["started 65 processes here; a host holds 1 to 64 agents"]),
                 ((*job, "-n", 2), torchrun(0, 2), ["-n says nothing"]),

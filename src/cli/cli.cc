@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "cli/commands.h"
+#include "cli/from_env.h"
 #include "fabric/host_memory.h"
 
 namespace instep::cli {
@@ -142,10 +143,22 @@ void define_agent(CLI::App& app, Options& options) {
   add_run_options(agent, options);
   agent->add_flag("--no-replace", options.no_replace, "start no agent in the place of a dead one");
   agent->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
+  CLI::Option* from_env =
+      agent
+          ->add_flag("--from-env", options.from_env,
+                     "as one of the processes that torchrun, mpirun or srun started; on several "
+                     "hosts INSTEP_SECRET must be set")
+          ->excludes(join);
   agent
-      ->add_flag("--from-env", options.from_env,
-                 "as one of the processes that torchrun, mpirun or srun started on this host")
-      ->excludes(join);
+      ->add_option("--address", options.address,
+                   "of --from-env on several hosts: HOST:PORT where the host of rank 0 listens "
+                   "(default: as the launcher's variables say; mpirun sets none)")
+      ->needs(from_env);
+  agent
+      ->add_flag("--insecure", options.insecure,
+                 "of --from-env on several hosts: without INSTEP_SECRET; anyone who reaches the "
+                 "port can join")
+      ->needs(from_env);
   agent->add_option("JOB", options.target, "of --from-env: job file, or a folder with one");
   add_sets(agent, options, "of --from-env: KEY=VALUE: set a key of the job over its file");
 }
@@ -340,6 +353,7 @@ int dispatch(const std::string& name, const Options& options) {
 int run(int argc, char** argv, std::int64_t start_ns) {
   Options options;
   options.start_ns = start_ns;
+  options.secret = take_secret();
   options.command.assign(argv, argv + argc);
   Words words = split_words(argc, argv);
   options.program = words.program;

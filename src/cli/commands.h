@@ -26,8 +26,11 @@ struct Options {
   std::optional<std::string> fault, chaos;  // drills of run and resume
   bool no_replace = false;
   std::string run_dir, report;
-  std::string listen, join, name;  // of many hosts
-  std::string hosts, hostfile;     // run
+  std::string listen, join, name;     // of many hosts
+  std::string address;                // agent --from-env: where the first host listens
+  bool insecure = false;              // agent --from-env: several hosts without INSTEP_SECRET
+  std::optional<std::string> secret;  // INSTEP_SECRET
+  std::string hosts, hostfile;        // run
   std::optional<std::string> rsh, remote_instep, remote_dir;
   std::optional<std::uint32_t> local;  // coordinator: agents on this host
   std::string token_ttl = "1h", orphan_timeout = "30s";

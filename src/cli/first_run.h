@@ -13,6 +13,10 @@ struct FirstRun {
   coord::RunDir dir;
   std::unique_ptr<coord::FirstHost> host;
 };
+// The plan of the first host: --local agents here, -n of all hosts together.
+Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text);
+// Whether there may be so many agents here and in all.
+Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
 // Other hosts can join from then on. `first` says where it listens and what it waits for; the rest
 // is of the plan.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,

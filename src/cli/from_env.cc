@@ -1,6 +1,11 @@
 #include "cli/from_env.h"
 
+#include <string.h>
+
+#include <cstdlib>
+
 #include "base/text.h"
+#include "cli/from_env_hosts.h"
 #include "cli/ranks.h"
 #include "coord/rank_group.h"
 #include "fabric/host_memory.h"
@@ -11,12 +16,17 @@ namespace {
 // Launchers start all their processes at once, but machines may be slow.
 constexpr std::int64_t kMeetMs = 60'000;
 
-int lead(const Options& options, const coord::RankGroup& group) {
+int train_alone(const Options& options, std::uint32_t agents) {
+  Options run = options;
+  run.agents = agents;
+  return run_command(run);
+}
+
+int lead(const Options& options, const coord::RankGroup& group,
+         const std::optional<HostGroup>& hosts) {
   const auto lead = coord::RankLead::gather(group, kMeetMs);
   if (!lead.ok()) return fail(lead.error());
-  Options run = options;
-  run.agents = group.size;
-  const int code = run_command(run);
+  const int code = hosts ? train_in_group(options, *hosts) : train_alone(options, group.size);
   lead->end(code);
   return code;
 }
@@ -27,6 +37,16 @@ int follow(const coord::RankGroup& group) {
 }
 
 }  // namespace
+
+std::optional<std::string> take_secret() {
+  constexpr const char* kSecret = "INSTEP_SECRET";
+  char* const text = std::getenv(kSecret);
+  if (text == nullptr) return std::nullopt;
+  std::string out = text;
+  ::explicit_bzero(text, out.size());
+  ::unsetenv(kSecret);
+  return out;
+}
 
 Status flags_go_together(const Options& options) {
   if (!options.from_env && options.join.empty()) {
@@ -54,8 +74,14 @@ int from_env_command(const Options& options) {
     return fail(invalid(cat(rank->launcher, " started ", rank->local_size,
                             " processes here; a host holds 1 to ", fabric::kMaxSlots, " agents")));
   }
+  std::optional<HostGroup> hosts;
+  if (!rank->on_one_host()) {
+    auto read = read_host_group(options, *rank);
+    if (!read.ok()) return fail(read.error());
+    hosts = read.take();
+  }
   const coord::RankGroup group{rank->launcher, rank->job, rank->local_rank, rank->local_size};
-  return group.rank == 0 ? lead(options, group) : follow(group);
+  return group.rank == 0 ? lead(options, group, hosts) : follow(group);
 }
 
 }  // namespace instep::cli

@@ -8,8 +8,8 @@
 #include "base/text.h"
 #include "cli/first_run.h"
 #include "cli/from_env.h"
+#include "cli/joined_run.h"
 #include "cli/recorded.h"
-#include "coord/joined_host.h"
 
 namespace instep::cli {
 namespace {
@@ -17,15 +17,6 @@ namespace {
 // Any free one, unless one is asked for.
 constexpr std::uint16_t kAnyPort = 0;
 constexpr std::uint16_t kUsualPort = 4600;
-
-// -n is of all hosts together here; --local, of this one.
-Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
-  Options here = options;
-  here.agents = options.local;
-  here.min_agents = 1;
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
-  return plan;
-}
 
 // What --join says, or the first line of the standard input.
 Result<fabric::JoinLine> read_line(const std::string& text) {
@@ -51,6 +42,28 @@ void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_
   std::fflush(stdout);
 }
 
+Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
+  Options here = options;
+  here.agents = options.local;
+  here.min_agents = 1;
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
+  INSTEP_RETURN_IF_ERROR(agents_fit(options, plan));
+  return plan;
+}
+
+Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
+  const std::uint32_t all = options.agents.value_or(plan.agents);
+  if (plan.agents > all) {
+    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
+                       all == 1 ? " agent" : " agents", " in all (-n)"));
+  }
+  if (all > plan.job->shards) {
+    return invalid(cat(all, " agents in all: the job has ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  return {};
+}
+
 Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::LaunchPlan& plan) {
   coord::FirstHost::Plan first;
   const auto ttl = parse_duration(options.token_ttl);
@@ -58,18 +71,9 @@ Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::L
   const auto listen =
       fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen, kUsualPort);
   if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
-  const std::uint32_t all = options.agents.value_or(plan.agents);
-  if (plan.agents > all) {
-    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
-                       all == 1 ? " agent" : " agents", " in all (-n)"));
-  }
-  if (all > plan.job->shards) {
-    return invalid(cat("-n ", all, ": the job has ", plan.job->shards,
-                       " shards, so at most as many agents can train; set shards higher"));
-  }
   first.listen = *listen;
-  first.rules.max_agents = all;
-  first.rules.min_agents = std::min(options.min_agents, all);
+  first.rules.max_agents = options.agents.value_or(plan.agents);
+  first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
   first.token_seconds = *ttl;
   return first;
 }
@@ -130,13 +134,16 @@ int agent_command(const Options& options) {
   join.line = line.take();
   join.name = options.name.empty() ? machine_name() : options.name;
   join.agents = *agents;
-  join.patience_ms = *patience * 1000;
+  join.meet_ms = join.patience_ms = *patience * 1000;
   auto host = coord::JoinedHost::join(std::move(join));
   if (!host.ok()) return fail(host.error());
+  return train_joined(options, **host, {*agents, false, {}});
+}
 
+int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRun& run) {
   coord::LaunchPlan plan;
-  plan.job = (*host)->job();
-  plan.agents = *agents;
+  plan.job = host.job();
+  plan.agents = run.agents;
   plan.replace = !options.no_replace;
   plan.patience_seconds = plan.job->faults.patience;
   if (const Status status = check_memory(*plan.job, plan.agents); !status.ok()) {
@@ -146,11 +153,12 @@ int agent_command(const Options& options) {
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
-  plan.late = (*host)->welcome().begun;
-  plan.bridge = &(*host)->bridge();
+  plan.late = host.welcome().begun;
+  plan.stops_with_first = run.stops_with_first;
+  plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());
-  return Recorded(options, std::move(plan), dir.take()).run((*host)->welcome().job_toml);
+  return Recorded(options, std::move(plan), dir.take()).run(host.welcome().job_toml, run.warnings);
 }
 
 }  // namespace instep::cli

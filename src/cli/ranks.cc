@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "base/utf8.h"
+#include "cli/slurm.h"
 
 namespace instep::cli {
 namespace {
@@ -21,16 +22,6 @@ constexpr Names kMpirun = {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SI
                            "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
 // Slurm counts a step's tasks, and by node only in a notation of its own.
 constexpr Names kSrun = {"srun", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", nullptr};
-
-Result<std::uint32_t> number_of(const char* name, const std::string& text) {
-  std::uint32_t value = 0;
-  const char* end = text.data() + text.size();
-  const auto done = std::from_chars(text.data(), end, value);
-  if (done.ec != std::errc() || done.ptr != end) {
-    return invalid(cat(name, "=", fit(text, 60), " is no number of a process"));
-  }
-  return value;
-}
 
 Status is_below(const char* name, std::uint32_t value, const char* bound_name,
                 std::uint32_t bound) {
@@ -87,26 +78,49 @@ Result<std::optional<Rank>> read_slurm(const Environment& variables) {
   if (const auto text = variables(nodes_name)) {
     INSTEP_ASSIGN_OR_RETURN(nodes, number_of(nodes_name, *text));
   }
-  out->local_size = nodes == 1 ? out->size : 0;  // 0: one of several, which is refused
+  out->local_size = nodes == 1 ? out->size : 0;  // 0: of several nodes, and not known yet
   if (nodes == 1) {
     INSTEP_RETURN_IF_ERROR(is_below(names.local_rank, out->local_rank, names.size, out->size));
   }
   return out;
 }
 
-std::string job_of(const Environment& variables, const Rank& rank) {
+// Of a task on one of several nodes.
+Status count_here(const Environment& variables, Rank& rank) {
+  const char* counts_name =
+      variables("SLURM_STEP_TASKS_PER_NODE") ? "SLURM_STEP_TASKS_PER_NODE" : "SLURM_TASKS_PER_NODE";
+  const auto counts = variables(counts_name);
+  const auto node_text = variables("SLURM_NODEID");
+  if (!counts || !node_text) {
+    return invalid(cat(counts ? "SLURM_NODEID" : counts_name,
+                       " is not set; srun sets it for tasks on several nodes"));
+  }
+  INSTEP_ASSIGN_OR_RETURN(const std::uint32_t node, number_of("SLURM_NODEID", *node_text));
+  const auto count = count_tasks(*counts, node);
+  if (!count.ok()) return invalid(cat(counts_name, ": ", count.error().message));
+  if (count->total != rank.size) {
+    return invalid(cat(counts_name, "=", fit(*counts, 60), " is of ", count->total,
+                       " tasks, and there are ", rank.size));
+  }
+  rank.local_size = count->here;
+  return is_below(kSrun.local_rank, rank.local_rank, counts_name, rank.local_size);
+}
+
+void name_job(const Environment& variables, Rank& rank) {
   const auto text = [&](const char* name) { return variables(name).value_or(""); };
   std::vector<std::string> parts;
   if (rank.launcher == kTorchrun.launcher) {
     // Its runs are often named alike, but each has its port.
-    parts = {text("TORCHELASTIC_RUN_ID"), text("MASTER_ADDR"), text("MASTER_PORT"),
-             text("TORCHELASTIC_RESTART_COUNT")};
+    parts = {text("TORCHELASTIC_RUN_ID"), text("MASTER_ADDR"), text("MASTER_PORT")};
   } else if (rank.launcher == kMpirun.launcher) {
     parts = {text("PMIX_NAMESPACE"), text("OMPI_MCA_ess_base_jobid")};
   } else {
     parts = {text("SLURM_JOB_ID"), text("SLURM_STEP_ID"), text("SLURM_RESTART_COUNT")};
   }
-  return join(parts, "/");
+  rank.run = join(parts, "/");
+  // Each host counts its own restarts.
+  if (rank.launcher == kTorchrun.launcher) parts.push_back(text("TORCHELASTIC_RESTART_COUNT"));
+  rank.job = join(parts, "/");
 }
 
 Status agree(const Rank& one, const Names& its, const Rank& other, const Names& others) {
@@ -119,21 +133,30 @@ Status agree(const Rank& one, const Names& its, const Rank& other, const Names& 
                      "that did not start this"));
 }
 
-Status one_host(const Rank& rank) {
-  if (rank.size != rank.local_size) {
-    return invalid(cat(rank.launcher, " started ", rank.size,
-                       " processes on several hosts; --from-env is for those of one host, since "
-                       "launchers give hosts no secret to know each other by. On several, use "
-                       "`instep run --hosts`, or `instep coordinator` and `instep agent --join`"));
-  }
-  if (rank.rank != rank.local_rank) {
+// Launchers count each host's processes in the order in which they count all.
+Status ranks_agree(const Rank& rank) {
+  const auto said = [&](const char* what) {
     return invalid(cat(rank.launcher, ": this process is number ", rank.rank, " of all and number ",
-                       rank.local_rank, " on this host, where all of them are said to be"));
+                       rank.local_rank, " on this host, ", what));
+  };
+  if (rank.on_one_host() && rank.rank != rank.local_rank) {
+    return said("where all of them are said to be");
   }
+  if (rank.rank < rank.local_rank) return said("which cannot both be");
   return {};
 }
 
 }  // namespace
+
+Result<std::uint32_t> number_of(const char* name, const std::string& text) {
+  std::uint32_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto done = std::from_chars(text.data(), end, value);
+  if (done.ec != std::errc() || done.ptr != end) {
+    return invalid(cat(name, "=", fit(text, 60), " is no number"));
+  }
+  return value;
+}
 
 Environment environment() {
   return [](const char* name) -> std::optional<std::string> {
@@ -160,9 +183,10 @@ Result<Rank> read_rank(const Environment& variables) {
         "--from-env: none of RANK (torchrun), OMPI_COMM_WORLD_RANK (mpirun) and SLURM_PROCID "
         "(srun) is set; without a launcher use `instep run JOB -n N`");
   }
-  INSTEP_RETURN_IF_ERROR(one_host(*found));
   Rank out = *found;
-  out.job = job_of(variables, out);
+  if (out.local_size == 0) INSTEP_RETURN_IF_ERROR(count_here(variables, out));
+  INSTEP_RETURN_IF_ERROR(ranks_agree(out));
+  name_job(variables, out);
   return out;
 }
 

@@ -184,6 +184,7 @@ int resume_with_hosts(const Options& options, const fs::path& run, coord::RunDir
     return fail(invalid(cat("--listen: ", run.string(),
                             " is a run of your own program, which trains on one host")));
   }
+  if (const Status fit = agents_fit(options, *plan); !fit.ok()) return fail(fit.error());
   auto first = read_first(options, *plan);
   if (!first.ok()) return fail(first.error());
   const std::uint32_t agents = plan->agents;

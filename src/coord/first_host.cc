@@ -20,25 +20,23 @@ std::string reachable(const std::string& host) {
   return host == "0.0.0.0" || host == "::" ? machine_name() : host;
 }
 
+Result<fabric::Authority> authority_of(const FirstHost::Plan& plan, const std::string& run) {
+  if (!plan.shared) return fabric::Authority::make(run);
+  return fabric::Authority::with_key(run, plan.shared->authority_key,
+                                     fabric::usual_validity(std::time(nullptr)));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   std::unique_ptr<FirstHost> out(new FirstHost());
   const std::string run = plan.run_dir.filename().string();
-  INSTEP_ASSIGN_OR_RETURN(fabric::Authority authority, fabric::Authority::make(run));
+  INSTEP_ASSIGN_OR_RETURN(fabric::Authority authority, authority_of(plan, run));
   INSTEP_ASSIGN_OR_RETURN(const fabric::Identity identity, authority.issue(host_name(kFirst)));
   // First: where nobody can be heard nothing is written either.
   INSTEP_RETURN_IF_ERROR(out->listen(plan, identity));
-  INSTEP_ASSIGN_OR_RETURN(fabric::TokenBook tokens,
-                          fabric::TokenBook::open(token_book_path(plan.run_dir)));
+  INSTEP_ASSIGN_OR_RETURN(fabric::TokenBook tokens, out->open_line(plan, authority));
   INSTEP_ASSIGN_OR_RETURN(Audit audit, Audit::open(plan.run_dir));
-
-  const std::int64_t now = std::time(nullptr);
-  out->line_.host = reachable(plan.listen.host);
-  out->line_.port = out->listener_->port();
-  out->line_.authority = authority.fingerprint();
-  INSTEP_ASSIGN_OR_RETURN(out->line_.token,
-                          tokens.make(std::nullopt, now + plan.token_seconds, now));
   const std::string address = fabric::to_text(fabric::Address{out->line_.host, out->line_.port});
   INSTEP_RETURN_IF_ERROR(write_hub_info(plan.run_dir, {address, out->line_.authority}));
 
@@ -60,11 +58,29 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   hub.name = machine_name();
   hub.address = address;
   hub.agents = plan.agents;
+  hub.warning = plan.warning;
   out->hub_ = std::make_unique<Hub>(out->loop_, std::move(hub), std::move(authority),
                                     std::move(tokens), std::move(audit));
   out->hub_->use(*out->bridge_);
   out->loop_.start();
   return out;
+}
+
+Result<fabric::TokenBook> FirstHost::open_line(const Plan& plan,
+                                               const fabric::Authority& authority) {
+  INSTEP_ASSIGN_OR_RETURN(fabric::TokenBook tokens,
+                          fabric::TokenBook::open(token_book_path(plan.run_dir)));
+  const std::int64_t now = std::time(nullptr);
+  line_.host = plan.known_as ? plan.known_as->host : reachable(plan.listen.host);
+  line_.port = plan.known_as ? plan.known_as->port : listener_->port();
+  line_.authority = authority.fingerprint();
+  if (plan.shared) {
+    line_.token = plan.shared->token;
+    INSTEP_RETURN_IF_ERROR(tokens.know(line_.token, now));
+  } else {
+    INSTEP_ASSIGN_OR_RETURN(line_.token, tokens.make(std::nullopt, now + plan.token_seconds, now));
+  }
+  return tokens;
 }
 
 // Before the loop runs: nobody comes in before the hub is there.
@@ -76,11 +92,15 @@ Status FirstHost::listen(const Plan& plan, const fabric::Identity& identity) {
       [this](const std::string& address, const Error& why) { hub_->turned_away(address, why); });
   fabric::ListenOptions options;
   options.allow_without_certificate = true;
-  INSTEP_ASSIGN_OR_RETURN(listener_,
-                          fabric::TlsListener::start(loop_, plan.listen, identity, options,
-                                                     [this](std::shared_ptr<fabric::TlsLink> link) {
-                                                       door_->take(std::move(link));
-                                                     }));
+  auto listener = fabric::TlsListener::start(
+      loop_, plan.listen, identity, options,
+      [this](std::shared_ptr<fabric::TlsLink> link) { door_->take(std::move(link)); });
+  if (!listener.ok()) {
+    Error why = listener.error();
+    if (why.kind == ErrorKind::kTaken) why.message += plan.listen_advice;
+    return why;
+  }
+  listener_ = listener.take();
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -11,6 +12,7 @@
 #include "coord/door.h"
 #include "coord/hub.h"
 #include "fabric/join_line.h"
+#include "fabric/shared_secret.h"
 #include "fabric/tls_listener.h"
 #include "job/job.h"
 
@@ -26,6 +28,12 @@ class FirstHost {
     std::uint32_t agents = 1;           // on this host
     member::HostsRules rules;           // agents of all hosts
     std::int64_t token_seconds = 3600;  // that the join line is good for
+    // Of hosts that make the join line themselves: it is good as long as the run, and its address
+    // is that by which they know this host.
+    std::optional<fabric::SharedKeys> shared;
+    std::optional<fabric::Address> known_as;
+    std::string listen_advice;  // what to do where another program has the port
+    std::string warning;        // for the audit
   };
   static Result<std::unique_ptr<FirstHost>> open(const Plan& plan);
   ~FirstHost();
@@ -39,6 +47,7 @@ class FirstHost {
  private:
   FirstHost() = default;
   Status listen(const Plan& plan, const fabric::Identity& identity);
+  Result<fabric::TokenBook> open_line(const Plan& plan, const fabric::Authority& authority);
 
   fabric::JoinLine line_;
   fabric::Loop loop_;

@@ -46,7 +46,7 @@ Hub::~Hub() = default;
 
 void Hub::use(Bridge& bridge) {
   bridge_ = &bridge;
-  note({"", "listening", kFirst, plan_.name, plan_.address, ""});
+  note({"", "listening", kFirst, plan_.name, plan_.address, plan_.warning});
   happen(member::HostJoined{kFirst, plan_.name, plan_.address, plan_.agents});
 }
 
@@ -109,6 +109,15 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
   const auto host = host_of(link->peer());
   if (!host.ok() || *host == kFirst || hello.protocol != wire::kHostProtocol) {
     turned_away(link->address(), invalid("it is no host of this run"));
+    return nullptr;
+  }
+  // An earlier run with the same key has let it in.
+  if (*host >= next_host_) {
+    turned_away(link->address(), invalid("it is a host of an earlier run"));
+    link->send({kMessageFrame, 0, 0, 0, 0},
+               wire::encode_host(wire::failed_of({ErrorKind::kUnavailable,
+                                                  "another run has begun where the coordinator of "
+                                                  "this one was"})));
     return nullptr;
   }
   Guest& guest = guests_[*host];

@@ -33,6 +33,7 @@ class Hub : private fabric::TlsLink::Sink {
     member::HostsRules rules;
     std::string name, address;  // of the first host
     std::uint32_t agents = 1;   // on it
+    std::string warning;        // noted in the audit when it begins
   };
   Hub(fabric::Loop& loop, Plan plan, fabric::Authority authority, fabric::TokenBook tokens,
       Audit audit);

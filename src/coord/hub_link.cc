@@ -70,7 +70,8 @@ class Enrolling : public fabric::TlsLink::Sink, public std::enable_shared_from_t
 }  // namespace
 
 void enroll(fabric::Loop& loop, const fabric::JoinLine& line, const std::string& name,
-            std::int64_t limit_ms, const std::function<void(Result<Membership>)>& joined) {
+            std::int64_t limit_ms, const std::string& disbelief,
+            const std::function<void(Result<Membership>)>& joined) {
   auto request = fabric::make_request();
   if (!request.ok()) return joined(request.error());
   wire::Enroll message;
@@ -80,7 +81,7 @@ void enroll(fabric::Loop& loop, const fabric::JoinLine& line, const std::string&
   message.name = name;
   const auto enrolling = std::make_shared<Enrolling>(request.take(), joined);
   fabric::connect_by_fingerprint(
-      loop, {line.host, line.port}, line.authority, {limit_ms, "", {}},
+      loop, {line.host, line.port}, line.authority, {limit_ms, "", {}, disbelief},
       [enrolling, message, joined](Result<std::shared_ptr<fabric::TlsLink>> link) {
         if (!link.ok()) return joined(link.error());
         enrolling->begin(link.take(), message);
@@ -103,7 +104,7 @@ void HubLink::close() {
 }
 
 void HubLink::connect(std::int64_t limit_ms) {
-  fabric::connect(loop_, plan_.hub, plan_.me.identity, {limit_ms, host_name(kHub), {}},
+  fabric::connect(loop_, plan_.hub, plan_.me.identity, {limit_ms, host_name(kHub), {}, ""},
                   [this, alive = alive_](Result<std::shared_ptr<fabric::TlsLink>> link) {
                     if (!*alive || over_) return;
                     if (!link.ok()) return give_up(link.error().message);
@@ -131,6 +132,7 @@ Result<std::span<std::byte>> HubLink::place(fabric::TlsLink& /*link*/,
 Status HubLink::took(fabric::TlsLink& /*link*/, const fabric::FrameHead& head) {
   if (head.kind == kDatasetFrame) return took_data(head);
   INSTEP_ASSIGN_OR_RETURN(const wire::HostMessage message, wire::decode_host(message_));
+  if (std::holds_alternative<wire::Failed>(message)) over_ = true;  // there is no coming back
   handler_.hear(message);
   return {};
 }

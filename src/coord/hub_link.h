@@ -28,9 +28,11 @@ struct Membership {
 };
 
 // First contact: shows the token to whom the line's fingerprint names, and gets a certificate.
-// `joined` is called once.
+// `disbelief` is what is said where the fingerprint is another one; empty: as of a line that
+// somebody has typed. `joined` is called once.
 void enroll(fabric::Loop& loop, const fabric::JoinLine& line, const std::string& name,
-            std::int64_t limit_ms, const std::function<void(Result<Membership>)>& joined);
+            std::int64_t limit_ms, const std::string& disbelief,
+            const std::function<void(Result<Membership>)>& joined);
 
 class HubLink : private fabric::TlsLink::Sink {
  public:

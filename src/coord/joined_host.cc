@@ -67,7 +67,7 @@ Result<std::unique_ptr<JoinedHost>> JoinedHost::join(Plan plan) {
 
 Result<Membership> JoinedHost::enrolled() {
   Answer<Membership> answer;
-  enroll(loop_, plan_.line, plan_.name, plan_.patience_ms,
+  enroll(loop_, plan_.line, plan_.name, plan_.meet_ms, plan_.disbelief,
          [&answer](Result<Membership> joined) { answer.set_value(std::move(joined)); });
   return answer.get_future().get();
 }

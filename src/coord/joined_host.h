@@ -24,7 +24,9 @@ class JoinedHost {
     std::string name;                       // for people
     std::uint32_t agents = 1;               // that it brings
     std::optional<fabric::Address> listen;  // where other hosts reach it; none: as the hub does
-    std::int64_t patience_ms = 30'000;      // for the hub to be there, and without it
+    std::int64_t meet_ms = 30'000;          // for the hub to be there
+    std::int64_t patience_ms = 30'000;      // without it, later
+    std::string disbelief;                  // enroll()
   };
   // Blocks until the hub has let it in and said what the job is.
   static Result<std::unique_ptr<JoinedHost>> join(Plan plan);

@@ -49,7 +49,7 @@ void Peers::connect(std::uint32_t id) {
   Peer& it = peers_.at(id);
   const std::uint64_t attempt = ++it.attempt;
   fabric::connect(
-      loop_, it.address, identity_, {kConnectMs, host_name(id), {}},
+      loop_, it.address, identity_, {kConnectMs, host_name(id), {}, ""},
       [this, id, attempt, alive = std::weak_ptr(alive_)](auto link) {
         const auto here = alive.lock();
         if (!here || !*here) return;

@@ -25,15 +25,6 @@ Result<Key> make_key() {
   return key;
 }
 
-Result<std::string> pem_of(EVP_PKEY* key) {
-  const Bio bio(BIO_new(BIO_s_mem()));
-  if (!bio ||
-      PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
-    return openssl_error("cannot write a key");
-  }
-  return text_of(bio);
-}
-
 Result<std::string> pem_of(X509* certificate) {
   const Bio bio(BIO_new(BIO_s_mem()));
   if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) {
@@ -145,9 +136,20 @@ Result<Authority> Authority::make(const std::string& run_name) {
 }
 
 Result<Authority> Authority::make(const std::string& run_name, const Validity& validity) {
+  INSTEP_ASSIGN_OR_RETURN(const Key key, make_key());
+  INSTEP_ASSIGN_OR_RETURN(const std::string pem, pem_of(key.get()));
+  return with_key(run_name, pem, validity);
+}
+
+Result<Authority> Authority::with_key(const std::string& run_name, const std::string& key_pem,
+                                      const Validity& validity) {
   auto state = std::make_shared<State>();
   state->validity = validity;
-  INSTEP_ASSIGN_OR_RETURN(state->key, make_key());
+  state->key = key_of(key_pem);
+  if (!state->key || !is_p256(state->key.get())) {
+    ERR_clear_error();
+    return invalid("the key of a run's authority must be EC P-256");
+  }
   // For people who look at it; it decides nothing, so it may be cut.
   const std::string name = cat("instep run ", run_name).substr(0, kMostName);
   INSTEP_ASSIGN_OR_RETURN(state->certificate, make_root(name, state->key.get(), validity));

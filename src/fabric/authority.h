@@ -1,7 +1,8 @@
 // The run's own certificate authority. Whoever takes part in a run shows a certificate that this
-// authority has signed, and knows the authority by its certificate, or at first contact by that
-// one's fingerprint. Keys are EC P-256. The authority's key is in memory only: with the process
-// that made it goes the power to let others in.
+// authority has signed, and knows the authority by its certificate, or at first contact by the
+// fingerprint of its key. Keys are EC P-256. The authority's key is in memory only: with the
+// process that made it goes the power to let others in, but for one that is derived from a secret
+// (shared_secret.h).
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,9 @@ class Authority {
  public:
   static Result<Authority> make(const std::string& run_name);
   static Result<Authority> make(const std::string& run_name, const Validity& validity);
+  // With this key, PEM, in the place of a new one.
+  static Result<Authority> with_key(const std::string& run_name, const std::string& key_pem,
+                                    const Validity& validity);
 
   const std::string& certificate() const;  // PEM
   std::string fingerprint() const;
@@ -54,7 +58,8 @@ class Authority {
 };
 
 Result<Request> make_request();
-// SHA-256 of the certificate's DER, 64 hexadecimal digits.
+// SHA-256 of the certificate's public key (the DER of its SubjectPublicKeyInfo), 64 hexadecimal
+// digits: of an authority, what its hosts know it by.
 Result<std::string> fingerprint_of(const std::string& certificate_pem);
 
 }  // namespace instep::fabric

@@ -49,11 +49,11 @@ TEST(Authority, IssuesCertificatesThatItVouchesForAndNobodyElse) {
             1);
 }
 
-TEST(Authority, TheFingerprintIsTheHashOfTheDer) {
+TEST(Authority, TheFingerprintIsTheHashOfThePublicKey) {
   const Authority authority = Authority::make("run-1").take();
   const Certificate certificate = certificate_of(authority.certificate());
   unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate.get(), &der);
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate.get()), &der);
   EXPECT_EQ(authority.fingerprint(),
             sha256_hex({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)}));
   OPENSSL_free(der);

@@ -7,12 +7,12 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include <array>
 #include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "base/hash.h"
 #include "base/result.h"
 #include "base/text.h"
 
@@ -62,18 +62,28 @@ inline Key key_of(std::string_view pem) {
   return Key(PEM_read_bio_PrivateKey(bio_of(pem).get(), nullptr, no_password, nullptr));
 }
 
-// SHA-256 of the DER, 64 hexadecimal digits; empty where OpenSSL refuses.
-inline std::string fingerprint_of(const X509* certificate) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  if (X509_digest(certificate, EVP_sha256(), digest.data(), &size) != 1) return "";
-  static constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string out;
-  for (unsigned i = 0; i < size; ++i) {
-    out += kDigits[digest[i] >> 4];
-    out += kDigits[digest[i] & 15];
-  }
+// SHA-256 of the public key (the DER of its SubjectPublicKeyInfo), 64 hexadecimal digits; empty
+// where OpenSSL refuses.
+inline std::string fingerprint_of(const EVP_PKEY* key) {
+  unsigned char* der = nullptr;
+  const int size = key != nullptr ? i2d_PUBKEY(key, &der) : -1;
+  if (size < 0) return "";
+  std::string out =
+      sha256_hex({reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)});
+  OPENSSL_free(der);
   return out;
+}
+inline std::string fingerprint_of(const X509* certificate) {
+  return fingerprint_of(X509_get0_pubkey(certificate));
+}
+
+inline Result<std::string> pem_of(EVP_PKEY* key) {
+  const Bio bio(BIO_new(BIO_s_mem()));
+  if (!bio ||
+      PEM_write_bio_PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1) {
+    return openssl_error("cannot write a key");
+  }
+  return text_of(bio);
 }
 
 }  // namespace instep::fabric

@@ -25,11 +25,13 @@ class TlsContext {
                                                     bool allow_without_certificate);
   static Result<std::shared_ptr<TlsContext>> client(const Identity& identity);
   // Without a certificate of its own; trusts the authority with this fingerprint, which the server
-  // must send along.
-  static Result<std::shared_ptr<TlsContext>> first_contact(std::string fingerprint);
+  // must send along. `disbelief`: ConnectOptions.
+  static Result<std::shared_ptr<TlsContext>> first_contact(std::string fingerprint,
+                                                           std::string disbelief);
 
   SSL_CTX* get() const { return context_.get(); }
   const std::string& fingerprint() const { return fingerprint_; }
+  const std::string& disbelief() const { return disbelief_; }
   bool is_server() const { return server_; }
 
  private:
@@ -40,7 +42,7 @@ class TlsContext {
   static Result<std::shared_ptr<TlsContext>> make(bool server, const Identity* identity);
 
   std::unique_ptr<SSL_CTX, Free> context_;
-  std::string fingerprint_;
+  std::string fingerprint_, disbelief_;
   bool server_ = false;
 };
 

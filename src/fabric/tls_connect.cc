@@ -168,7 +168,8 @@ void connect(Loop& loop, const Address& address, const Identity& identity,
 
 void connect_by_fingerprint(Loop& loop, const Address& address, const std::string& fingerprint,
                             const ConnectOptions& options, OnConnected done) {
-  begin(loop, address, TlsContext::first_contact(fingerprint), options, std::move(done));
+  begin(loop, address, TlsContext::first_contact(fingerprint, options.disbelief), options,
+        std::move(done));
 }
 
 }  // namespace instep::fabric

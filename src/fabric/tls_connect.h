@@ -24,6 +24,9 @@ struct ConnectOptions {
   std::int64_t within_ms = 30'000;
   std::string peer;  // the name that the listener's certificate must have; empty: any of the run's
   LinkLimits limits;
+  // Of connect_by_fingerprint(): what is said of a listener with another fingerprint; empty: as of
+  // a join line that somebody has typed.
+  std::string disbelief;
 };
 
 // From any thread.

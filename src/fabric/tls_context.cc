@@ -67,10 +67,12 @@ Result<std::shared_ptr<TlsContext>> TlsContext::client(const Identity& identity)
   return make(false, &identity);
 }
 
-Result<std::shared_ptr<TlsContext>> TlsContext::first_contact(std::string fingerprint) {
+Result<std::shared_ptr<TlsContext>> TlsContext::first_contact(std::string fingerprint,
+                                                              std::string disbelief) {
   INSTEP_CHECK(!fingerprint.empty(), "whom to trust is said");
   INSTEP_ASSIGN_OR_RETURN(auto out, make(false, nullptr));
   out->fingerprint_ = std::move(fingerprint);
+  out->disbelief_ = std::move(disbelief);
   return out;
 }
 

@@ -45,7 +45,8 @@ int TlsSession::verify(X509_STORE_CTX* store, void*) {
   const auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* self = static_cast<TlsSession*>(SSL_get_app_data(ssl));
-  self->refused_ = why_not_believed(store, self->context_->fingerprint());
+  self->refused_ =
+      why_not_believed(store, self->context_->fingerprint(), self->context_->disbelief());
   return self->refused_.empty() ? 1 : 0;
 }
 

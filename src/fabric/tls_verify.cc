@@ -53,11 +53,13 @@ std::string words_of(X509_STORE_CTX* store) {
 
 }  // namespace
 
-std::string why_not_believed(X509_STORE_CTX* store, const std::string& fingerprint) {
+std::string why_not_believed(X509_STORE_CTX* store, const std::string& fingerprint,
+                             const std::string& disbelief) {
   if (fingerprint.empty()) return X509_verify_cert(store) == 1 ? "" : words_of(store);
   X509* root = find(X509_STORE_CTX_get0_untrusted(store), fingerprint);
   if (root == nullptr) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
+    if (!disbelief.empty()) return disbelief;
     return "its fingerprint is another than in the join line: either the line is of another run, "
            "or somebody stands between; ask for a new line";
   }

@@ -30,14 +30,26 @@ constexpr int kFormat = 1;
 constexpr std::string_view kLetters = "23456789abcdefghijkmnpqrstuvwxyz";
 static_assert(kLetters.size() == 32);
 
-Result<std::string> random_letters(std::size_t count) {
-  std::array<unsigned char, kSecretLength> bytes{};
-  if (RAND_bytes(bytes.data(), static_cast<int>(count)) != 1) {
+static_assert(kTokenLetters == kIdLength + kSecretLength);
+
+Result<std::string> random_token() {
+  std::array<unsigned char, kTokenLetters> bytes{};
+  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) {
     return Error{ErrorKind::kInternal, "the system's source of random numbers gives none"};
   }
-  std::string out;
-  for (std::size_t i = 0; i < count; ++i) out += kLetters[bytes[i] % kLetters.size()];
+  return token_of(bytes);
+}
+
+Token described(std::string_view text, std::int64_t now_unix_s) {
+  Token out;
+  out.id = text.substr(0, kIdLength);
+  out.secret_sha256 = sha256_hex(text.substr(kIdLength + 1));
+  out.made_unix_s = now_unix_s;
   return out;
+}
+
+bool has(const std::vector<Token>& tokens, std::string_view id) {
+  return std::any_of(tokens.begin(), tokens.end(), [&](const Token& it) { return it.id == id; });
 }
 
 bool all_letters(std::string_view text) {
@@ -127,6 +139,15 @@ bool is_token(std::string_view text) {
          all_letters(text.substr(0, kIdLength)) && all_letters(text.substr(kIdLength + 1));
 }
 
+std::string token_of(std::span<const unsigned char, kTokenLetters> bytes) {
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    if (out.size() == kIdLength) out += '.';
+    out += kLetters[byte % kLetters.size()];
+  }
+  return out;
+}
+
 std::string to_json(const std::vector<Token>& tokens) {
   json out{{"format", kFormat}, {"tokens", json::array()}};
   for (const Token& token : tokens) out["tokens"].push_back(json_of(token));
@@ -193,20 +214,28 @@ Result<std::string> TokenBook::make(std::optional<std::uint32_t> uses,
   if (tokens.size() >= kMostTokens) {
     return invalid(cat(kMostTokens, " join tokens are valid, which is the most; revoke some"));
   }
-  Token made;
+  std::string text;
   do {
-    INSTEP_ASSIGN_OR_RETURN(made.id, random_letters(kIdLength));
-  } while (
-      std::any_of(tokens.begin(), tokens.end(), [&](const Token& it) { return it.id == made.id; }));
-  INSTEP_ASSIGN_OR_RETURN(const std::string secret, random_letters(kSecretLength));
-  made.secret_sha256 = sha256_hex(secret);
-  made.made_unix_s = now_unix_s;
+    INSTEP_ASSIGN_OR_RETURN(text, random_token());
+  } while (has(tokens, text.substr(0, kIdLength)));
+  Token made = described(text, now_unix_s);
   made.valid_until_unix_s = valid_until_unix_s;
   made.uses_left = uses;
-  const std::string text = cat(made.id, '.', secret);
   tokens.push_back(std::move(made));
   INSTEP_RETURN_IF_ERROR(write(tokens));
   return text;
+}
+
+Status TokenBook::know(std::string_view token, std::int64_t now_unix_s) {
+  if (!is_token(token)) return invalid("what came is no join token");
+  INSTEP_ASSIGN_OR_RETURN(const Fd held, lock());
+  INSTEP_ASSIGN_OR_RETURN(std::vector<Token> tokens, read());
+  if (has(tokens, token.substr(0, kIdLength))) {
+    return Error{ErrorKind::kTaken,
+                 cat("there is a join token ", token.substr(0, kIdLength), " already")};
+  }
+  tokens.push_back(described(token, now_unix_s));
+  return write(tokens);
 }
 
 Result<TokenAnswer> TokenBook::take(std::string_view token, std::int64_t now_unix_s) {

@@ -99,6 +99,17 @@ TEST_F(TokenBookTest, TwoBooksOnOneFileAreOne) {
   EXPECT_EQ(take(coordinator, another), TokenVerdict::kRevoked);
 }
 
+TEST_F(TokenBookTest, ATokenThatWasMadeElsewhereLetsAllIn) {
+  TokenBook book = this->book();
+  const std::string token = "abcdef.abcdefghijkmnpqrstuvwxyz";
+  EXPECT_EQ(take(book, token), TokenVerdict::kUnknown);
+  EXPECT_TRUE(book.know(token, kNow).ok());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(take(book, token, kNow * 2), TokenVerdict::kGranted);
+  EXPECT_EQ(content().find(token.substr(7)), std::string::npos);
+  EXPECT_FALSE(book.know(token, kNow).ok());
+  EXPECT_FALSE(book.know("abcdef.short", kNow).ok());
+}
+
 // Each use is counted once, whoever counts at the same time.
 TEST_F(TokenBookTest, UsesAreNotLostBetweenBooks) {
   const std::string token = book().make(30, std::nullopt, kNow).take();
