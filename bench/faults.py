@@ -20,8 +20,8 @@ def percentile(values, share):
 class Events:
     """The records of a run that goes on, each line read once."""
 
-    def __init__(self, run_dir):
-        self.path = os.path.join(run_dir, "events.jsonl")
+    def __init__(self, run_dir, name="events.jsonl"):
+        self.path = os.path.join(run_dir, name)
         self.file, self.rest, self.all = None, "", []
 
     def read(self):

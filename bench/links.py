@@ -16,6 +16,7 @@ sys.path.append(os.path.join(ROOT, "tests"))
 from hosts_network import Network, Unavailable  # noqa: E402
 
 HOSTS = 3
+PORT = 4600
 BATCH = 8  # of an agent
 PARAMETERS = sum((a + 1) * b for a, b in ((1024, 4096), (4096, 4096), (4096, 1000)))
 JOB = os.path.join(ROOT, "bench", "jobs", "wide.toml")
@@ -54,31 +55,33 @@ def make(mbit, ms, mtu):
     return Network(HOSTS) if mbit is None else Delayed(HOSTS, mbit, ms, mtu)
 
 
-def wait_for(what, look, alive):
+def wait_for(what, look, alive, pause=0.002):
     end = time.monotonic() + LIMIT_S
     while not (value := look()):
         if any(process.poll() is not None for process in alive):
             sys.exit(f"a process ended before {what}")
         if time.monotonic() > end:
             sys.exit(f"no {what} within {LIMIT_S} s")
-        time.sleep(0.002)
+        time.sleep(pause)
     return value
 
 
 class Run:
-    """A run of three hosts without end. Times are of this process's clock."""
+    """A run on all hosts of a network. Times are of this process's clock."""
 
-    def __init__(self, network):
+    def __init__(self, network, job=JOB, sets=SETS, agents=1, least=1):
+        """`agents`: of a host; training begins with `least` in all, if the others take long."""
         self.network, self.began, self.processes = network, time.monotonic(), []
         self.folder = os.path.join(os.path.abspath(WORK), "hosts")
         shutil.rmtree(self.folder, ignore_errors=True)
-        first = [INSTEP, "coordinator", JOB, "--listen", f"{network.address(0)}:4600", "-n", f"1:{HOSTS}",
-                 "--local", "1", "--no-pin", *SETS]
+        first = [INSTEP, "coordinator", job, "--listen", f"{network.address(0)}:{PORT}", "-n",
+                 f"{least}:{agents * len(network.hosts)}", "--local", str(agents), "--no-pin", *sets]
         self.command = " ".join(first).replace(ROOT + "/", "")
         self.start(0, first)
         line = wait_for("join line", lambda: re.search(r"--join '?(instep://[^\s']+)", self.printed(0)), self.processes)
-        for host in range(1, HOSTS):
-            self.start(host, [INSTEP, "agent", "--join", line[1], "-n", "1", "--no-pin", "--name", f"host{host}"])
+        for host in network.hosts[1:]:
+            self.start(host, [INSTEP, "agent", "--join", line[1], "-n", str(agents), "--no-pin", "--name",
+                              f"host{host}"])
 
     def start(self, host, command):
         folder = os.path.join(self.folder, str(host))
@@ -108,7 +111,7 @@ class Run:
     def all_in(self):
         """Whether the coordinator has heard of all the others."""
         joined = [it for it in self.records("audit.jsonl") if it["what"] == "joined" and it["host"] > 0]
-        return len(joined) == HOSTS - 1
+        return len(joined) == len(self.network.hosts) - 1
 
     def wait_past(self, when, what):
         """The first round told of that was complete after that time."""
@@ -128,7 +131,7 @@ class Run:
         """Seconds from kill -9 of all of a host to the next complete round of the others. Where rounds take less than
         half a second, not every one is told of, and it may be a later one."""
         at = time.monotonic()
-        self.network.kill(HOSTS - 1)
+        self.network.kill(self.network.hosts[-1])
         self.processes.pop().wait()
         return self.wait_past(at, "round after the loss of a host")[1] - at
 

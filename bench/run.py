@@ -1,5 +1,6 @@
 """Runs the benchmarks and keeps what they print: ./dev bench [NAME], or with --table the table of
 the newest results as Markdown. bench/README.md says what each measures and how to read it."""
+import functools
 import glob
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import hosts
 import links
 from faults import faults
 from places import BUILD, INSTEP, OUT, PYTHON, ROOT, WORK, agents_of, children, run
@@ -364,7 +366,10 @@ def memory(bench):
 
 BENCHES = {"exchange": exchange, "training": training, "deep": deep, "codecs": codecs,
            "table": table, "mnist": mnist, "start": start, "memory": memory, "learn": learn,
-           "decide": decide, "faults": faults, "links": lambda bench: links.links(bench, has_torch())}
+           "decide": decide, "faults": faults, "links": lambda bench: links.links(bench, has_torch()),
+           "hosts": hosts.hosts}
+# One figure of a benchmark alone; what it prints is kept for itself and stands in no table.
+FIGURES = {f"hosts.{name}": functools.partial(hosts.hosts, names=[name]) for name in hosts.FIGURES}
 
 
 def main():
@@ -374,8 +379,8 @@ def main():
         print(markdown(BENCHES), end="")
         return
     for name in names:
-        if name not in BENCHES:
-            sys.exit(f"no benchmark {name!r}; there are {', '.join(BENCHES)}, and --table")
+        if name not in {**BENCHES, **FIGURES}:
+            sys.exit(f"no benchmark {name!r}; there are {', '.join([*BENCHES, *FIGURES])}, and --table")
     os.makedirs(WORK, exist_ok=True)
     began = time.time()
     for name in names or BENCHES:
@@ -383,7 +388,7 @@ def main():
         for old in glob.glob(OUT + ".*"):
             os.remove(old)
         bench = Bench(name)
-        BENCHES[name](bench)
+        {**BENCHES, **FIGURES}[name](bench)
         bench.keep()
     print(f"{time.time() - began:.0f} s in all\n\n{markdown(BENCHES)}", end="")
 

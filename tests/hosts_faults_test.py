@@ -88,6 +88,15 @@ class HostsFaults(HostsCase):
             self.run_instep("resume", host.run_dir, "-n", 1, "--quiet", "--no-pin")
             self.assert_same_bits(self.train(self.job, 1, LONG), self.report(host.run_dir))
 
+    def test_a_cable_is_pulled(self):
+        # No connection ends, neither side hears a thing: the others find out by the silence. It takes 20 s.
+        hosts = self.under_way()
+        self.network.unplug(2)
+        (lost,) = self.wait_for(hosts[0], "loss of the host", lambda: self.happened(hosts[0], "lost"))
+        self.assertEqual(lost["name"], "host2")
+        self.kill(hosts[2])
+        self.same(hosts[:2])
+
     def test_a_launcher_that_stands_still(self):
         hosts = self.under_way()
         for host in hosts[:2]:

@@ -127,6 +127,9 @@ class Strangers(HostsCase):
         away = [it for it in self.audit(coordinator) if it["what"] == "turned away"]
         self.assertGreater(sum(it.get("times", 1) for it in away), 4 * len(done))
         self.assertLess(len(away), 400, "an attack does not fill the disk")
+        logged = (coordinator.run_dir / "logs/launcher.log").read_text().count("was turned away")
+        # Each of their rounds brings half a dozen.
+        self.assertLess(logged, sum(int(rounds) for rounds, _ in done), "nor does what the log says of it")
 
     def reports_under_attack(self, hosts):
         for host in hosts:

@@ -21,7 +21,7 @@ namespace instep::fabric {
 struct LinkLimits {
   // From the connection until both ends have proved who they are.
   std::int64_t handshake_ms = 5000;
-  std::int64_t ping_ms = 250;
+  std::int64_t ping_ms = 500;
   std::int64_t silence_ms = 10'000;
   // Of a peer without a certificate: one frame of so many bytes, within so long.
   std::uint32_t first_frame_bytes = 16 << 10;

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/machine.h"
 #include "base/text.h"
 #include "fabric/tls_link_impl.h"
 
@@ -17,6 +18,8 @@ using asio::ip::tcp;
 
 // After a failed accept, mostly for want of descriptors.
 constexpr std::int64_t kAgainMs = 100;
+// Between two lines about connections that were turned away, of which there may be any number.
+constexpr std::int64_t kNoteNs = 1'000'000'000;
 
 Result<tcp::endpoint> endpoint_of(Loop& loop, const Address& address) {
   asio::error_code failed;
@@ -133,11 +136,21 @@ class TlsListener::Impl : public std::enable_shared_from_this<TlsListener::Impl>
       const auto listener = self.lock();
       const auto opened = weak.lock();
       if (!listener || !opened) return;
-      if (!status.ok())
-        return log(LogLevel::kInfo, cat("a connection was turned away: ", status.error().message));
+      if (!status.ok()) return listener->note_turned_away(status.error().message);
       if (!opened->is_proved()) opened->limit_unproved();
       listener->on_accept_(std::make_shared<TlsLink>(opened));
     });
+  }
+
+  void note_turned_away(const std::string& why) {
+    ++turned_away_;
+    const std::int64_t now = monotonic_ns();
+    if (noted_ns_ != 0 && now < noted_ns_ + kNoteNs) return;
+    noted_ns_ = now;
+    const std::uint64_t others = std::exchange(turned_away_, 0) - 1;
+    log(LogLevel::kInfo,
+        cat("a connection was turned away: ", why,
+            others == 0 ? "" : cat(" (and before it ", others, " of which nothing was said)")));
   }
 
   void make_room() {
@@ -164,6 +177,8 @@ class TlsListener::Impl : public std::enable_shared_from_this<TlsListener::Impl>
   std::uint16_t port_ = 0;
   std::deque<std::weak_ptr<TlsLink::Impl>> unproved_;
   Timer again_;
+  std::uint64_t turned_away_ = 0;  // since the last line about it
+  std::int64_t noted_ns_ = 0;
 };
 
 Result<std::unique_ptr<TlsListener>> TlsListener::start(Loop& loop, const Address& address,

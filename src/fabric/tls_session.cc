@@ -13,6 +13,8 @@ namespace {
 
 // So much is read from the socket at once: a dozen records a system call.
 constexpr std::size_t kInBytes = 256 << 10;
+// Of whom nobody knows yet, and of whom there may be many a second.
+constexpr std::size_t kStrangersBytes = 16 << 10;
 
 bool is_gone(int error_number) {
   return error_number == ECONNRESET || error_number == EPIPE || error_number == ETIMEDOUT ||
@@ -90,7 +92,9 @@ int TlsSession::transport_write(BIO* bio, const char* from, std::size_t size, st
 }
 
 Result<TlsSession::Step> TlsSession::fill() {
-  if (in_.empty()) in_.resize(kInBytes);
+  // All that was in it has been taken.
+  const std::size_t room = peer_.empty() ? kStrangersBytes : kInBytes;
+  if (in_.size() < room) in_.resize(room);
   while (true) {
     const ssize_t got = ::recv(socket_, in_.data(), in_.size(), MSG_DONTWAIT);
     if (got > 0) {

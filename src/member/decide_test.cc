@@ -265,6 +265,34 @@ TEST(Decide, TheUsualLengthOfARoundIsLearntBySomebodyWhoWakesLate) {
   EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 50.3e6 / 10, 1e6);
 }
 
+// On a machine that had too much to do for a second, a host's one agent after the other was killed
+// as hung, and after the third the run ended: "round 6144 kills one agent after the other".
+TEST(Decide, PatienceGrowsWithEachDeathUntilARoundIsFinished) {
+  Rules rules;
+  rules.agents = 2;
+  rules.slots = 8;
+  Driver driver(rules);
+  driver.to_running();
+  Words words;
+  words.view = words.taken = 1;
+  for (std::uint64_t round = 4; round < 24; ++round) {
+    driver.now = *next_observation(driver.state);
+    words.started = words.released = round_op(round);
+    driver.feed(Observed{{words, words}});
+  }
+  const Nanoseconds usual = patience(driver.state, Busy::kComputing);
+  ASSERT_LT(4 * usual, rules.patience_ceiling);
+  driver.feed(Exited{1, 0, SIGKILL, words});
+  EXPECT_EQ(patience(driver.state, Busy::kComputing), 4 * usual);
+  EXPECT_EQ(patience(driver.state, Busy::kOutside), rules.patience_ceiling);
+  driver.state.deaths = 20;
+  EXPECT_EQ(patience(driver.state, Busy::kComputing), rules.patience_ceiling);
+  words.started = words.released = round_op(24);
+  driver.now = *next_observation(driver.state);
+  driver.feed(Observed{{words}});
+  EXPECT_EQ(patience(driver.state, Busy::kComputing), usual);
+}
+
 // Between its killing and the news of its end it still counts.
 TEST(Decide, NobodyIsStartedInThePlaceOfOneThatHangsWhereNobodyIsReplaced) {
   Rules rules;

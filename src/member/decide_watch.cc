@@ -15,6 +15,9 @@ constexpr Nanoseconds kFastTick = 2'000'000;  // while something is under way
 constexpr std::size_t kRoundTimes = 15;       // that are remembered
 constexpr std::size_t kFewRoundTimes = 3;     // say nothing yet
 constexpr Nanoseconds kPatience = 10;         // times a usual round
+// Times as much for each death in a row: a machine with too much to do makes agents late, and those
+// that are started in their place, whose first round is slow, even later.
+constexpr Nanoseconds kMorePatience = 4;
 
 Nanoseconds tick(const RunState& state) {
   const bool asking = state.plan && state.plan->asked != state.plan->kept;
@@ -38,9 +41,13 @@ Nanoseconds usual_round(const RunState& state) {
 Nanoseconds patience(const RunState& state, Busy busy) {
   const Nanoseconds ceiling = state.rules.patience_ceiling;
   if (busy == Busy::kOutside || state.round_times.size() < kFewRoundTimes) return ceiling;
-  const Nanoseconds floor = std::min(state.rules.patience_floor, ceiling);
   const Nanoseconds usual = std::min(usual_round(state), ceiling);
-  return std::clamp(kPatience * usual, floor, ceiling);
+  Nanoseconds out = std::max(kPatience * usual, state.rules.patience_floor);
+  const bool round_since = state.completed > state.completed_at_death;
+  for (std::uint32_t death = 0; !round_since && death < state.deaths; ++death) {
+    out = std::min(kMorePatience * out, ceiling);
+  }
+  return std::min(out, ceiling);
 }
 
 std::optional<Nanoseconds> next_observation(const RunState& state) {
