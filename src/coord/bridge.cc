@@ -195,6 +195,9 @@ void Bridge::line_up(member::Lineup lineup) {
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
   keeper_ = relay_;
+  // A view may have come meanwhile.
+  offer(lineup_->first_round - 1);
+  offer(lineup_->first_round);
   say(Adopt{mine_, lineup_->first_round});
   took_if_connected();
 }

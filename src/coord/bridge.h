@@ -133,7 +133,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   std::uint64_t check_of_state(std::uint64_t round) const;
   void pump();
   void after_progress();
-  void publish(std::uint64_t round);
+  void offer(std::uint64_t round);
 
   fabric::Loop& loop_;
   const Plan plan_;

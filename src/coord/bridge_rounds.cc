@@ -15,8 +15,9 @@ void Bridge::view(const member::View& view) {
     views_.push_back(view);
     if (!world_ || !relay_) return;
     const std::uint64_t due = relay_->due();
-    // Of a round that stands its members may want the sums again, under another ticket.
-    if (world_->whole(due - 1) != nullptr) publish(due - 1);
+    // Its members may want what is there again, under another ticket.
+    offer(due - 1);
+    offer(due);
     // Rounds before the last that stands are over.
     const member::View* oldest = view_of(due == 0 ? 0 : due - 1);
     if (oldest != nullptr) {
@@ -122,17 +123,21 @@ void Bridge::pump() {
 void Bridge::after_progress() {
   if (!relay_) return;
   const auto round = relay_->completed();
-  if (!round) return;
-  publish(*round);
+  if (!round) return offer(relay_->due());
+  offer(*round);
   if (world_->whole(*round)->directive == round::Directive::kStop) say(AllStop{});
   look_for_parts();
 }
 
-void Bridge::publish(std::uint64_t round) {
+// What is there of a round, to those who are in it: all of it, or what is known before the sums.
+void Bridge::offer(std::uint64_t round) {
+  if (world_->known(round) == nullptr) return;
   const member::View* view = view_of(round);
   if (view == nullptr) return;
   const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
-  if (ticket > world_->published()) world_->publish(ticket, round);
+  const bool whole = world_->whole(round) != nullptr;
+  if (whole && ticket > world_->published()) world_->publish(ticket, round);
+  if (!whole && ticket > world_->told()) world_->tell(ticket, round);
 }
 
 void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std::byte> payload) {
