@@ -16,13 +16,13 @@ SAMPLES = 150 * 640
 class HostsJoining(HostsCase):
     hosts_wanted = 4
 
-    def begin(self, *arguments, agents=(1, 1), most=8, sets=LONG):
+    def begin(self, *arguments, agents=(1, 1), most=8, sets=LONG, least_round=50):
         """A run under way, which has room for more, and its join line."""
         coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=1, most=most, sets=sets)
         self.line = self.join_line(coordinator)
         hosts = [coordinator, *(self.start_agents(k, self.line, agents=n) for k, n in enumerate(agents[1:], 1))]
         for host in hosts:
-            self.wait_for_round(host, 50)
+            self.wait_for_round(host, least_round)
         return hosts
 
     def join(self, number, *arguments, **options):
@@ -92,6 +92,18 @@ class HostsJoining(HostsCase):
         hosts = self.begin(sets=sets)
         hosts.append(self.join(2))
         self.is_in(hosts[2])
+        calm = self.train(self.job, 1, sets)
+        for report in self.reports(hosts):
+            self.assert_same_bits(calm, report)
+
+    def test_they_come_in_the_midst_of_a_round(self):
+        # Links so slow that the others have made some blocks' updates of the round already, and not the rest.
+        self.network.limit(100)
+        sets = {**LONG, "model.layers": [20, 20000, 2], "epochs": 8, "evaluate_each_epoch": False}
+        hosts = self.begin(sets=sets, least_round=2)
+        for number in (2, 3):
+            hosts.append(self.join(number))
+            self.is_in(hosts[-1])
         calm = self.train(self.job, 1, sets)
         for report in self.reports(hosts):
             self.assert_same_bits(calm, report)

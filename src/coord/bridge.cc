@@ -203,7 +203,13 @@ void Bridge::line_up(member::Lineup lineup) {
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
   keeper_ = relay_;
-  say(Adopt{mine_, lineup_->first_round});
+  const bool gives = !lineup_->newcomers.empty() && lineup_->donor == plan_.host;
+  stale_view_ = gives && !views_.empty() ? views_.back().epoch.number : 0;
+  if (gives) world_->forget();
+  // A view may have come meanwhile.
+  offer(lineup_->first_round - 1);
+  offer(lineup_->first_round);
+  say(Adopt{mine_, lineup_->first_round, gives});
   took_if_connected();
 }
 

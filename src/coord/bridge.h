@@ -37,6 +37,7 @@ namespace instep::coord {
 struct Adopt {
   std::vector<std::uint32_t> shards;
   std::uint64_t round = 0;
+  bool anew = false;  // member::Adopted
 };
 // All hosts stop after this round.
 struct AllStop {};
@@ -143,7 +144,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   Status give(const member::View& view);
   Status take_from(const member::Lineup& lineup);
   void take_state();
-  void publish(std::uint64_t round);
+  void offer(std::uint64_t round);
 
   fabric::Loop& loop_;
   const Plan plan_;
@@ -175,7 +176,10 @@ class Bridge : private Peers::Handler, private round::Carrier {
   bool empty_;                         // the state has not come yet
   std::shared_ptr<StateTaker> taker_;  // of it
   bool given_ = false;                 // it was sent to those that come in with the line-up
-  std::uint32_t halted_ = 0;           // number of the line-up that is waited for
+  // Who gives the state waits for a view behind this one: under it members may step blocks in the
+  // round that it is of.
+  std::uint32_t stale_view_ = 0;
+  std::uint32_t halted_ = 0;  // number of the line-up that is waited for
   bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
   bool pumping_ = false;
   fabric::Ticket wanted_ = 0;

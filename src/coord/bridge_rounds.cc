@@ -17,8 +17,9 @@ void Bridge::view(const member::View& view) {
     views_.push_back(view);
     if (!world_ || !relay_) return;
     const std::uint64_t due = relay_->due();
-    // Of a round that stands its members may want the sums again, under another ticket.
-    if (world_->whole(due - 1) != nullptr) publish(due - 1);
+    // Its members may want what is there again, under another ticket.
+    offer(due - 1);
+    offer(due);
     // Rounds before the last that stands are over.
     const member::View* oldest = view_of(due == 0 ? 0 : due - 1);
     if (oldest != nullptr) {
@@ -48,7 +49,8 @@ void Bridge::look_for_parts() {
   for (std::uint32_t shard = 0; view != nullptr && shard < view->shard_agent.size(); ++shard) {
     if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
   }
-  if (view == nullptr || has != mine_ || view->members.empty()) {
+  const bool stale = view != nullptr && view->epoch.number <= stale_view_;
+  if (view == nullptr || stale || has != mine_ || view->members.empty()) {
     wanted_ = 0;
     return watch_->want({}, 0);
   }
@@ -81,8 +83,9 @@ Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
   return give(view);
 }
 
-// All members are in the round, so its beginning is what the state is, and stays so until those
-// that come in have computed their part of it.
+// All members are in the round under a view of which nothing was told yet, so nobody steps a block:
+// not before those that come in have computed their part of it. Under an earlier view some may
+// have.
 Status Bridge::give(const member::View& view) {
   if (lineup_->newcomers.empty() || lineup_->donor != plan_.host || std::exchange(given_, true)) {
     return {};
@@ -94,12 +97,13 @@ Status Bridge::give(const member::View& view) {
   INSTEP_ASSIGN_OR_RETURN(const round::Book book,
                           round::read_book({arena.data(), arena.size()}, at));
   INSTEP_ASSIGN_OR_RETURN(const auto parts, state_parts(ready_, round, state_.size()));
+  const bool begun = !world_->open(round, {0, world_->sums().elements});
   if (book.round != round) {
     return Error{ErrorKind::kInternal, cat("the book of round ", book.round, " in ", round)};
   }
   for (const std::uint32_t newcomer : lineup_->newcomers) {
     give_state(lineup_->number, round, round::copy_book(book), {state_.data(), state_.size()},
-               parts, [&](const RelayFrame& frame, auto bytes, auto keeper) {
+               parts, begun, [&](const RelayFrame& frame, auto bytes, auto keeper) {
                  peers_.send(newcomer, frame, bytes, std::move(keeper));
                });
   }
@@ -159,17 +163,21 @@ void Bridge::pump() {
 void Bridge::after_progress() {
   if (!relay_) return;
   const auto round = relay_->completed();
-  if (!round) return;
-  publish(*round);
+  if (!round) return offer(relay_->due());
+  offer(*round);
   if (world_->whole(*round)->directive == round::Directive::kStop) say(AllStop{});
   look_for_parts();
 }
 
-void Bridge::publish(std::uint64_t round) {
+// What is there of a round, to those who are in it: all of it, or what is known before the sums.
+void Bridge::offer(std::uint64_t round) {
+  if (world_->known(round) == nullptr) return;
   const member::View* view = view_of(round);
   if (view == nullptr) return;
   const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
-  if (ticket > world_->published()) world_->publish(ticket, round);
+  const bool whole = world_->whole(round) != nullptr;
+  if (whole && ticket > world_->published()) world_->publish(ticket, round);
+  if (!whole && ticket > world_->told()) world_->tell(ticket, round);
 }
 
 void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std::byte> payload) {

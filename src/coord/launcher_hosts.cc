@@ -23,7 +23,7 @@ void Launcher::take_bridge() {
   for (BridgeNews& news : plan_.bridge->take()) {
     if (auto* adopt = std::get_if<Adopt>(&news)) {
       tell(member::Observed{crew_->observe()});
-      tell(member::Adopted{std::move(adopt->shards), adopt->round});
+      tell(member::Adopted{std::move(adopt->shards), adopt->round, adopt->anew});
     } else if (auto* data = std::get_if<DataCame>(&news)) {
       if (data->image.valid()) dataset_ = std::move(data->image);
       tell(member::Prepared{});

@@ -17,8 +17,9 @@
 
 namespace instep::coord {
 
-// The frames of it, between those of a relay. kBook says how long the book is; a piece says which
-// part it is of, 0 for the book, and where in it it begins.
+// The frames of it, between those of a relay. kBook says how long the book is, and by index 1 that
+// some blocks are stepped in the round already, so that the next round's parts come as well; a
+// piece says which part it is of, 0 for the book, and where in it it begins.
 inline constexpr auto kBookFrame = round::RelayFrame::Kind(64);
 inline constexpr auto kStateFrame = round::RelayFrame::Kind(65);
 inline bool is_state_frame(const round::RelayFrame& frame) {
@@ -28,23 +29,27 @@ inline bool is_state_frame(const round::RelayFrame& frame) {
 // Where parts of a state file lie, each within its `bytes`.
 struct StatePart {
   std::uint64_t begin = 0, bytes = 0;
+  bool operator==(const StatePart&) const = default;
 };
-Result<std::vector<StatePart>> state_parts(const wire::Ready& ready, std::uint64_t round,
-                                           std::uint64_t bytes);
+struct StateParts {
+  std::vector<StatePart> at;    // the beginning of a round
+  std::vector<StatePart> next;  // what else the beginning of the next one is in
+};
+Result<StateParts> state_parts(const wire::Ready& ready, std::uint64_t round, std::uint64_t bytes);
 
 // What a donor sends, in order. `keeper`: what the frame's bytes lie in, if not the state file.
 using SendState =
     std::function<void(const round::RelayFrame& frame, std::span<const std::byte> bytes,
                        std::shared_ptr<const void> keeper)>;
 void give_state(std::uint32_t lineup, std::uint64_t round, std::vector<std::byte> book,
-                std::span<const std::byte> state, const std::vector<StatePart>& parts,
+                std::span<const std::byte> state, const StateParts& parts, bool begun,
                 const SendState& send);
 
 // The newcomer's side; one of a line-up.
 class StateTaker {
  public:
   StateTaker(std::uint32_t lineup, std::uint64_t round, std::span<std::byte> state,
-             std::vector<StatePart> parts);
+             StateParts parts);
 
   // Where a frame's bytes go, and that they lie there. Everything comes in order. kCorrupt: what
   // came is no such thing.
@@ -63,7 +68,7 @@ class StateTaker {
   const std::uint32_t lineup_;
   const std::uint64_t round_;
   const std::span<std::byte> state_;
-  const std::vector<StatePart> parts_;
+  std::vector<StatePart> parts_, next_;
   std::uint64_t book_bytes_ = 0;
   std::vector<std::byte> book_;
   std::size_t part_ = 0;  // that comes next, and how much of it has

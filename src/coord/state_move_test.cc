@@ -23,7 +23,7 @@ std::vector<std::byte> numbered(std::size_t bytes, unsigned from) {
 class StateMove : public ::testing::Test {
  protected:
   StateMove() {
-    give_state(4, 30, book_, state_, parts_,
+    give_state(4, 30, book_, state_, parts_, false,
                [this](const RelayFrame& frame, auto bytes, const auto&) {
                  sent_.push_back({frame, {bytes.begin(), bytes.end()}});
                });
@@ -36,7 +36,7 @@ class StateMove : public ::testing::Test {
   }
 
   const std::vector<std::byte> book_ = numbered(3'000'000, 1), state_ = numbered(5'000'000, 2);
-  const std::vector<StatePart> parts_ = {{4096, 100}, {1'000'000, 2'500'000}};
+  const StateParts parts_ = {{{4096, 100}, {1'000'000, 2'500'000}}, {{8192, 50}}};
   std::vector<std::byte> there_ = std::vector<std::byte>(state_.size());
   std::vector<Sent> sent_;
 };
@@ -50,10 +50,24 @@ TEST_F(StateMove, BringsTheBookAndTheParts) {
   EXPECT_TRUE(taker.whole());
   EXPECT_EQ(taker.take_book(), book_);
   std::vector<std::byte> wanted(state_.size());
-  for (const StatePart& part : parts_) {
+  for (const StatePart& part : parts_.at) {
     std::memcpy(wanted.data() + part.begin, state_.data() + part.begin, part.bytes);
   }
   EXPECT_EQ(there_, wanted);
+}
+
+TEST_F(StateMove, OfARoundThatHasBegunTheNextOnesPartsComeToo) {
+  sent_.clear();
+  give_state(4, 30, book_, state_, parts_, true, [this](const RelayFrame& frame, auto bytes, auto) {
+    sent_.push_back({frame, {bytes.begin(), bytes.end()}});
+  });
+  StateTaker taker = this->taker();
+  for (const Sent& it : sent_) {
+    EXPECT_FALSE(taker.whole());
+    ASSERT_TRUE(take(taker, it).ok());
+  }
+  EXPECT_TRUE(taker.whole());
+  EXPECT_EQ(std::memcmp(there_.data() + 8192, state_.data() + 8192, 50), 0);
 }
 
 TEST_F(StateMove, NothingElseIsTaken) {
@@ -86,9 +100,12 @@ TEST_F(StateMove, PartsLieInTheFile) {
   wire::Ready ready;
   EXPECT_FALSE(state_parts(ready, 0, 100).ok());
   ready.state_at_even = {0, 60, 60, 40};
-  ready.state_at_odd = {10, 91};
-  EXPECT_EQ(state_parts(ready, 2, 100)->size(), 2U);
+  ready.state_at_odd = {60, 40, 10, 5};
+  EXPECT_EQ(state_parts(ready, 2, 100)->at, (std::vector<StatePart>{{0, 60}, {60, 40}}));
+  EXPECT_EQ(state_parts(ready, 2, 100)->next, (std::vector<StatePart>{{10, 5}}));
+  EXPECT_EQ(state_parts(ready, 3, 100)->next, (std::vector<StatePart>{{0, 60}}));
   EXPECT_FALSE(state_parts(ready, 2, 99).ok());
+  ready.state_at_odd = {10, 91};
   EXPECT_FALSE(state_parts(ready, 1, 100).ok());
   ready.state_at_odd = {10};
   EXPECT_FALSE(state_parts(ready, 1, 100).ok());

@@ -71,9 +71,14 @@ struct Attempt {
 };
 struct AgentWords {
   // The exchange. Waiters sleep on the low half of a ticket.
-  alignas(64) std::atomic<Ticket> published;       // my part of this ticket can be read
-  alignas(64) std::atomic<Ticket> judged;          // my slice's scalars of it can be read (verdict)
-  alignas(64) std::atomic<Ticket> finished;        // my slice's result of it can be read
+  alignas(64) std::atomic<Ticket> published;  // my part of this ticket can be read
+  alignas(64) std::atomic<Ticket> judged;     // my slice's scalars of it can be read (verdict)
+  alignas(64) std::atomic<Ticket> finished;   // my slice's result of it can be read
+  // kWorld's alone (round/world.h): its part of this ticket can be read, but for the sums, which
+  // come block by block; how often some have come; and where it says which, in its arena.
+  alignas(64) std::atomic<Ticket> told;
+  alignas(64) std::atomic<std::uint64_t> arrivals;
+  std::atomic<std::uint64_t> arrived;
   alignas(64) std::atomic<std::uint32_t> waiting;  // not 0: I may sleep on somebody's word
   // Checkpoints: the newest one whose parts I have written and synced, by its round + 1;
   // kSaveFailed is added where that went wrong. Written by my saving thread.

@@ -112,6 +112,7 @@ void fields(auto& archive, Type<RunState> auto& it) {
   archive("host_ready", it.host_ready);
   archive("mine", it.mine);
   archive("adopted", it.adopted);
+  archive("anew", it.anew);
   archive("came", it.came);
   archive("failed_starts", it.failed_starts);
   archive("starts_off", it.starts_off);

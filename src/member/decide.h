@@ -132,6 +132,7 @@ struct RunState {
   bool host_ready = false;                         // HostReady was acted
   std::optional<std::vector<std::uint32_t>> mine;  // the shards of this host, once they are told
   std::optional<std::uint64_t> adopted;            // the round of the newest, until a view says so
+  bool anew = false;                               // and that was wanted though nothing changes
   std::optional<std::uint64_t> came;               // of a late host: the state, of this round
   std::uint32_t failed_starts = 0;                 // in a row
   bool starts_off = false;

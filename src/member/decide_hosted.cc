@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <utility>
 
 #include "member/step.h"
 
@@ -62,6 +63,7 @@ void Step::on(Adopted& event) {
   state_.mine = std::move(event.shards);
   if (!training()) return;  // the first view will be of these
   state_.adopted = event.round;
+  state_.anew = state_.anew || event.anew;
 }
 
 // All members hear of it at once: what comes of the round waits for the host's sums of just these
@@ -78,7 +80,8 @@ void Step::adopt_if_due() {
   state_.adopted.reset();
   const bool over = std::any_of(base.members.begin(), base.members.end(),
                                 [this](AgentId member) { return life(member).report.has_value(); });
-  if (over || shards_of(*state_.view) == *state_.mine) return;
+  const bool anew = std::exchange(state_.anew, false);
+  if (over || (!anew && shards_of(*state_.view) == *state_.mine)) return;
   withdraw();
   const std::vector<AgentId> gone = gone_from(base);
   if (undone) undo_planned();

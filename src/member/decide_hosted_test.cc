@@ -142,6 +142,17 @@ TEST(DecideHosted, MoreShardsInMidRoundComeOnTopOfThoseThatAreThere) {
   EXPECT_EQ(host.view().shard_agent, std::vector<AgentId>(8, 0));
 }
 
+TEST(DecideHosted, ARoundMayBeBegunAnewWithTheSameShards) {
+  Host host(2);
+  host.at_round(5, 1, {0, 1});
+  const View before = host.view();
+  host.feed(Adopted{{0, 1, 2, 3}, 5, true});
+  ASSERT_EQ(host.views(), 2U);
+  EXPECT_EQ(host.view().first_op, round_op(5));
+  EXPECT_EQ(host.view().shard_agent, before.shard_agent);
+  EXPECT_EQ(host.view().epoch, (Epoch{1, 2}));
+}
+
 TEST(DecideHosted, ADeathLeavesOtherHostsTheirShards) {
   Host host(2);
   host.at_round(5, 1, {0, 1});

@@ -80,6 +80,9 @@ struct TimePassed {};
 struct Adopted {
   std::vector<std::uint32_t> shards;
   std::uint64_t round;
+  // All members begin the round again, though the shards may be the same: nobody steps anything in
+  // it before other hosts have what it begins with.
+  bool anew = false;
 };
 using Event = std::variant<Heard, LinkEnded, Exited, Prepared, LauncherFailed, StopAsked,
                            ScaleAsked, Observed, BookTaken, JobKnown, TimePassed, Adopted>;

@@ -141,6 +141,7 @@ void fields(auto&, Type<TimePassed> auto&) {}
 void fields(auto& archive, Type<Adopted> auto& it) {
   archive("shards", it.shards);
   archive("round", it.round);
+  archive("anew", it.anew);
 }
 
 // Actions.

@@ -6,6 +6,7 @@
 
 #include "base/failpoint.h"
 #include "base/random.h"
+#include "base/text.h"
 #include "fabric/wait.h"
 
 namespace instep::round {
@@ -65,6 +66,7 @@ void Exchange::begin(const Posted& posted, const Judging& judging, Update* updat
   at_ = 0;
   verdict_ = 1;
   void_ = false;
+  flags_known_ = false;
   const std::vector<ShardRow> rows = std::move(outcome_.rows);
   outcome_ = Outcome();
   outcome_.rows.assign(rows.size(), ShardRow{kNoShard});
@@ -73,6 +75,7 @@ void Exchange::begin(const Posted& posted, const Judging& judging, Update* updat
     for (std::size_t i = order_.size(); i > 1; --i)
       std::swap(order_[i - 1], order_[random.below(i)]);
   }
+  open_ = order_;
 }
 
 void Exchange::begin_gather(const Posted& posted, std::vector<AgentId> participants) {
@@ -123,28 +126,14 @@ Exchange::Step Exchange::step() {
       return Step::kAgain;
     }
     case Phase::kAwaitParts: {
-      // Rounds stay apart (rule 3) though members of a host do not wait for each other here: the
-      // bridge publishes when it has read all their parts. So whoever gets past this point knows
-      // that each of them has published and that nobody reads those parts any more; and who has
-      // published a later round's is done with the bridge's own of this one.
       const auto& from = gather_ ? parties_ : givers_;
-      if (const Step step = await(from, &AgentWords::published, Phase::kCombine);
-          step == Step::kWait) {
-        return step;
-      }
+      const auto word = setup_.hosted && !gather_ ? &AgentWords::told : &AgentWords::published;
+      if (const Step step = await(from, word, Phase::kCombine); step == Step::kWait) return step;
       failpoint("exchange.parts");
       return take_parts();
     }
-    case Phase::kCombine: {
-      if (at_ < order_.size()) {
-        do_unit(order_[at_++]);
-        failpoint("exchange.combined");
-        return Step::kAgain;
-      }
-      at_ = 0;
-      phase_ = judging_.before_apply && !void_ ? Phase::kJudge : Phase::kFinish;
-      return Step::kAgain;
-    }
+    case Phase::kCombine:
+      return combine_next();
     case Phase::kJudge: {
       failpoint("exchange.judge");
       say(words(setup_.me).judged);
@@ -173,6 +162,7 @@ Exchange::Step Exchange::step() {
       return Step::kAgain;
     }
     case Phase::kFinish: {
+      if (const Step step = take_whole(); step != Step::kAgain) return step;
       failpoint("exchange.finish");
       say(words(setup_.me).finished);
       failpoint("exchange.finished");
@@ -196,6 +186,52 @@ Exchange::Step Exchange::step() {
   return Step::kDone;
 }
 
+// One unit whose sums stand, whichever comes next in the order.
+Exchange::Step Exchange::combine_next() {
+  constexpr std::size_t kCombined = ~std::size_t{0};
+  // Read before the look at the units, so that what comes during it is no reason to sleep.
+  if (at_ == 0 && stamps_ != nullptr) {
+    seen_ = words(kWorldId).arrivals.load(std::memory_order_acquire);
+  }
+  for (; at_ < open_.size(); ++at_) {
+    if (!stands(open_[at_])) continue;
+    do_unit(std::exchange(open_[at_++], kCombined));
+    failpoint("exchange.combined");
+    return Step::kAgain;
+  }
+  at_ = 0;
+  std::erase(open_, kCombined);
+  if (!open_.empty()) {
+    awaited_ = {&words(kWorldId).arrivals, seen_ + 1, kWorldId};
+    return Step::kWait;
+  }
+  phase_ = judging_.before_apply && !void_ ? Phase::kJudge : Phase::kFinish;
+  return Step::kAgain;
+}
+
+// Of the world's part, that the round is whole. Rounds stay apart (rule 3) though members of a host
+// do not wait for each other's parts: the bridge publishes when it has read them all. So whoever
+// gets past this point knows that each of them has published and that nobody reads those parts any
+// more; and who has published a later round's is done with the bridge's own of this one.
+Exchange::Step Exchange::take_whole() {
+  if (!setup_.hosted) return Step::kAgain;
+  const AgentWords& world = words(kWorldId);
+  if (world.published.load(std::memory_order_acquire) < posted_.ticket) {
+    awaited_ = {&world.published, posted_.ticket, kWorldId};
+    return Step::kWait;
+  }
+  const auto part = find_part(world, setup_.world, posted_.ticket);
+  if (!part.ok()) {
+    error_ = {part.error().kind, cat("the other hosts: ", part.error().message)};
+    return Step::kFailed;
+  }
+  if (!*part) return Step::kStale;
+  // The rest is a function of the job; what is asked for may have changed since it was told, with
+  // the agent that asks.
+  outcome_.directive = (*part)->directive;
+  return Step::kAgain;
+}
+
 // Everything about the round that follows from its rows; the same on every member.
 void Exchange::weigh() {
   std::vector<double> losses;
@@ -210,7 +246,6 @@ void Exchange::weigh() {
   outcome_.loss = outcome_.samples == 0 ? 0.0 : reduce::tree_sum(losses) / total;
   factor_ = mean_factor(setup_.full_samples, outcome_.samples);
   if (outcome_.bad_shard || outcome_.samples == 0) void_ = true;
-  if (setup_.carried && !void_) combine_flags();
 }
 
 void Exchange::judge() {

@@ -10,8 +10,10 @@
 // their parts as ever, but a bridge reads them, exchanges sums with the bridges of other hosts, and
 // publishes one part of its own, the world's: the rows of all shards, sums that cover the whole
 // tree, and the directive. Members combine from that alone, so every host comes to the same state.
-// With a codec that packs, bridges have done all of its arithmetic: the world's part is the root's,
-// with gradients as they come back.
+// It tells them the rows first, and then of every block whose sums have come: a unit is combined as
+// soon as all of it is there, while the network brings the rest. With a codec that packs, bridges
+// have done all of its arithmetic: the world's part is the root's, with gradients as they come
+// back.
 //
 // An attempt whose view is over ends in kStale, or waits for ever: whoever runs it looks for the
 // next view between steps, takes it up, and begins the op again with a new ticket.
@@ -29,6 +31,7 @@
 #include "reduce/flat.h"
 #include "reduce/kernels.h"
 #include "round/part.h"
+#include "round/undo.h"
 
 namespace instep::round {
 
@@ -157,6 +160,8 @@ class Exchange {
   Status take_part(std::size_t place, const Part& part);
   Status take_nodes(std::size_t place, std::span<const reduce::Node> nodes);
   Status take_rows(std::size_t place, std::span<const ShardRow> rows);
+  Status find_stamps();
+  Step take_whole();
   std::span<const std::byte> arena(member::AgentId agent) const;
   // Whether the shard is to be in the part of this place.
   bool has(std::size_t place, std::uint32_t shard) const;
@@ -165,6 +170,8 @@ class Exchange {
   void combine(std::size_t index, float* to);
   void combine_run(std::size_t index, std::uint64_t within, std::uint64_t count, float* to);
   bool is_carried(std::size_t unit) const;
+  bool stands(std::size_t unit) const;
+  Step combine_next();
   void keep_unchanged(std::size_t index, float* to);
   void do_unit(std::size_t index);
   void judge();
@@ -187,6 +194,10 @@ class Exchange {
   std::vector<const float*> sources_;           // [nodes][tensors]
   std::vector<const float*> row_;               // [nodes], scratch of combine()
   std::vector<float> flags_;                    // [carried parts] combined
+  bool flags_known_ = false;
+  std::vector<std::size_t> open_;  // units that are not combined yet
+  const Stamp* stamps_ = nullptr;  // of blocks whose sums stand; null: all do
+  std::uint64_t seen_ = 0;         // arrivals, before the look at those units
 
   Posted posted_;
   Judging judging_;

@@ -1,6 +1,7 @@
 // What an owner does with a unit of its slice: adds up what all have published of it.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "round/exchange.h"
 
@@ -20,6 +21,18 @@ void Exchange::combine_flags() {
 
 bool Exchange::is_carried(std::size_t unit) const {
   return setup_.carried && setup_.units[unit].begin >= setup_.tensors.back().begin;
+}
+
+// Whether all that it is made of is there.
+bool Exchange::stands(std::size_t unit) const {
+  if (stamps_ == nullptr || void_) return true;
+  if (!stamped(stamps_, setup_.units[unit], posted_.round)) return false;
+  if (!is_carried(unit)) return true;
+  const Range& flags = setup_.carried->flags;
+  const std::uint64_t first = (setup_.tensors.back().begin + flags.begin) / kBlockElements;
+  const Range blocks{first * kBlockElements,
+                     setup_.tensors.back().begin + flags.end() - first * kBlockElements};
+  return stamped(stamps_, blocks, posted_.round);
 }
 
 void Exchange::keep_unchanged(std::size_t index, float* to) {
@@ -90,6 +103,7 @@ void Exchange::do_unit(std::size_t index) {
   const std::size_t others = setup_.hosted ? nodes_.size() : setup_.view.members.size() - 1;
   outcome_.bytes_read += unit.count * sizeof(float) * others;
   const bool carried = is_carried(index);
+  if (carried && !std::exchange(flags_known_, true)) combine_flags();
   if (carried) keep_unchanged(index, to);
   if (judging_.sums_wanted) {
     for (std::uint64_t at = 0; at < unit.count; at += kBlockElements) {

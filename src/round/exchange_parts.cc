@@ -69,7 +69,24 @@ Exchange::Step Exchange::take_parts() {
     }
   }
   weigh();
+  if (const Status status = find_stamps(); !status.ok()) {
+    error_ = status.error();
+    return Step::kFailed;
+  }
   return Step::kAgain;
+}
+
+Status Exchange::find_stamps() {
+  if (!setup_.hosted) return {};
+  std::uint64_t blocks = 0;
+  for (const member::Slice& slice : setup_.view.slices) blocks += slice.blocks;
+  const std::uint64_t at = words(kWorldId).arrived.load(std::memory_order_acquire);
+  const std::uint64_t room = at > setup_.world.size() ? 0 : setup_.world.size() - at;
+  if (at % alignof(Stamp) != 0 || room / sizeof(Stamp) / 2 < blocks) {
+    return corrupt("the other hosts: what has come lies outside its memory");
+  }
+  stamps_ = reinterpret_cast<const Stamp*>(setup_.world.data() + at) + (posted_.round & 1) * blocks;
+  return {};
 }
 
 // The nodes of a part cover its shards, each once. How they are cut is its giver's business: a

@@ -1,6 +1,7 @@
 // Rounds of several hosts in one process: each has members of its own that own all blocks, and a
-// stand-in for the bridges adds up what all have published and shows it to every host. All come to
-// what a single machine computes, bit for bit.
+// stand-in for the bridges adds up what all have published and shows it to every host: block by
+// block in any order, between any two steps of its members, who change meanwhile and die. All come
+// to what a single machine computes, bit for bit, and update every element once.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -39,20 +40,21 @@ class Bridge {
  public:
   using Hosts = std::vector<std::unique_ptr<Host>>;
   Bridge(const Case& c, Hosts& hosts) : case_(c), hosts_(hosts), lines_(hosts.size()) {
-    std::size_t bytes = 64 + 16384;
+    std::size_t bytes = kSumsAt + 16384;
     for (const std::uint64_t length : c.lengths) bytes += c.shards * (length + 32) * sizeof(float);
     for (const auto& host : hosts) host->world.resize(bytes);
   }
 
   // A host's members have begun anew, under this ticket.
   void follow(std::size_t host, fabric::Ticket ticket) { lines_[host].ticket = ticket; }
+  // All that is published is read.
+  bool summed() const { return !nodes_.empty(); }
 
-  // Reads what a host's members have published, or shows it what all have.
+  // Reads what a host's members have published, or shows it something of what all have.
   Status step(Random& random) {
     const std::size_t at = random.below(hosts_.size());
     Line& line = lines_[at];
-    if (line.shown == line.ticket || !published(at)) return {};
-    if (!line.read) {
+    if (!line.read && published(at)) {
       line.read = true;
       INSTEP_RETURN_IF_ERROR(read(at));
     }
@@ -60,16 +62,25 @@ class Bridge {
       return {};
     }
     if (nodes_.empty()) sum(random);
-    show(at);
+    if (!std::exchange(line.laid_out, true)) lay_out(at);
+    if (line.told < line.ticket && random.below(8) == 0) {
+      tell(at, random);
+    } else if (!line.coming.empty()) {
+      bring(at, random);
+    } else if (line.shown < line.ticket) {
+      show(at);
+    }
     return {};
   }
 
  private:
+  static constexpr std::uint64_t kStampsAt = 64, kSumsAt = 1024;  // in a host's memory
   struct Line {
-    fabric::Ticket ticket = 1, shown = 0;
-    bool read = false;
+    fabric::Ticket ticket = 1, told = 0, shown = 0;
+    bool read = false, laid_out = false;
     std::vector<std::uint64_t> offsets;  // of the sums in the host's memory
-    std::uint64_t top = 64;
+    std::vector<std::uint64_t> coming;   // blocks whose sums are not shown
+    std::uint64_t top = kSumsAt;
   };
 
   bool published(std::size_t at) const {
@@ -161,23 +172,70 @@ class Bridge {
     cut(right, random);
   }
 
-  void show(std::size_t at) {
+  // Where the sums will be; what is there before them is none.
+  void lay_out(std::size_t at) {
     Host& host = *hosts_[at];
     Line& line = lines_[at];
-    for (std::size_t i = 0; line.offsets.size() < sums_.size(); ++i) {
+    std::fill(host.world.begin() + kSumsAt, host.world.end(), std::byte{0xff});
+    for (std::size_t i = 0; i < sums_.size(); ++i) {
       line.offsets.push_back(sums_[i].empty() ? kAbsent : line.top);
-      const std::size_t bytes =
-          sums_[i].empty() ? 0 : case_.lengths[i % case_.lengths.size()] * sizeof(float);
-      if (bytes > 0) std::memcpy(host.world.data() + line.top, sums_[i].data(), bytes);
-      line.top += (bytes + 63) / 64 * 64;
+      if (sums_[i].empty()) continue;
+      line.top += (case_.lengths[i % case_.lengths.size()] * sizeof(float) + 63) / 64 * 64;
     }
-    const Part part{line.ticket, kRound, directive_, rows_, nodes_, line.offsets, {}};
-    write_part(part, host.world.data() + line.top);
-    fabric::AgentWords& words = host.words(fabric::kWorld);
-    words.mail[kRound & 1].store(line.top);
+    for (std::uint64_t block = 0; block < host.space().blocks(); ++block) {
+      line.coming.push_back(block);
+    }
+    host.words(fabric::kWorld).arrived.store(kStampsAt);
+  }
+
+  // A block's sums, or half of one, which another line-up writes again.
+  void bring(std::size_t at, Random& random) {
+    Host& host = *hosts_[at];
+    Line& line = lines_[at];
+    const std::size_t pick = random.below(line.coming.size());
+    const std::uint64_t block = line.coming[pick];
+    const bool half = random.below(8) == 0;
+    const std::uint64_t begin = block * reduce::kBlockElements;
+    const std::uint64_t end = begin + reduce::kBlockElements / (half ? 2 : 1);
+    for (std::size_t i = 0; i < sums_.size(); ++i) {
+      const Range& place = host.space().tensors()[i % case_.lengths.size()];
+      const std::uint64_t from = std::max(begin, place.begin);
+      const std::uint64_t to = std::min(end, place.end());
+      if (sums_[i].empty() || from >= to) continue;
+      std::memcpy(host.world.data() + line.offsets[i] + (from - place.begin) * sizeof(float),
+                  sums_[i].data() + (from - place.begin), (to - from) * sizeof(float));
+    }
+    if (half) return;
+    line.coming.erase(line.coming.begin() + static_cast<std::ptrdiff_t>(pick));
+    auto* stamps = reinterpret_cast<Stamp*>(host.world.data() + kStampsAt);
+    stamps[(kRound & 1) * host.space().blocks() + block].store(stamp_of(kRound));
+    host.words(fabric::kWorld).arrivals.fetch_add(1);
+  }
+
+  // Of what is asked for nothing counts but what stands in the round when it is whole.
+  void tell(std::size_t at, Random& random) {
+    Line& line = lines_[at];
+    mail(at, random.below(2) == 0 ? Directive::kNone : Directive::kStop);
+    hosts_[at]->words(fabric::kWorld).told.store(line.ticket);
+    line.told = line.ticket;
+  }
+
+  void show(std::size_t at) {
+    Line& line = lines_[at];
+    mail(at, directive_);
+    fabric::AgentWords& words = hosts_[at]->words(fabric::kWorld);
+    words.told.store(line.ticket);
     words.published.store(line.ticket);
+    line.told = line.shown = line.ticket;
+  }
+
+  void mail(std::size_t at, Directive directive) {
+    Host& host = *hosts_[at];
+    Line& line = lines_[at];
+    const Part part{line.ticket, kRound, directive, rows_, nodes_, line.offsets, {}};
+    write_part(part, host.world.data() + line.top);
+    host.words(fabric::kWorld).mail[kRound & 1].store(line.top);
     line.top += part_bytes(part);
-    line.shown = line.ticket;
   }
 
   const Case& case_;
@@ -220,6 +278,10 @@ void check_case(std::uint64_t seed) {
     const std::size_t h = random.below(hosts.size());
     // Its members change: they begin again, and the bridge shows the same under a later ticket.
     if (tickets[h] < 3 && random.below(32) == 0 && !hosts[h]->someone_done()) {
+      const auto& members = hosts[h]->view().members;
+      if (bridge.summed() && members.size() > 1 && random.below(2) == 0) {
+        hosts[h]->lose(members[random.below(members.size())]);
+      }
       hosts[h]->begin(++tickets[h]);
       bridge.follow(h, tickets[h]);
     }
@@ -264,6 +326,12 @@ class WorldPart : public ::testing::Test {
     write_part(part, host_->world.data() + 1024);
     fabric::AgentWords& words = host_->words(fabric::kWorld);
     words.mail[0].store(mail_);
+    words.arrived.store(stamps_);
+    auto* stamps = reinterpret_cast<Stamp*>(host_->world.data() + 512);
+    for (std::uint64_t i = 0; i < 2 * host_->space().blocks(); ++i) {
+      stamps[i].store(stamp_of(kRound));
+    }
+    words.told.store(ticket_);
     words.published.store(ticket_);
   }
   // That nothing is made of the part, and why.
@@ -279,7 +347,7 @@ class WorldPart : public ::testing::Test {
   std::unique_ptr<Host> host_;
   Random random_{1};
   fabric::Ticket ticket_ = 1;
-  std::uint64_t round_ = kRound, mail_ = 1024;
+  std::uint64_t round_ = kRound, mail_ = 1024, stamps_ = 512;
   std::vector<ShardRow> rows_;
   std::vector<Node> nodes_ = {{0, 2}, {2, 2}};
   std::vector<std::uint64_t> offsets_ = {64, kAbsent, 64, 128};
@@ -360,6 +428,66 @@ TEST_F(WorldPart, HasNoRowOfAShardThatThereIsNot) {
 TEST_F(WorldPart, LiesInItsMemory) {
   mail_ = 4096;
   EXPECT_EQ(refusal(), "the other hosts: its mail lies outside its arena");
+}
+
+TEST_F(WorldPart, SaysWithinItsMemoryWhatHasCome) {
+  stamps_ = 4096 - 4;
+  EXPECT_EQ(refusal(), "the other hosts: what has come lies outside its memory");
+}
+
+// Two units of two blocks, the second of which comes first.
+TEST_F(WorldPart, IsAppliedBlockByBlockAsItComes) {
+  case_.lengths = {2048, 2000};
+  for (auto& tensors : case_.gradient) {
+    tensors = {std::vector<float>(2048), std::vector<float>(2000)};
+  }
+  host_ = std::make_unique<Host>(case_, 1, 0, &mine_);
+  host_->world.resize(1 << 15);
+  host_->begin();
+  nodes_ = {{0, 4}};
+  offsets_ = {kAbsent, 2048};
+  auto* sums = reinterpret_cast<float*>(host_->world.data() + 2048);
+  std::fill_n(sums, 2000, 3.0F);
+  const auto write = [&](fabric::Ticket ticket) {
+    write_part({ticket, round_, Directive::kNone, rows_, nodes_, offsets_, {}},
+               host_->world.data() + 1024);
+  };
+  write(1);
+  fabric::AgentWords& words = host_->words(fabric::kWorld);
+  words.mail[0].store(1024);
+  words.arrived.store(512);
+  auto* stamps =
+      reinterpret_cast<Stamp*>(host_->world.data() + 512) + (kRound & 1) * host_->space().blocks();
+  const auto steps_until = [&](Exchange::Step what) {
+    Exchange::Step step = Exchange::Step::kAgain;
+    while (step == Exchange::Step::kAgain) step = host_->step(random_);
+    EXPECT_EQ(step, what);
+  };
+  const auto arrive = [&](std::uint64_t block) {
+    stamps[block].store(stamp_of(kRound));
+    words.arrivals.fetch_add(1);
+  };
+  const auto updated = [&](std::uint64_t unit) { return host_->updates()[unit * 2048]; };
+  ASSERT_EQ(host_->space().blocks(), 4U);
+  arrive(2);
+  arrive(3);
+  steps_until(Exchange::Step::kWait);
+  EXPECT_EQ(updated(1), 0);  // before the rows are here
+  words.told.store(1);
+  steps_until(Exchange::Step::kWait);
+  EXPECT_EQ(updated(0), 0);
+  EXPECT_EQ(updated(1), 1);
+  arrive(1);
+  steps_until(Exchange::Step::kWait);
+  EXPECT_EQ(updated(0), 0);
+  arrive(0);
+  steps_until(Exchange::Step::kWait);
+  EXPECT_EQ(updated(0), 1);
+  // Nobody is done with a round that is not whole.
+  EXPECT_LT(host_->words(0).finished.load(), 1U);
+  words.published.store(1);
+  steps_until(Exchange::Step::kDone);
+  EXPECT_EQ(host_->next()[2048 + 1500], host_->old()[2048 + 1500] + 3.0F / 4);
 }
 
 class CodedWorldPart : public WorldPart {

@@ -39,9 +39,9 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
   there_.resize(inputs.size() * tensors_.size());
   rows_.resize(world_.sums().shards);
   const Sums& all = world_.sums();
+  chunk_.resize(kChunkElements);
   if (all.coding.packs()) {
     coded_.emplace(all.shards, inputs, all.coding, true);
-    chunk_.resize(kChunkElements);
     for (auto& whole : wholes_) whole.resize(chunks_of(peers_.size()).size());
   }
   for (std::size_t node = 0; node < my_nodes_.size(); ++node) {
@@ -170,12 +170,14 @@ Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint
   }
   check_ = check;
   under_way_ = true;
+  known_ = false;
   cursor_ = 0;
   collected_ = combined_ = 0;
   send_head();
   for (Peer& it : peers_) {
     if (it.begun == due_) INSTEP_RETURN_IF_ERROR(compare(it));
   }
+  look_at_heads();
   if (order_.empty()) finish_if_whole();
   return {};
 }
@@ -263,14 +265,18 @@ const float* Relay::input_at(std::size_t input, std::size_t tensor, std::uint64_
 }
 
 void Relay::combine(const Range& range) {
+  const bool open = world_.open(due_, range);
   for (std::size_t target = 0; target < targets_.size(); ++target) {
-    float* to = world_.sum(due_, target) + range.begin;
+    float* there = world_.sum(due_, target) + range.begin;
+    float* to = open ? there : chunk_.data();
     add_up(targets_[target], range, to,
            [this](std::size_t input, std::size_t tensor, std::uint64_t at) {
              return input_at(input, tensor, at);
            });
-    send_whole(target, range.begin, std::as_bytes(std::span(to, range.count)));
+    if (!open) world_.put(due_, target, range, to);
+    send_whole(target, range.begin, std::as_bytes(std::span(there, range.count)));
   }
+  world_.arrived(due_, range);
 }
 
 void Relay::send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes) {
@@ -288,21 +294,9 @@ void Relay::finish_if_whole() {
     const bool whole = std::all_of(it.whole.begin(), it.whole.end(), [&it](std::uint64_t there) {
       return there >= it.host.slice.count;
     });
-    // One that is ahead has begun this round before.
-    if (!it.begun || *it.begun < due_ || !whole) return;
+    if (!known_ || !whole) return;
   }
-  Whole result;
-  result.round = due_;
-  result.directive = directive_;
-  result.rows = rows_;
-  for (const reduce::NodeSum& target : targets_) {
-    for (std::size_t t = 0; t < tensors_.size(); ++t) {
-      result.present.push_back(
-          std::any_of(target.from.begin(), target.from.end(),
-                      [&](std::size_t input) { return there_[input * tensors_.size() + t] != 0; }));
-    }
-  }
-  world_.keep(std::move(result));
+  world_.keep(heads());
   completed_ = due_++;
   under_way_ = false;
   parts_.clear();
@@ -312,6 +306,30 @@ void Relay::finish_if_whole() {
     // Checked when it came; it only waited for its turn.
     INSTEP_CHECK(use_head(it).ok(), "a head that was good stays good");
   }
+}
+
+// What members may know of the round before its sums are here.
+void Relay::look_at_heads() {
+  if (!under_way_ || known_) return;
+  // One that is ahead has begun this round before.
+  known_ = std::all_of(peers_.begin(), peers_.end(),
+                       [this](const Peer& it) { return it.begun && *it.begun >= due_; });
+  if (known_) world_.know(heads());
+}
+
+Whole Relay::heads() const {
+  Whole out;
+  out.round = due_;
+  out.directive = directive_;
+  out.rows = rows_;
+  for (const reduce::NodeSum& target : targets_) {
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+      out.present.push_back(
+          std::any_of(target.from.begin(), target.from.end(),
+                      [&](std::size_t input) { return there_[input * tensors_.size() + t] != 0; }));
+    }
+  }
+  return out;
 }
 
 std::optional<std::uint64_t> Relay::completed() { return std::exchange(completed_, {}); }

@@ -143,6 +143,9 @@ class Relay {
   void send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes);
   void pack_sums(std::size_t number, std::size_t node);
   void combine_coded(const reduce::Range& range);
+  void unpack_whole(const reduce::Range& chunk, const std::byte* packed);
+  void look_at_heads();
+  Whole heads() const;
   const float* input_at(std::size_t input, std::size_t tensor, std::uint64_t at) const;
   Form form_of(const reduce::Node& node) const;
   Form whole_form() const { return coded_ ? Form::kEncoded : Form::kFlat; }
@@ -179,10 +182,10 @@ class Relay {
   std::optional<reduce::CodedCombiner> coded_;     // of the inputs
   std::vector<std::vector<std::byte>> packed_;     // [order][my nodes] sums, as sent
   std::vector<std::vector<std::byte>> wholes_[2];  // [my slice's chunks] as sent; by round
-  std::vector<float> chunk_;                       // scratch: what is packed next
 
   std::uint64_t due_ = 0;
   bool behind_ = false, under_way_ = false;
+  bool known_ = false;  // all hosts' heads of the round under way are here
   std::optional<std::uint64_t> completed_;
   // Of the round under way.
   std::vector<LocalPart> parts_;
@@ -201,6 +204,7 @@ class Relay {
   std::optional<Whole> answered_;
   std::vector<std::uint64_t> caught_;  // [targets] elements that the donor has sent
   std::vector<const float*> row_;
+  std::vector<float> chunk_, spare_;  // scratch
 };
 
 }  // namespace instep::round

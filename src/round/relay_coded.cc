@@ -46,8 +46,18 @@ void Relay::combine_coded(const Range& range) {
   std::vector<std::byte>& packed = wholes_[due_ & 1][combined_ / kChunkElements];
   packed.resize(packing_.bytes(range, Form::kEncoded));
   packing_.pack(range, Form::kEncoded, chunk_.data(), packed.data());
-  packing_.unpack(range, Form::kEncoded, packed.data(), world_.sum(due_, 0) + range.begin);
+  unpack_whole(range, packed.data());
   send_whole(0, range.begin, packed);
+  world_.arrived(due_, range);
+}
+
+void Relay::unpack_whole(const Range& chunk, const std::byte* packed) {
+  if (world_.open(due_, chunk)) {
+    return packing_.unpack(chunk, Form::kEncoded, packed, world_.sum(due_, 0) + chunk.begin);
+  }
+  spare_.resize(kChunkElements);
+  packing_.unpack(chunk, Form::kEncoded, packed, spare_.data());
+  world_.put(due_, 0, chunk, spare_.data());
 }
 
 }  // namespace instep::round

@@ -108,9 +108,8 @@ Result<std::span<std::byte>> Relay::place_whole(Peer& from, const RelayFrame& fr
              !fits(frame, next_chunk(from.host.slice, from.whole[frame.index]), whole_form())) {
     return broken("whole sums out of turn");
   }
-  if (coded_ && !old) return buffer(from.host.id, frame);
-  return std::as_writable_bytes(
-      std::span(world_.sum(frame.round, frame.index) + frame.at, frame.bytes / sizeof(float)));
+  // Not to its place: a frame may end late, when members read what another line-up has brought.
+  return buffer(from.host.id, frame);
 }
 
 Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
@@ -120,6 +119,7 @@ Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
     case RelayFrame::Kind::kHead:
       it->begun = frame.round;
       INSTEP_RETURN_IF_ERROR(take_head(*it));
+      look_at_heads();
       break;
     case RelayFrame::Kind::kSums:
       take_sums(*it, frame);
@@ -150,18 +150,21 @@ void Relay::take_sums(Peer& from, const RelayFrame& frame) {
 }
 
 void Relay::take_whole(Peer& from, const RelayFrame& frame) {
-  if (caught_up_by(from, frame)) {
-    std::uint64_t& caught = caught_[frame.index];
-    caught += next_chunk({0, world_.sums().elements}, caught).count;
-    return finish_catching_up();
+  const bool old = caught_up_by(from, frame);
+  std::vector<std::uint64_t>& there = old ? caught_ : from.whole;
+  const Range run = old ? Range{0, world_.sums().elements} : from.host.slice;
+  const Range chunk = next_chunk(run, there[frame.index]);
+  const std::byte* buffered = buffers_[from.host.id].data();
+  if (coded_ && !old) {
+    unpack_whole(chunk, buffered);
+  } else {
+    world_.put(frame.round, frame.index, chunk, reinterpret_cast<const float*>(buffered));
   }
-  std::uint64_t& whole = from.whole[frame.index];
-  const Range chunk = next_chunk(from.host.slice, whole);
-  if (coded_) {
-    packing_.unpack(chunk, whole_form(), buffers_[from.host.id].data(),
-                    world_.sum(due_, frame.index) + chunk.begin);
-  }
-  whole += chunk.count;
+  const std::uint64_t before = *std::min_element(there.begin(), there.end());
+  there[frame.index] += chunk.count;
+  const std::uint64_t now = *std::min_element(there.begin(), there.end());
+  if (now > before) world_.arrived(frame.round, {run.begin + before, now - before});
+  if (old) finish_catching_up();
 }
 
 Status Relay::take_head(Peer& from) {

@@ -10,6 +10,7 @@ namespace {
 using MakeJob = RelayJob (*)(Random& random, std::uint32_t least);
 
 void check_sums(MakeJob make, std::uint64_t seeds) {
+  std::uint64_t early = 0;
   for (std::uint64_t seed = 0; seed < seeds && !testing::Test::HasFatalFailure(); ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -18,7 +19,9 @@ void check_sums(MakeJob make, std::uint64_t seeds) {
     RelayCluster cluster(job, hosts, random);
     cluster.line(1, up_to(hosts), 0, std::nullopt);
     cluster.run(4);
+    early += cluster.early;
   }
+  EXPECT_GT(early, 1000U);
 }
 
 TEST(Relay, SumsEqualTheSerialOnesInAnyOrderOfArrival) { check_sums(make_job, 300); }
@@ -27,7 +30,7 @@ TEST(Relay, PackedSumsEqualTheSerialOnesInAnyOrderOfArrival) { check_sums(make_c
 // A host is lost at any moment; the others go on with the round that none of them has completed,
 // and who lacks the one before gets it from one that has it.
 void check_losses(MakeJob make, std::uint64_t seeds) {
-  std::uint64_t behind = 0;
+  std::uint64_t behind = 0, kept = 0;
   for (std::uint64_t seed = 0; seed < seeds && !testing::Test::HasFatalFailure(); ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -35,7 +38,7 @@ void check_losses(MakeJob make, std::uint64_t seeds) {
     const auto hosts = 2 + static_cast<std::uint32_t>(random.below(std::min(4U, job.shards - 1)));
     RelayCluster cluster(job, hosts, random);
     cluster.line(1, up_to(hosts), 0, std::nullopt);
-    cluster.run(4, random.below(400));
+    cluster.run(4, random.below(800));
     std::vector<std::uint32_t> left = up_to(hosts);
     const std::size_t lost = 1 + random.below(hosts - 1);
     cluster.lose(left[lost]);
@@ -55,8 +58,10 @@ void check_losses(MakeJob make, std::uint64_t seeds) {
     ++cluster.lines;
     cluster.line(2, left, first, donor);
     cluster.run(5);
+    kept += cluster.kept;
   }
   EXPECT_GT(behind, 20U);
+  EXPECT_GT(kept, 1000U);
 }
 
 TEST(Relay, GoesOnWithoutALostHost) { check_losses(make_job, 400); }

@@ -7,7 +7,6 @@
 namespace instep::round {
 
 Result<Turn::Step> Runner::run(Turn& turn) {
-  const fabric::WaitOptions options{spins, 20};
   while (true) {
     const Turn::Step step = turn.step();
     if (step == Turn::Step::kAgain) continue;
@@ -21,6 +20,9 @@ Result<Turn::Step> Runner::run(Turn& turn) {
       status = wait_for_news();
     } else {
       const Exchange::Awaited& awaited = turn.awaited();
+      // What a network brings takes longer than a spin, and comes by a thread that wants the
+      // processor.
+      const fabric::WaitOptions options{awaited.agent == kWorldId ? 0 : spins, 20};
       // Said before we look, so that whoever brings news either sees where we sleep or is seen.
       asleep_on.store(awaited.word, std::memory_order_seq_cst);
       while (!seat_.is_due() &&

@@ -13,6 +13,8 @@ namespace instep::round {
 
 using member::AgentId;
 
+inline constexpr std::uint64_t kRound = 7;
+
 // Applies "next = old + factor * combined" into a space that all members share.
 class AddUpdate : public Update {
  public:
@@ -24,7 +26,10 @@ class AddUpdate : public Update {
         old_(old),
         next_(next),
         streams_(streams) {}
-  // [coding's nodes][elements], for all who share the space.
+  // By block and by element: what is updated, and how often; for all who share the space.
+  Stamp* stamps = nullptr;
+  std::vector<int>* updates = nullptr;
+  // [coding's nodes][elements], likewise.
   std::vector<std::vector<float>>* kept = nullptr;
   std::vector<std::vector<float>>* kept_next = nullptr;
   reduce::Residual residual(std::size_t node, std::size_t unit) override {
@@ -37,17 +42,24 @@ class AddUpdate : public Update {
   }
   bool streams() const override { return streams_; }
   void apply(std::size_t unit, float factor) override {
+    note(unit);
     if (units_[unit].begin >= carried_) return;
     for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) {
       next_[i] = old_[i] + factor * combined_[i];
     }
   }
   void carry(std::size_t unit) override {
+    note(unit);
     for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) next_[i] = old_[i];
   }
   const float* standing(std::size_t unit) override { return old_ + units_[unit].begin; }
 
  private:
+  void note(std::size_t unit) {
+    set_stamps(stamps, units_[unit], kRound);
+    for (std::uint64_t i = units_[unit].begin; i < units_[unit].end(); ++i) ++(*updates)[i];
+  }
+
   std::vector<Range> units_;
   std::uint64_t carried_;
   float* combined_;
@@ -67,34 +79,37 @@ inline Floats floats(std::size_t count) {
   return out;
 }
 
-inline constexpr std::uint64_t kRound = 7;
-
 class Host {
  public:
   // With `mine` it is one of several, and these shards are its own: spread over its members at
   // random. What the bridge shows is `world`, made before the round begins.
   Host(const Case& c, std::uint32_t agents, std::uint64_t shuffle,
        const std::vector<bool>* mine = nullptr, std::uint64_t seed = 0)
-      : case_(c), space_(space_of(c)), shuffle_(shuffle), hosted_(mine != nullptr) {
+      : case_(c),
+        space_(space_of(c)),
+        shuffle_(shuffle),
+        hosted_(mine != nullptr),
+        mine_(mine),
+        random_(seed) {
     std::vector<AgentId> ids;
     for (std::uint32_t a = 0; a < agents; ++a) ids.push_back(static_cast<AgentId>(a));
-    view_ = member::assign({1, 0}, member::round_op(kRound), ids, c.shards, space_.blocks(),
-                           c.servers ? member::Owners::kServers : member::Owners::kAll, 1);
-    Random random(seed);
-    for (std::uint32_t shard = 0; hosted_ && shard < c.shards; ++shard) {
-      const AgentId any = view_.members[random.below(view_.members.size())];
-      view_.shard_agent[shard] = (*mine)[shard] ? any : member::kElsewhere;
-    }
+    stamps_ = std::make_unique<Stamp[]>(space_.blocks());
+    updates_of_.resize(space_.elements());
     combined_ = floats(space_.elements());
     old_ = floats(space_.elements());
     next_ = floats(space_.elements());
     sums_.resize(space_.blocks());
     for (std::uint64_t i = 0; i < space_.elements(); ++i) old_[i] = static_cast<float>(i % 7);
     kept_ = kept_next_ = first_kept(c, space_.elements());
-    for (const AgentId agent : ids) {
-      shares_.emplace_back();
-      compute(agent);
-    }
+    assign(ids);
+  }
+
+  // One of its agents dies between two of its steps; the others take on what was its, when they
+  // begin again.
+  void lose(AgentId agent) {
+    std::vector<AgentId> left = view_.members;
+    std::erase(left, agent);
+    assign(left);
   }
 
   // Everybody publishes and begins the round, again if it has begun under another ticket.
@@ -133,6 +148,8 @@ class Host {
   std::span<const std::byte> arena(AgentId agent) const {
     return shares_[static_cast<std::size_t>(agent)].arena;
   }
+  // How often each element was updated.
+  const std::vector<int>& updates() const { return updates_of_; }
   const float* next() const { return next_.get(); }
   const float* old() const { return old_.get(); }
   const std::vector<std::vector<float>>& kept_next() const { return kept_next_; }
@@ -151,9 +168,20 @@ class Host {
     std::uint64_t top = 64;
   };
 
+  void assign(const std::vector<AgentId>& ids) {
+    view_ = member::assign({1, 0}, member::round_op(kRound), ids, case_.shards, space_.blocks(),
+                           case_.servers ? member::Owners::kServers : member::Owners::kAll, 1);
+    for (std::uint32_t shard = 0; hosted_ && shard < case_.shards; ++shard) {
+      const AgentId any = view_.members[random_.below(view_.members.size())];
+      view_.shard_agent[shard] = (*mine_)[shard] ? any : member::kElsewhere;
+    }
+    shares_.assign(static_cast<std::size_t>(ids.back()) + 1, {});
+    for (const AgentId agent : ids) compute(agent);
+  }
+
   // Before the exchange: its shards' gradients added up to canonical nodes.
   void compute(AgentId agent) {
-    Share& share = shares_.back();
+    Share& share = shares_[static_cast<std::size_t>(agent)];
     std::vector<std::uint32_t> mine;
     for (std::uint32_t shard = 0; shard < case_.shards; ++shard) {
       if (view_.shard_agent[shard] != agent) continue;
@@ -212,6 +240,7 @@ class Host {
         setup.units.push_back(unit);
       }
     }
+    setup.units = unstamped(setup.units, stamps_.get(), kRound);
     setup.control = control_.get();
     for (const Share& share : shares_) setup.arenas.emplace_back(share.arena);
     setup.hosted = hosted_;
@@ -220,6 +249,8 @@ class Host {
     updates_.push_back(std::make_unique<AddUpdate>(setup.units, carried_begin(case_, space_),
                                                    combined_.get(), old_.get(), next_.get(),
                                                    case_.streams));
+    updates_.back()->stamps = stamps_.get();
+    updates_.back()->updates = &updates_of_;
     updates_.back()->kept = &kept_;
     updates_.back()->kept_next = &kept_next_;
     machines_.push_back(std::make_unique<Exchange>(std::move(setup)));
@@ -231,10 +262,14 @@ class Host {
   reduce::FlatSpace space_;
   std::uint64_t shuffle_;
   bool hosted_;
+  const std::vector<bool>* mine_;
+  Random random_;
   member::View view_;
   std::unique_ptr<fabric::ControlPage> control_ = std::make_unique<fabric::ControlPage>();
   std::vector<Share> shares_;  // [agents]
   Floats combined_, old_, next_;
+  std::unique_ptr<Stamp[]> stamps_;
+  std::vector<int> updates_of_;
   std::vector<std::vector<float>> kept_, kept_next_;
   std::vector<double> sums_;
   std::vector<std::unique_ptr<AddUpdate>> updates_;
@@ -259,6 +294,8 @@ inline void expect_truth(const Case& c, const Host& host, std::uint64_t seed) {
               std::bit_cast<std::uint32_t>(host.next()[i]))
         << "seed " << seed << " element " << i;
   }
+  ASSERT_EQ(std::count(host.updates().begin(), host.updates().end(), 1), host.updates().size())
+      << "seed " << seed;
   for (std::size_t m = 0; m < host.machines(); ++m) {
     const Outcome& outcome = host.outcome(m);
     ASSERT_EQ(outcome.applied, !truth.is_void) << "seed " << seed;

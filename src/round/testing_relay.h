@@ -7,6 +7,8 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
+#include <tuple>
 
 #include "round/relay.h"
 #include "round/testing_relay_job.h"
@@ -176,6 +178,27 @@ inline void expect_whole(const RelayJob& job, RelayNode& host, std::uint64_t rou
   }
 }
 
+// Of a block whose sums stand before the round is whole: some of it.
+inline void expect_block(const RelayJob& job, RelayNode& host, std::uint64_t round,
+                         std::uint64_t block, Random& random) {
+  const Range range{block * reduce::kBlockElements, reduce::kBlockElements};
+  for (std::size_t t = 0; t < job.tensors.size(); ++t) {
+    const std::uint64_t begin = std::max(range.begin, job.tensors[t].begin);
+    const std::uint64_t end = std::min(range.end(), job.tensors[t].end());
+    if (begin >= end) continue;
+    const std::uint64_t at = begin + random.below(end - begin);
+    const bool coded = job.coding.packs() && !(job.carried && t + 1 == job.tensors.size());
+    for (std::size_t g = 0; g < job.targets.size(); ++g) {
+      if (!node_there(job, round, job.targets[g], t)) continue;
+      if (coded && block % 8 != 0) continue;
+      const float value = coded ? coded_oracle(job, round, t, {begin, end - begin})[at - begin]
+                                : oracle(job, round, job.targets[g], t, at);
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(host.world().sum(round, g)[at]), bits_of(value))
+          << "round " << round << " target " << g << " element " << at;
+    }
+  }
+}
+
 // A cluster whose steps and deliveries come in a random order.
 class RelayCluster {
  public:
@@ -195,10 +218,12 @@ class RelayCluster {
             std::optional<std::uint32_t> donor) {
     for (auto& [id, relay] : relays_) past_.push_back(std::move(relay));
     relays_.clear();
+    number_ = number;
     line_ = std::move(hosts);
     for (const auto& [id, shards, slice] : line_) {
       relays_[id] = std::make_unique<Relay>(RelaySetup{number, id, first_round, line_, donor},
                                             hosts_[id]->world(), *ports_[id]);
+      mark(id);
     }
     for (auto& [id, relay] : relays_) relay->start();
   }
@@ -215,8 +240,9 @@ class RelayCluster {
 
   // What of a lost host is on its way never arrives, and nothing of others goes there.
   void lose(std::uint32_t id) {
-    std::erase_if(net_.links,
-                  [id](const auto& it) { return it.first.first == id || it.first.second == id; });
+    const auto its = [id](const auto& it) { return it.first.first == id || it.first.second == id; };
+    std::erase_if(net_.links, its);
+    std::erase_if(arriving_, its);
     past_.push_back(std::move(relays_.at(id)));
     relays_.erase(id);
   }
@@ -225,8 +251,62 @@ class RelayCluster {
   RelayNet& net() { return net_; }
   std::map<std::uint32_t, std::unique_ptr<Relay>>& relays() { return relays_; }
   std::uint64_t check = 5;
+  // Blocks that were seen to stand before their round was whole, and those of them under a line-up
+  // that makes the round again.
+  std::uint64_t early = 0, kept = 0;
 
  private:
+  using Link = std::pair<std::uint32_t, std::uint32_t>;
+  struct Arriving {
+    RelayNet::Sent sent;
+    std::span<std::byte> to;
+  };
+  static Range range_of(const RelayFrame& frame) { return {frame.at, frame.bytes / sizeof(float)}; }
+
+  // What stands is not written again: what lies between tensors would become zero.
+  void mark(std::uint32_t id) {
+    const World& world = hosts_[id]->world();
+    for (std::uint64_t round : {relays_[id]->due() - 1, relays_[id]->due()}) {
+      if (world.whole(round) != nullptr) continue;
+      for (std::uint64_t at = 0; at < job_.elements; at += reduce::kBlockElements) {
+        if (!world.stand(round, {at, reduce::kBlockElements})) continue;
+        ++kept;
+        for (std::uint64_t i = at; i < at + reduce::kBlockElements; ++i) {
+          if (std::any_of(job_.tensors.begin(), job_.tensors.end(), [i](const Range& tensor) {
+                return tensor.begin <= i && i < tensor.end();
+              })) {
+            continue;
+          }
+          float& padding = world.sum(round, job_.targets.size() - 1)[i];
+          padding = 4711;
+          marks_[{id, round}].push_back(&padding);
+        }
+      }
+    }
+  }
+
+  // What members may read now.
+  void look(std::uint32_t id) {
+    if (const auto done = relays_.at(id)->completed()) {
+      expect_whole(job_, *hosts_[id], *done);
+      for (const float* mark : marks_[{id, *done}]) ASSERT_EQ(*mark, 4711) << "host " << id;
+      marks_.erase({id, *done});
+    }
+    const std::uint64_t round = relays_.at(id)->due();
+    const World& world = hosts_[id]->world();
+    for (std::uint64_t block = 0; block < job_.elements / reduce::kBlockElements; ++block) {
+      if (!world.stand(round, {block * reduce::kBlockElements, reduce::kBlockElements})) continue;
+      if (!seen_.insert({id, round, block}).second) continue;
+      ++early;
+      expect_block(job_, *hosts_[id], round, block, random_);
+    }
+    if (const Whole* known = world.known(round)) {
+      for (std::uint32_t shard = 0; shard < job_.shards; ++shard) {
+        ASSERT_EQ(known->rows[shard].drawn, mix(round, shard));
+      }
+    }
+  }
+
   void move(std::uint64_t rounds) {
     auto it = relays_.begin();
     std::advance(it, random_.below(relays_.size()));
@@ -249,29 +329,49 @@ class RelayCluster {
       default:
         deliver();
     }
-    if (const auto done = relay->completed()) expect_whole(job_, *hosts_[id], *done);
+    look(id);
   }
 
   void deliver() {
-    std::vector<std::deque<RelayNet::Sent>*> full;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> ends;
-    for (auto& [link, queue] : net_.links) {
-      if (!queue.empty()) full.push_back(&queue), ends.push_back(link);
+    std::vector<Link> full;
+    for (const auto& [link, queue] : net_.links) {
+      if (!queue.empty() || arriving_.contains(link)) full.push_back(link);
     }
     if (full.empty()) return;
-    const std::size_t pick = random_.below(full.size());
-    const RelayNet::Sent sent = full[pick]->front();
-    full[pick]->pop_front();
-    Relay& to = *relays_.at(ends[pick].second);
-    const auto place = to.place(ends[pick].first, sent.frame);
+    const Link link = full[random_.below(full.size())];
+    if (!arriving_.contains(link)) return depart(link);
+    // A link may be much slower than the others: what came under the line-up before ends late.
+    const bool old = arriving_.at(link).sent.frame.lineup < number_;
+    if (!old || full.size() == 1 || random_.below(64) == 0) arrive(link);
+  }
+
+  // A frame begins to arrive: it has its place.
+  void depart(const Link& link) {
+    const RelayNet::Sent sent = net_.links[link].front();
+    net_.links[link].pop_front();
+    const auto place = relays_.at(link.second)->place(link.first, sent.frame);
     ASSERT_TRUE(place.ok()) << place.error().message;
     ASSERT_EQ(place->size(), sent.payload.size());
-    if (!sent.payload.empty()) {
-      std::memcpy(place->data(), sent.payload.data(), sent.payload.size());
+    arriving_[link] = {sent, *place};
+  }
+
+  // It is there, by now under another line-up, perhaps.
+  void arrive(const Link& link) {
+    const auto& [sent, to] = arriving_.at(link);
+    const World& world = hosts_[link.second]->world();
+    const auto* floats = reinterpret_cast<const float*>(to.data());
+    for (std::size_t target = 0; target < job_.targets.size(); ++target) {
+      const float* sums = world.sum(sent.frame.round, target);
+      if (to.empty() || floats < sums || floats >= sums + job_.elements) continue;
+      ASSERT_TRUE(world.open(sent.frame.round, range_of(sent.frame)))
+          << "what members may read is written";
     }
-    const Status took = to.took(ends[pick].first, sent.frame);
+    if (!to.empty()) std::memcpy(to.data(), sent.payload.data(), sent.payload.size());
+    const RelayFrame frame = sent.frame;
+    arriving_.erase(link);
+    const Status took = relays_.at(link.second)->took(link.first, frame);
     ASSERT_TRUE(took.ok()) << took.error().message;
-    if (const auto done = to.completed()) expect_whole(job_, *hosts_[ends[pick].second], *done);
+    look(link.second);
   }
 
   // Rounds begun under an earlier line-up are begun again.
@@ -286,9 +386,13 @@ class RelayCluster {
   RelayNet net_;
   std::map<std::uint32_t, std::unique_ptr<RelayNode>> hosts_;
   std::map<std::uint32_t, std::unique_ptr<RelayNet::Port>> ports_;
+  std::uint32_t number_ = 0;
   std::vector<RelayHost> line_;
   std::map<std::uint32_t, std::unique_ptr<Relay>> relays_;
   std::vector<std::unique_ptr<Relay>> past_;  // what they sent may still be on its way
+  std::map<Link, Arriving> arriving_;
+  std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<const float*>> marks_;
+  std::set<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>> seen_;
   std::map<std::uint32_t, std::uint64_t> begun_;
 };
 

@@ -50,6 +50,13 @@ void set_stamps(Stamp* stamps, const Range& unit, std::uint64_t round) {
   }
 }
 
+bool stamped(const Stamp* stamps, const Range& range, std::uint64_t round) {
+  const std::uint64_t end = (range.end() + kBlockElements - 1) / kBlockElements;
+  return std::all_of(stamps + range.begin / kBlockElements, stamps + end, [round](const Stamp& it) {
+    return it.load(std::memory_order_acquire) == stamp_of(round);
+  });
+}
+
 std::vector<Range> unstamped(const std::vector<Range>& units, const Stamp* stamps,
                              std::uint64_t round) {
   std::vector<Range> out;

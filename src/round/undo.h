@@ -25,6 +25,8 @@ namespace instep::round {
 using Stamp = std::atomic<std::uint32_t>;
 inline std::uint32_t stamp_of(std::uint64_t round) { return static_cast<std::uint32_t>(round + 1); }
 void set_stamps(Stamp* stamps, const reduce::Range& unit, std::uint64_t round);
+// Whether all blocks of the range, which begins at one, are stamped for the round.
+bool stamped(const Stamp* stamps, const reduce::Range& range, std::uint64_t round);
 // The parts of `units` whose blocks are not stamped for the round.
 std::vector<reduce::Range> unstamped(const std::vector<reduce::Range>& units, const Stamp* stamps,
                                      std::uint64_t round);
