@@ -111,9 +111,12 @@ class HostsCase(RunCase):
             if not value and host.process.poll() is not None:
                 value = condition()  # what it did last
                 if not value:
-                    self.fail(f"it ended before {what}: {self.all_hosts()}")
+                    self.fail(f"it ended before {what}")
             return value
-        return self.wait_until(what, look, limit_s)
+        try:
+            return self.wait_until(what, look, limit_s)
+        except self.failureException as late:
+            raise self.failureException(f"{late}\n{self.all_hosts()}") from None
 
     def events(self, host):
         return self.records(host.run_dir, "events.jsonl")

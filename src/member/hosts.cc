@@ -426,7 +426,6 @@ void HostsStep::settle() {
     first_lineup();
   }
   lose_late();
-  if (state_.phase == HostsPhase::kRunning && !state_.late.empty()) admit_late();
   if (state_.phase == HostsPhase::kHalting &&
       all([](const HostLife& it) { return it.stands.has_value(); })) {
     next_lineup();
@@ -436,6 +435,8 @@ void HostsStep::settle() {
     state_.gone_on = true;
     act<Go>(state_.number, everybody());
   }
+  // Last: nothing else may happen for a long time.
+  if (state_.phase == HostsPhase::kRunning && !state_.late.empty()) admit_late();
 }
 
 }  // namespace

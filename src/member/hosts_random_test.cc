@@ -105,7 +105,7 @@ class Hosts {
         EXPECT_EQ(hosts_.at(host).heard, go->number) << "host " << host << " has not heard of it";
         post(host, action);
       }
-      EXPECT_EQ(go->to.size(), state_.hosts.size());
+      EXPECT_EQ(go->to.size(), state_.lineup->hosts.size());
       ++seen["go"];
     } else if (const auto* halt = std::get_if<Halt>(&action)) {
       EXPECT_GT(halt->number, number_);

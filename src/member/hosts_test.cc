@@ -383,6 +383,20 @@ TEST(DecideHosts, OneThatComesLateIsGivenTheState) {
   EXPECT_TRUE(hub.lineup().newcomers.empty());
 }
 
+TEST(DecideHosts, OneThatIsReadyWhileAnotherComesInIsNext) {
+  LateHub hub;
+  hub.join(2);
+  hub.join(3);
+  hub.ready(2);
+  hub.halted(20, 20, true);
+  hub.ready(3);
+  EXPECT_EQ(hub.asked<Halt>(), nullptr);
+  for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 2});
+  EXPECT_NE(hub.asked<Go>(), nullptr);
+  ASSERT_NE(hub.asked<Halt>(), nullptr) << "nothing else may happen for a long time";
+  EXPECT_EQ(hub.asked<Halt>()->to, (std::vector<HostId>{0, 1, 2, 3}));
+}
+
 TEST(DecideHosts, OneThatComesLateAndIsLostLeavesTheOthersAsTheyWere) {
   LateHub hub;
   hub.join(2);
