@@ -58,9 +58,10 @@ TEST_F(StateMove, BringsTheBookAndTheParts) {
 
 TEST_F(StateMove, OfARoundThatHasBegunTheNextOnesPartsComeToo) {
   sent_.clear();
-  give_state(4, 30, book_, state_, parts_, true, [this](const RelayFrame& frame, auto bytes, auto) {
-    sent_.push_back({frame, {bytes.begin(), bytes.end()}});
-  });
+  give_state(4, 30, book_, state_, parts_, true,
+             [this](const RelayFrame& frame, auto bytes, const auto&) {
+               sent_.push_back({frame, {bytes.begin(), bytes.end()}});
+             });
   StateTaker taker = this->taker();
   for (const Sent& it : sent_) {
     EXPECT_FALSE(taker.whole());
