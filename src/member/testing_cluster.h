@@ -146,7 +146,7 @@ class Cluster {
   void adopt() {
     asks_for_shards_ = false;
     std::vector<std::uint32_t> shards = other_shards(random_, mine_);
-    const Event event = Adopted{shards, finished_};
+    const Event event = Adopted{shards, finished_, random_.below(4) == 0};
     if (judged_by_words(event) && next_observation(driver_.state)) observe();
     mine_ = std::move(shards);
     from_ = finished_;
