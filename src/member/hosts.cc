@@ -3,106 +3,16 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "member/hosts_step.h"
 
 namespace instep::member {
 namespace {
-
-std::string value(const std::map<std::string, std::string>& map, const std::string& key) {
-  const auto found = map.find(key);
-  return found == map.end() ? std::string("(none)") : found->second;
-}
-
-struct Difference {
-  std::string key, one, other;
-};
-
-// What two processors do differently; their libraries choose by it how to compute.
-bool of_processor(const std::string& key) { return key == "processor" || key == "capability"; }
-
-std::vector<Difference> differences(const HostFacts& one, const HostFacts& other, bool late) {
-  std::vector<Difference> out;
-  const auto note = [&out](const std::string& key, const auto& a, const auto& b) {
-    if (a != b) out.push_back({key, cat(a), cat(b)});
-  };
-  note("job hash", one.job_hash, other.job_hash);
-  note("number of shards", one.shards, other.shards);
-  note("number of blocks", one.blocks, other.blocks);
-  // One that comes late has no state of its own.
-  if (!late) note("first round", one.first_round, other.first_round);
-  if (!late) note("state hash", one.state_hash, other.state_hash);
-  for (const auto& [key, mine] : one.fingerprint) note(key, mine, value(other.fingerprint, key));
-  for (const auto& [key, theirs] : other.fingerprint) {
-    if (!one.fingerprint.contains(key)) note(key, value(one.fingerprint, key), theirs);
-  }
-  return out;
-}
-
-std::string counted(std::uint64_t count, const char* what) {
-  return cat(count, " ", what, count == 1 ? "" : "s");
-}
 
 Error nobody_holds() {
   return {ErrorKind::kUnavailable, "no host is left that holds the state of the run"};
 }
 
-// One call of decide_hosts(), as Step is one of decide().
-class HostsStep {
- public:
-  HostsStep(HostsState state, Nanoseconds now) : state_(std::move(state)), now_(now) {}
-
-  void on(HostJoined& event);
-  void on(HostIsReady& event);
-  void on(const HostStands& event);
-  void on(const HostTook& event);
-  void on(const HostLost& event);
-  void on(const HostLeaves& event);
-  void on(const HostDone& event);
-  void on(const HostBroken& event);
-  void on(const TimePassed&) {}
-  void settle();
-  HostsDecision take() { return {std::move(state_), std::move(actions_)}; }
-
- private:
-  HostLife* find(HostId host) {
-    const auto found = state_.hosts.find(host);
-    return found == state_.hosts.end() ? nullptr : &found->second;
-  }
-  template <class Test>
-  bool all(const Test& test) const {
-    return std::all_of(state_.hosts.begin(), state_.hosts.end(),
-                       [&](const auto& it) { return test(it.second); });
-  }
-  template <class T, class... Fields>
-  void act(Fields&&... values) {
-    actions_.emplace_back(std::in_place_type<T>, T{std::forward<Fields>(values)...});
-  }
-  void tell(const char* kind, const std::string& reason, const std::string& text) {
-    act<Tell>(kind, AgentId{-1}, state_.lineup ? state_.lineup->first_round : std::uint64_t{0},
-              reason, 0.0, text);
-  }
-  std::uint64_t agents() const;
-  std::vector<HostId> everybody() const;
-  bool over() const;
-  void end(std::optional<Error> error);
-  std::optional<Error> disagreement(const std::string& name, const HostFacts& facts, bool late);
-  void refuse(HostId host, const std::string& why);
-  void come_late(HostLife it);
-  void admit_late();
-  void remove(HostId host, const std::string& why, bool leaves);
-  void halt(std::optional<HostId> lost);
-  void lose_late();
-  void gather();
-  void first_lineup();
-  void next_lineup();
-  void name_newcomers(Lineup& lineup) const;
-  Lineup with_those_there(std::uint64_t first_round);
-  std::vector<HostWeight> weights() const;
-  void tell_lineup(Lineup lineup);
-
-  HostsState state_;
-  Nanoseconds now_;
-  std::vector<HostsAction> actions_;
-};
+}  // namespace
 
 std::uint64_t HostsStep::agents() const {
   std::uint64_t out = 0;
@@ -125,112 +35,6 @@ void HostsStep::end(std::optional<Error> error) {
 bool HostsStep::over() const {
   return state_.gone_on && all([](const HostLife& it) { return it.done || it.empty; }) &&
          !all([](const HostLife& it) { return it.empty; });
-}
-
-void HostsStep::refuse(HostId host, const std::string& why) {
-  state_.gone.insert(host);
-  act<Refuse>(host, why);
-}
-
-void HostsStep::on(HostJoined& event) {
-  const HostId host = event.host;
-  if (state_.gone.contains(host) || state_.late.contains(host) || find(host) != nullptr) return;
-  if (event.agents == 0 || !(event.link > 0)) {
-    return refuse(host, "a host needs an agent and a link");
-  }
-  HostLife it;
-  it.entry = {host, std::move(event.name), std::move(event.address), event.agents};
-  it.link = event.link;
-  if (state_.phase != HostsPhase::kGathering) return come_late(std::move(it));
-  it.empty = state_.rules.first_holds && host != 0;
-  state_.hosts.emplace(host, std::move(it));
-}
-
-void HostsStep::come_late(HostLife it) {
-  const HostId host = it.entry.host;
-  std::uint64_t there = agents();
-  for (const auto& [id, other] : state_.late) there += other.entry.agents;
-  if (there + it.entry.agents > state_.rules.max_agents) {
-    return refuse(
-        host, cat("the run has ", counted(there, "agent"), " of at most ", state_.rules.max_agents,
-                  " (-n MIN:MAX), and the host brings ", it.entry.agents));
-  }
-  it.empty = true;
-  state_.late.emplace(host, std::move(it));
-  std::vector<HostEntry> entries;
-  for (const auto* hosts : {&state_.hosts, &state_.late}) {
-    for (const auto& [id, other] : *hosts) entries.push_back(other.entry);
-  }
-  act<Begin>(std::move(entries));
-}
-
-// Between two line-ups it would only delay the others.
-void HostsStep::admit_late() {
-  bool any = false;
-  for (auto it = state_.late.begin(); it != state_.late.end();) {
-    auto& [host, life] = *it;
-    if (!life.facts) {
-      ++it;
-      continue;
-    }
-    const std::uint32_t shards = state_.facts->second.shards;
-    if (const auto why = disagreement(life.entry.name, *life.facts, true)) {
-      refuse(host, why->message);
-    } else if (state_.hosts.size() >= shards) {
-      refuse(host, cat("the job has ", counted(shards, "shard"), " and as many hosts"));
-    } else if (all([](const HostLife& other) { return other.empty || !other.done; })) {
-      life.ready = any = true;
-      state_.hosts.emplace(host, std::move(life));
-    } else {
-      refuse(host, "the run is at its end");
-    }
-    it = state_.late.erase(it);
-  }
-  if (any) halt(std::nullopt);
-}
-
-// Between hosts a difference of processors is only told of: each computes its own shards, and what
-// is exchanged is the same for all.
-std::optional<Error> HostsStep::disagreement(const std::string& name, const HostFacts& facts,
-                                             bool late) {
-  const auto& [other, known] = *state_.facts;
-  const std::vector<Difference> found = differences(facts, known, late);
-  const bool processors = std::any_of(found.begin(), found.end(),
-                                      [](const Difference& it) { return of_processor(it.key); });
-  const auto words = [&, &other = other](const Difference& it) {
-    return cat("host ", name, " and host ", other, " differ in ", it.key, ": '", it.one, "' and '",
-               it.other, "'");
-  };
-  for (const Difference& it : found) {
-    if (of_processor(it.key) || (it.key == "probe" && processors)) continue;
-    return Error{
-        ErrorKind::kMismatch,
-        cat(words(it), "; hosts that train together need the same job, build and settings")};
-  }
-  for (const Difference& it : found) {
-    if (of_processor(it.key)) {
-      tell("warning", it.key, cat(words(it), ": another run may give other bits"));
-    }
-  }
-  return std::nullopt;
-}
-
-void HostsStep::on(HostIsReady& event) {
-  if (const auto late = state_.late.find(event.host); late != state_.late.end()) {
-    late->second.facts = event.facts;
-    return;
-  }
-  HostLife* it = find(event.host);
-  if (it == nullptr || it->facts || state_.gone_on) return;
-  it->facts = event.facts;
-  if (!state_.facts && !it->empty) state_.facts.emplace(it->entry.name, event.facts);
-  if (!state_.facts) return;
-  for (auto& [host, other] : state_.hosts) {
-    if (other.ready || !other.facts) continue;
-    const auto why = disagreement(other.entry.name, *other.facts, other.empty);
-    if (why) return end(why);
-    other.ready = true;
-  }
 }
 
 void HostsStep::on(const HostStands& event) {
@@ -330,40 +134,12 @@ void HostsStep::lose_late() {
   }
 }
 
-void HostsStep::gather() {
-  const std::size_t came = state_.hosts.size() + state_.gone.size();
-  if (agents() < state_.rules.min_agents || state_.hosts.empty() || came < state_.rules.min_hosts) {
-    return state_.enough_at.reset();
-  }
-  if (!state_.enough_at) state_.enough_at = now_;
-  const bool late = now_ >= *state_.enough_at + state_.rules.gather_limit;
-  if (agents() < state_.rules.max_agents && !late) return;
-  state_.enough_at.reset();
-  state_.phase = HostsPhase::kStarting;
-  std::vector<HostEntry> entries;
-  for (const auto& [host, it] : state_.hosts) entries.push_back(it.entry);
-  act<Begin>(std::move(entries));
-}
-
 void HostsStep::tell_lineup(Lineup lineup) {
   for (auto& [host, it] : state_.hosts) it.took = false;
   state_.phase = HostsPhase::kTelling;
   state_.told_at = now_;
   state_.lineup = std::move(lineup);
   act<TellLineup>(*state_.lineup);
-}
-
-void HostsStep::first_lineup() {
-  const HostFacts& facts = state_.facts->second;
-  if (state_.hosts.size() > facts.shards) {
-    return end(
-        Error{ErrorKind::kInvalid, cat("the job has ", counted(facts.shards, "shard"), " for ",
-                                       state_.hosts.size(), " hosts; each needs one at least")});
-  }
-  Lineup next =
-      assign_hosts(++state_.number, facts.first_round, weights(), facts.shards, facts.blocks);
-  name_newcomers(next);
-  tell_lineup(std::move(next));
 }
 
 std::vector<HostWeight> HostsStep::weights() const {
@@ -438,8 +214,6 @@ void HostsStep::settle() {
   // Last: nothing else may happen for a long time.
   if (state_.phase == HostsPhase::kRunning && !state_.late.empty()) admit_late();
 }
-
-}  // namespace
 
 HostsState begin_hosts(const HostsRules& rules) {
   HostsState state;
