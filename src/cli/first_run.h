@@ -1,6 +1,10 @@
 // The host on which a run of many hosts begins, from its plan to its end.
 #pragma once
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "cli/commands.h"
 #include "cli/run_plan.h"
 #include "coord/first_host.h"
@@ -13,7 +17,8 @@ struct FirstRun {
   coord::RunDir dir;
   std::unique_ptr<coord::FirstHost> host;
 };
-// The plan of the first host: --local agents here, -n of all hosts together.
+// For the plan of the first host: --local agents here, where -n is of all hosts together.
+Options options_here(const Options& options);
 Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text);
 // Whether there may be so many agents here and in all.
 Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
@@ -21,12 +26,10 @@ Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
 // is of the plan.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first);
-// The same in a directory that is there.
-Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
-                               coord::FirstHost::Plan first);
-// What --listen, --token-ttl and -n say of it; `plan` is of this host.
-Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::LaunchPlan& plan);
-// The line to join by, for a person.
-void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here);
+// Where --listen, --token-ttl and -n say, from the plan of this host to the end of the run; `dir`:
+// in a directory that is there. Returns the exit code.
+int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
+                     std::optional<coord::RunDir> dir = {},
+                     const std::vector<std::string>& warnings = {});
 
 }  // namespace instep::cli

@@ -29,8 +29,6 @@ Result<fabric::JoinLine> read_line(const std::string& text) {
   return fabric::parse_join_line(line);
 }
 
-}  // namespace
-
 void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
   const std::uint32_t least = options.min_agents;
   std::printf("listening on %s; on every other machine (good for %s):\n\n",
@@ -42,28 +40,7 @@ void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_
   std::fflush(stdout);
 }
 
-Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
-  Options here = options;
-  here.agents = options.local;
-  here.min_agents = 1;
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
-  INSTEP_RETURN_IF_ERROR(agents_fit(options, plan));
-  return plan;
-}
-
-Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
-  const std::uint32_t all = options.agents.value_or(plan.agents);
-  if (plan.agents > all) {
-    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
-                       all == 1 ? " agent" : " agents", " in all (-n)"));
-  }
-  if (all > plan.job->shards) {
-    return invalid(cat(all, " agents in all: the job has ", plan.job->shards,
-                       " shards, so at most as many agents can train; set shards higher"));
-  }
-  return {};
-}
-
+// `plan` is of this host.
 Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::LaunchPlan& plan) {
   coord::FirstHost::Plan first;
   const auto ttl = parse_duration(options.token_ttl);
@@ -76,12 +53,6 @@ Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::L
   first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
   first.token_seconds = *ttl;
   return first;
-}
-
-Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                            coord::FirstHost::Plan first) {
-  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
-  return open_first_in(std::move(dir), std::move(plan), job_text, std::move(first));
 }
 
 Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
@@ -102,18 +73,58 @@ Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const 
   return FirstRun{std::move(plan), std::move(dir), host.take()};
 }
 
+}  // namespace
+
+Options options_here(const Options& options) {
+  Options out = options;
+  out.agents = options.local;
+  out.min_agents = 1;
+  return out;
+}
+
+Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(options_here(options), job_text));
+  INSTEP_RETURN_IF_ERROR(agents_fit(options, plan));
+  return plan;
+}
+
+Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
+  const std::uint32_t all = options.agents.value_or(plan.agents);
+  if (plan.agents > all) {
+    return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
+                       all == 1 ? " agent" : " agents", " in all (-n)"));
+  }
+  if (all > plan.job->shards) {
+    return invalid(cat(all, " agents in all: the job has ", plan.job->shards,
+                       " shards, so at most as many agents can train; set shards higher"));
+  }
+  return {};
+}
+
+Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
+                            coord::FirstHost::Plan first) {
+  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
+  return open_first_in(std::move(dir), std::move(plan), job_text, std::move(first));
+}
+
+int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
+                     std::optional<coord::RunDir> dir, const std::vector<std::string>& warnings) {
+  auto first = read_first(options, plan);
+  if (!first.ok()) return fail(first.error());
+  const std::uint32_t here = plan.agents;
+  auto run = dir ? open_first_in(std::move(*dir), std::move(plan), job_text, first.take())
+                 : open_first(options, std::move(plan), job_text, first.take());
+  if (!run.ok()) return fail(run.error());
+  say_line(options, run->host->line(), here);
+  return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text.text, warnings);
+}
+
 int coordinator_command(const Options& options) {
-  auto job_text = read_job(options.target);
+  const auto job_text = read_job(options.target);
   if (!job_text.ok()) return fail(job_text.error());
   auto plan = plan_first(options, *job_text);
   if (!plan.ok()) return fail(plan.error());
-  auto first = read_first(options, *plan);
-  if (!first.ok()) return fail(first.error());
-  const std::uint32_t here = plan->agents;
-  auto run = open_first(options, plan.take(), *job_text, first.take());
-  if (!run.ok()) return fail(run.error());
-  say_line(options, run->host->line(), here);
-  return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text->text);
+  return train_with_hosts(options, plan.take(), *job_text);
 }
 
 int agent_command(const Options& options) {

@@ -170,32 +170,6 @@ int run_command(const Options& options) {
   return Recorded(options, plan.take(), dir.take()).run(job_text->text);
 }
 
-namespace {
-
-// The others get the state from here; -n is of all hosts together.
-int resume_with_hosts(const Options& options, const fs::path& run, coord::RunDir dir) {
-  Options here = options;
-  here.agents = options.local;
-  here.min_agents = 1;
-  std::vector<std::string> warnings;
-  auto plan = plan_resume(here, run, warnings);
-  if (!plan.ok()) return fail(plan.error());
-  if (plan->own_program) {
-    return fail(invalid(cat("--listen: ", run.string(),
-                            " is a run of your own program, which trains on one host")));
-  }
-  if (const Status fit = agents_fit(options, *plan); !fit.ok()) return fail(fit.error());
-  auto first = read_first(options, *plan);
-  if (!first.ok()) return fail(first.error());
-  const std::uint32_t agents = plan->agents;
-  auto opened = open_first_in(std::move(dir), plan.take(), {}, first.take());
-  if (!opened.ok()) return fail(opened.error());
-  say_line(options, opened->host->line(), agents);
-  return Recorded(options, std::move(opened->plan), std::move(opened->dir)).run("", warnings);
-}
-
-}  // namespace
-
 int resume_command(const Options& options) {
   if (options.listen.empty() && options.local) {
     return fail(invalid("--local is of runs on many hosts: it needs --listen"));
@@ -213,11 +187,17 @@ int resume_command(const Options& options) {
   auto dir = coord::RunDir::reopen(*run);
   if (!dir.ok()) return fail(dir.error());
   std::vector<std::string> warnings;
-  if (!options.listen.empty()) return resume_with_hosts(options, *run, dir.take());
-  auto plan = plan_resume(options, *run, warnings);
+  const bool with_hosts = !options.listen.empty();
+  auto plan = plan_resume(with_hosts ? options_here(options) : options, *run, warnings);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
-  return Recorded(options, plan.take(), dir.take()).run("", warnings);
+  if (!with_hosts) return Recorded(options, plan.take(), dir.take()).run("", warnings);
+  if (plan->own_program) {
+    return fail(invalid(cat("--listen: ", run->string(),
+                            " is a run of your own program, which trains on one host")));
+  }
+  if (const Status fit = agents_fit(options, *plan); !fit.ok()) return fail(fit.error());
+  return train_with_hosts(options, plan.take(), {}, dir.take(), warnings);
 }
 
 }  // namespace instep::cli
