@@ -173,10 +173,8 @@ void Bridge::line_up(member::Lineup lineup) {
   if (over_ || lineup.number < halted_ || (lineup_ && lineup.number <= lineup_->number)) return;
   const Status status = member::validate(lineup, ready_.shards, ready_.blocks);
   if (!status.ok()) return fail(status.error());
-  const auto me =
-      std::find_if(lineup.hosts.begin(), lineup.hosts.end(),
-                   [this](const member::HostPart& it) { return it.host == plan_.host; });
-  if (me == lineup.hosts.end()) {
+  const member::HostPart* me = member::part_of(lineup, plan_.host);
+  if (me == nullptr) {
     return fail({ErrorKind::kUnavailable, "the run goes on without this host"});
   }
   if (!world_) {
@@ -203,15 +201,16 @@ void Bridge::line_up(member::Lineup lineup) {
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
   keeper_ = relay_;
-  const bool gives = !lineup_->newcomers.empty() && lineup_->donor == plan_.host;
-  stale_view_ = gives && !views_.empty() ? views_.back().epoch.number : 0;
-  if (gives) world_->forget();
+  stale_view_ = gives() && !views_.empty() ? views_.back().epoch.number : 0;
+  if (gives()) world_->forget();
   // A view may have come meanwhile.
   offer(lineup_->first_round - 1);
   offer(lineup_->first_round);
-  say(Adopt{mine_, lineup_->first_round, gives});
+  say(Adopt{mine_, lineup_->first_round, gives()});
   took_if_connected();
 }
+
+bool Bridge::gives() const { return !lineup_->newcomers.empty() && lineup_->donor == plan_.host; }
 
 Status Bridge::take_from(const member::Lineup& lineup) {
   const auto& newcomers = lineup.newcomers;

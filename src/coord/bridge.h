@@ -141,6 +141,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   std::uint64_t check_of_state(std::uint64_t round) const;
   void pump();
   void after_progress();
+  bool gives() const;  // the state, to those that come in with the line-up
   Status give(const member::View& view);
   Status take_from(const member::Lineup& lineup);
   void take_state();

@@ -87,9 +87,7 @@ Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
 // not before those that come in have computed their part of it. Under an earlier view some may
 // have.
 Status Bridge::give(const member::View& view) {
-  if (lineup_->newcomers.empty() || lineup_->donor != plan_.host || std::exchange(given_, true)) {
-    return {};
-  }
+  if (!gives() || std::exchange(given_, true)) return {};
   const std::uint64_t round = lineup_->first_round;
   const member::AgentId agent = member::participants(view, member::round_op(round)).front();
   const fabric::Mapping& arena = arenas_.at(static_cast<std::size_t>(agent));
@@ -196,11 +194,10 @@ Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame&
     if (lineup_ && frame.lineup >= lineup_->number) {
       return Error{ErrorKind::kCorrupt, cat("host ", from, " sent a state that nobody wants")};
     }
-    it.forgotten.resize(frame.bytes);
-    return std::span(it.forgotten);
+  } else if (relay_) {
+    return relay_->place(from, frame);
   }
-  if (relay_) return relay_->place(from, frame);
-  // Between two line-ups: it was sent under the one before.
+  // It was sent under an earlier line-up.
   it.forgotten.resize(frame.bytes);
   return std::span(it.forgotten);
 }
@@ -228,12 +225,7 @@ void Bridge::peer_is_up(std::uint32_t /*peer*/) { took_if_connected(); }
 void Bridge::peer_is_down(std::uint32_t peer, const Error& /*why*/) {
   arriving_.erase(peer);
   if (over_ || done_ || alone_ || !lineup_) return;
-  const auto& hosts = lineup_->hosts;
-  if (std::none_of(hosts.begin(), hosts.end(),
-                   [peer](const member::HostPart& it) { return it.host == peer; })) {
-    return;
-  }
-  plan_.tell_hub(wire::HostBroken{peer});
+  if (member::part_of(*lineup_, peer) != nullptr) plan_.tell_hub(wire::HostBroken{peer});
 }
 
 }  // namespace instep::coord

@@ -113,13 +113,7 @@ Result<std::optional<std::uint64_t>> Crew::take_book() {
 
 Status Crew::keep_book(std::span<const std::byte> bytes, std::uint64_t round) {
   INSTEP_ASSIGN_OR_RETURN(Fd file, make_memory_file("instep-book", bytes.size()));
-  for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t wrote =
-        ::pwrite(file.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return os_error("keep", "the state of a run", errno);
-    done += static_cast<std::size_t>(wrote);
-  }
+  INSTEP_RETURN_IF_ERROR(write_at(file.get(), 0, bytes, "the book of a run"));
   book_ = std::move(file);
   book_round_ = round;
   return {};

@@ -93,8 +93,7 @@ void Launcher::end_on_this_host(LaunchResult& out) const {
   if (left_ && out.outcome.reason == Reason::kAbandoned) {
     out.exit_code = 0;
     out.message = "this host has left the run, which goes on without it";
-  }
-  if (all_done_ && out.outcome.reason == Reason::kAbandoned) {
+  } else if (all_done_ && out.outcome.reason == Reason::kAbandoned) {
     out.exit_code = 0;
     out.message = "the run was over before this host came in";
   }

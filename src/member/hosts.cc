@@ -96,7 +96,7 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
     } else if (state_.phase == HostsPhase::kTelling) {
       Lineup next =
           without_hosts(*state_.lineup, {host}, ++state_.number, state_.lineup->first_round);
-      name_newcomers(next);
+      name_newcomers(next, kFirstHost);
       tell_lineup(std::move(next));
     }
     return;
@@ -165,19 +165,17 @@ void HostsStep::next_lineup() {
                                                least, " and ", most)});
   }
   Lineup next = with_those_there(most);
-  next.donor = first;
-  name_newcomers(next);
   if (least < most) next.donor = first;
+  name_newcomers(next, *first);
   tell_lineup(std::move(next));
 }
 
-// Those that hold no state get it from the first one that does.
-void HostsStep::name_newcomers(Lineup& lineup) const {
+// Those that hold no state get it from `holder`.
+void HostsStep::name_newcomers(Lineup& lineup, HostId holder) const {
   for (const auto& [host, it] : state_.hosts) {
     if (it.empty) lineup.newcomers.push_back(host);
-    if (!it.empty && !lineup.donor) lineup.donor = host;
   }
-  if (lineup.newcomers.empty()) lineup.donor.reset();
+  if (!lineup.newcomers.empty()) lineup.donor = holder;
 }
 
 // As it was but for those that are lost; where somebody comes in, all is spread anew.

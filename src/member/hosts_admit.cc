@@ -51,7 +51,7 @@ void HostsStep::on(HostJoined& event) {
   it.entry = {host, std::move(event.name), std::move(event.address), event.agents};
   it.link = event.link;
   if (state_.phase != HostsPhase::kGathering) return come_late(std::move(it));
-  it.empty = state_.rules.first_holds && host != 0;
+  it.empty = state_.rules.first_holds && host != kFirstHost;
   state_.hosts.emplace(host, std::move(it));
 }
 
@@ -66,9 +66,13 @@ void HostsStep::come_late(HostLife it) {
   }
   it.empty = true;
   state_.late.emplace(host, std::move(it));
+  tell_of_each_other();
+}
+
+void HostsStep::tell_of_each_other() {
   std::vector<HostEntry> entries;
   for (const auto* hosts : {&state_.hosts, &state_.late}) {
-    for (const auto& [id, other] : *hosts) entries.push_back(other.entry);
+    for (const auto& [host, it] : *hosts) entries.push_back(it.entry);
   }
   act<Begin>(std::move(entries));
 }
@@ -152,9 +156,7 @@ void HostsStep::gather() {
   if (agents() < state_.rules.max_agents && !late) return;
   state_.enough_at.reset();
   state_.phase = HostsPhase::kStarting;
-  std::vector<HostEntry> entries;
-  for (const auto& [host, it] : state_.hosts) entries.push_back(it.entry);
-  act<Begin>(std::move(entries));
+  tell_of_each_other();
 }
 
 void HostsStep::first_lineup() {
@@ -166,7 +168,7 @@ void HostsStep::first_lineup() {
   }
   Lineup next =
       assign_hosts(++state_.number, facts.first_round, weights(), facts.shards, facts.blocks);
-  name_newcomers(next);
+  name_newcomers(next, kFirstHost);
   tell_lineup(std::move(next));
 }
 

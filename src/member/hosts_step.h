@@ -12,6 +12,9 @@
 
 namespace instep::member {
 
+// Before the first Go nobody but this one holds a state that others lack.
+inline constexpr HostId kFirstHost = 0;
+
 // "1 agent", "2 agents".
 inline std::string counted(std::uint64_t count, const char* what) {
   return cat(count, " ", what, count == 1 ? "" : "s");
@@ -61,7 +64,7 @@ class HostsStep {
   void halt(std::optional<HostId> lost);
   void lose_late();
   void next_lineup();
-  void name_newcomers(Lineup& lineup) const;
+  void name_newcomers(Lineup& lineup, HostId holder) const;
   Lineup with_those_there(std::uint64_t first_round);
   std::vector<HostWeight> weights() const;
   void tell_lineup(Lineup lineup);
@@ -69,6 +72,7 @@ class HostsStep {
   void refuse(HostId host, const std::string& why);
   std::optional<Error> disagreement(const std::string& name, const HostFacts& facts, bool late);
   void gather();
+  void tell_of_each_other();
   void first_lineup();
   void come_late(HostLife it);
   void admit_late();

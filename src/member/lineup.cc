@@ -69,6 +69,12 @@ Status validate_shards(const Lineup& lineup, std::uint32_t shards) {
 
 }  // namespace
 
+const HostPart* part_of(const Lineup& lineup, HostId host) {
+  const auto found = std::find_if(lineup.hosts.begin(), lineup.hosts.end(),
+                                  [host](const HostPart& it) { return it.host == host; });
+  return found == lineup.hosts.end() ? nullptr : &*found;
+}
+
 Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
                     const std::vector<HostWeight>& hosts, std::uint32_t shards,
                     std::uint64_t blocks) {
@@ -151,15 +157,13 @@ Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks
     next += part.blocks;
   }
   if (next != blocks) return malformed(cat("hosts add up ", next, " of ", blocks, " blocks"));
-  const bool has_donor =
-      !lineup.donor || std::any_of(hosts.begin(), hosts.end(), [&](const HostPart& part) {
-        return part.host == *lineup.donor;
-      });
-  if (!has_donor) return malformed(cat("the donor, host ", *lineup.donor, ", is not in"));
+  if (lineup.donor && part_of(lineup, *lineup.donor) == nullptr) {
+    return malformed(cat("the donor, host ", *lineup.donor, ", is not in"));
+  }
   for (const HostId newcomer : lineup.newcomers) {
-    const bool in = std::any_of(hosts.begin(), hosts.end(),
-                                [&](const HostPart& part) { return part.host == newcomer; });
-    if (!in) return malformed(cat("host ", newcomer, ", which comes in with it, is not in"));
+    if (part_of(lineup, newcomer) == nullptr) {
+      return malformed(cat("host ", newcomer, ", which comes in with it, is not in"));
+    }
     if (!lineup.donor || *lineup.donor == newcomer) {
       return malformed(cat("nobody gives host ", newcomer, " the state"));
     }

@@ -31,6 +31,9 @@ struct Lineup {
   bool operator==(const Lineup&) const = default;
 };
 
+// A host's part; null if it is not in.
+const HostPart* part_of(const Lineup& lineup, HostId host);
+
 // What a host brings along.
 struct HostWeight {
   HostId host = 0;

@@ -204,7 +204,7 @@ class Relay {
   std::optional<Whole> answered_;
   std::vector<std::uint64_t> caught_;  // [targets] elements that the donor has sent
   std::vector<const float*> row_;
-  std::vector<float> chunk_, spare_;  // scratch
+  std::vector<float> chunk_;  // scratch
 };
 
 }  // namespace instep::round

@@ -55,9 +55,8 @@ void Relay::unpack_whole(const Range& chunk, const std::byte* packed) {
   if (world_.open(due_, chunk)) {
     return packing_.unpack(chunk, Form::kEncoded, packed, world_.sum(due_, 0) + chunk.begin);
   }
-  spare_.resize(kChunkElements);
-  packing_.unpack(chunk, Form::kEncoded, packed, spare_.data());
-  world_.put(due_, 0, chunk, spare_.data());
+  packing_.unpack(chunk, Form::kEncoded, packed, chunk_.data());
+  world_.put(due_, 0, chunk, chunk_.data());
 }
 
 }  // namespace instep::round
