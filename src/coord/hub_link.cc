@@ -55,7 +55,9 @@ class Enrolling : public fabric::TlsLink::Sink, public std::enable_shared_from_t
   Status end(Result<Membership> result) {
     const auto keep = std::exchange(self_, nullptr);
     if (keep == nullptr) return {};
-    link_->finish();
+    // A link ends in its loop's thread; who called enroll() in another may still hold this.
+    const auto link = std::exchange(link_, nullptr);
+    link->finish();
     joined_(std::move(result));
     return {};
   }
@@ -79,13 +81,14 @@ void enroll(fabric::Loop& loop, const fabric::JoinLine& line, const std::string&
   message.request = request->pem;
   message.version = kVersion;
   message.name = name;
-  const auto enrolling = std::make_shared<Enrolling>(request.take(), joined);
-  fabric::connect_by_fingerprint(
-      loop, {line.host, line.port}, line.authority, {limit_ms, "", {}, disbelief},
-      [enrolling, message, joined](Result<std::shared_ptr<fabric::TlsLink>> link) {
-        if (!link.ok()) return joined(link.error());
-        enrolling->begin(link.take(), message);
-      });
+  auto enrolling = std::make_shared<Enrolling>(request.take(), joined);
+  fabric::connect_by_fingerprint(loop, {line.host, line.port}, line.authority,
+                                 {limit_ms, "", {}, disbelief},
+                                 [enrolling = std::move(enrolling), message,
+                                  joined](Result<std::shared_ptr<fabric::TlsLink>> link) {
+                                   if (!link.ok()) return joined(link.error());
+                                   enrolling->begin(link.take(), message);
+                                 });
 }
 
 HubLink::HubLink(fabric::Loop& loop, Plan plan, Handler handler)

@@ -154,9 +154,9 @@ void begin(Loop& loop, const Address& address, Result<std::shared_ptr<TlsContext
     loop.post([done = std::move(done), error = context.error()] { done(error); });
     return;
   }
-  const auto made =
-      std::make_shared<Connector>(loop, address, context.take(), options, std::move(done));
-  loop.post([made] { made->begin(); });
+  auto made = std::make_shared<Connector>(loop, address, context.take(), options, std::move(done));
+  // Whole: the loop's thread may be done with it before the caller's goes on.
+  loop.post([made = std::move(made)] { made->begin(); });
 }
 
 }  // namespace
