@@ -34,23 +34,20 @@ def make_tun(namespace, mtu):
     return tun
 
 
-class Lines:
-    """When packets arrive."""
+class Line:
+    """A host's, one way: carries one packet at a time, in the order in which they come to it."""
 
-    def __init__(self, hosts, mbit, delay_s):
-        self.byte_s, self.delay_s = 8 / (mbit * 1e6), delay_s
-        self.out_free, self.in_free = [0.0] * hosts, [0.0] * hosts
+    def __init__(self, mbit):
+        self.byte_s, self.free = 8 / (mbit * 1e6), 0.0
 
-    def arrival(self, source, target, size, now):
-        takes = size * self.byte_s
-        left = self.out_free[source] = max(now, self.out_free[source]) + takes
-        # Its first byte may come in while its last is on the way.
-        there = self.in_free[target] = max(left + self.delay_s, self.in_free[target] + takes)
-        return there
+    def carried(self, size, now):
+        self.free = max(now, self.free) + size * self.byte_s
+        return self.free
 
 
-def relay(tuns, lines, mtu):
-    under_way, number = [], 0
+def relay(tuns, mbit, delay_s, mtu):
+    leaving, coming = [Line(mbit) for _ in tuns], [Line(mbit) for _ in tuns]
+    under_way, number = [], 0  # (when, number, target, packet, whether it is at the target's line yet)
     while True:
         wait = max(0.0, under_way[0][0] - time.monotonic()) if under_way else None
         for tun in select.select(tuns, [], [], wait)[0]:
@@ -60,14 +57,20 @@ def relay(tuns, lines, mtu):
                 continue
             if packet[0] >> 4 != 4 or not 1 <= packet[19] <= len(tuns):
                 continue  # IPv6's search for neighbours, multicast
-            target, now = packet[19] - 1, time.monotonic()
             number += 1  # of two at one time the earlier goes first
-            at = lines.arrival(tuns.index(tun), target, len(packet), now)
-            heapq.heappush(under_way, (at, number, target, packet))
+            # Its first byte comes to the other line while its last is on the way.
+            line = leaving[tuns.index(tun)]
+            at = line.carried(len(packet), time.monotonic()) - len(packet) * line.byte_s + delay_s
+            heapq.heappush(under_way, (at, number, packet[19] - 1, packet, False))
         now = time.monotonic()
         while under_way and under_way[0][0] <= now:
-            _, _, target, packet = heapq.heappop(under_way)
-            os.write(tuns[target], packet)
+            at, _, target, packet, there = heapq.heappop(under_way)
+            if there:
+                os.write(tuns[target], packet)
+                continue
+            # Not before this: who comes late from another host must not wait for what is not here yet.
+            number += 1
+            heapq.heappush(under_way, (coming[target].carried(len(packet), at), number, target, packet, True))
 
 
 def main():
@@ -75,7 +78,7 @@ def main():
     tuns = [make_tun(name, mtu) for name in namespaces]
     enter(f"/proc/{os.getppid()}/ns/net")  # who ends all that runs on a host means not this
     print("ready", flush=True)
-    relay(tuns, Lines(len(tuns), mbit, ms / 1e3), mtu)
+    relay(tuns, mbit, ms / 1e3, mtu)
 
 
 main()
