@@ -201,6 +201,7 @@ void Bridge::line_up(member::Lineup lineup) {
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
   keeper_ = relay_;
+  peers_.forget_waiting();  // nobody takes what is of an earlier one
   stale_view_ = gives() && !views_.empty() ? views_.back().epoch.number : 0;
   if (gives()) world_->forget();
   // A view may have come meanwhile.

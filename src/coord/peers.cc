@@ -15,6 +15,9 @@ namespace {
 constexpr std::int64_t kConnectMs = 10'000;
 constexpr std::int64_t kAgainMs = 200;
 constexpr std::string_view kNamePrefix = "host-";
+// A link always has so much to encrypt, and a host that has so much less left than another waits.
+constexpr std::size_t kFeedBytes = 512 << 10;
+constexpr std::uint64_t kAheadBytes = 1 << 20;
 
 }  // namespace
 
@@ -70,6 +73,7 @@ void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
   Peer& it = peers_[peer];
   if (it.out) return link->close();
   if (it.link) it.link->close();
+  it.forget();
   it.link = std::move(link);
   handler_.peer_is_up(peer);
 }
@@ -77,10 +81,13 @@ void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
 void Peers::cut(std::uint32_t peer) {
   Peer& it = peers_[peer];
   it.out = true;
+  it.forget();
   if (const auto link = std::exchange(it.link, nullptr)) link->close();
+  feed();
 }
 
 void Peers::cut_all() {
+  forget_waiting();
   for (auto& [id, peer] : peers_) cut(id);
 }
 
@@ -94,7 +101,51 @@ void Peers::send(std::uint32_t to, const round::RelayFrame& frame,
   const auto found = peers_.find(to);
   // One that is down is told so by its link; the next line-up sends it all again.
   if (found == peers_.end() || !found->second.link) return;
-  found->second.link->send(to_head(frame), payload, [keeper = std::move(keeper)] { (void)keeper; });
+  found->second.waiting.push_back({frame, payload, std::move(keeper)});
+  found->second.waiting_bytes += payload.size();
+  feed();
+}
+
+std::uint64_t Peers::waiting_bytes(std::uint32_t peer) const {
+  const auto found = peers_.find(peer);
+  return found == peers_.end() ? 0 : found->second.waiting_bytes;
+}
+
+void Peers::forget_waiting() {
+  for (auto& [id, peer] : peers_) peer.forget();
+}
+
+void Peers::Peer::forget() {
+  waiting.clear();
+  waiting_bytes = 0;
+}
+
+std::uint64_t Peers::Peer::left() const { return waiting_bytes + link->unacknowledged_bytes(); }
+
+// Who has the most left always goes on, so that there is somebody whose links say when to look
+// again.
+void Peers::feed() {
+  std::uint64_t most = 0;
+  for (const auto& [id, peer] : peers_) {
+    if (!peer.waiting.empty()) most = std::max(most, peer.left());
+  }
+  for (auto& [id, peer] : peers_) {
+    while (!peer.waiting.empty() && peer.link->queued_bytes() < kFeedBytes &&
+           peer.left() + kAheadBytes >= most) {
+      give(peer);
+    }
+  }
+}
+
+void Peers::give(Peer& to) {
+  Waiting next = std::move(to.waiting.front());
+  to.waiting.pop_front();
+  to.waiting_bytes -= next.payload.size();
+  to.link->send(to_head(next.frame), next.payload,
+                [this, alive = std::weak_ptr(alive_), keeper = std::move(next.keeper)] {
+                  const auto here = alive.lock();
+                  if (here && *here) feed();
+                });
 }
 
 std::uint32_t Peers::id_of(const fabric::TlsLink& link) const {
@@ -121,6 +172,8 @@ void Peers::closed(fabric::TlsLink& link, const Error& why) {
   if (id == me_) return;
   Peer& it = peers_.at(id);
   it.link.reset();
+  it.forget();
+  feed();
   handler_.peer_is_down(id, why);
   if (id < me_ && !it.out) connect_later(id);
 }

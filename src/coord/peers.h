@@ -1,8 +1,13 @@
 // A host's links to the other hosts of its run: makes those to hosts with lower numbers, takes in
 // the others, makes lost ones again, and cuts off hosts that are out. All on the loop's thread.
+//
+// What waits for several hosts at once is sent so that all have little left at about the same time:
+// hosts share lines, and TCP gives to some of their connections much more than to others, so that
+// lines would stand idle while one host still waits for what it has to add up.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -52,16 +57,32 @@ class Peers : public fabric::TlsLink::Sink {
   // The payload stays as it is as long as `keeper` lives.
   void send(std::uint32_t to, const round::RelayFrame& frame, std::span<const std::byte> payload,
             std::shared_ptr<const void> keeper);
+  // Of what was sent, bytes of payload that no link has taken yet.
+  std::uint64_t waiting_bytes(std::uint32_t peer) const;
+  // They are not sent any more.
+  void forget_waiting();
 
  private:
+  struct Waiting {
+    round::RelayFrame frame;
+    std::span<const std::byte> payload;
+    std::shared_ptr<const void> keeper;
+  };
   struct Peer {
     fabric::Address address;
     std::shared_ptr<fabric::TlsLink> link;
     std::uint64_t attempt = 0;  // of making the link; older ones come too late
     fabric::Timer again;
     bool out = false;
+    std::deque<Waiting> waiting;
+    std::uint64_t waiting_bytes = 0;
+
+    void forget();
+    std::uint64_t left() const;  // bytes that the other machine does not have
   };
 
+  void feed();
+  void give(Peer& to);
   void connect(std::uint32_t id);
   void connect_later(std::uint32_t id);
   std::uint32_t id_of(const fabric::TlsLink& link) const;

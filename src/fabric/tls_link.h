@@ -60,7 +60,9 @@ class TlsLink {
   void send(FrameHead head, std::vector<std::byte> payload = {});
   // `payload` stays as it is until `sent` was called or the link has ended.
   void send(FrameHead head, std::span<const std::byte> payload, std::function<void()> sent);
+  // Of frames that wait, and of those that the other machine has not acknowledged yet.
   std::size_t queued_bytes() const;
+  std::size_t unacknowledged_bytes() const;
 
   // A fence: when it returns, nothing of this link is read or written any more, no memory given to
   // it is touched, and the sink is not called again.

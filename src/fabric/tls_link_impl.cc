@@ -1,5 +1,8 @@
 #include "fabric/tls_link_impl.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -125,6 +128,15 @@ void TlsLink::Impl::push(const FrameHead& head, std::span<const std::byte> paylo
   if (state_ == State::kFinishing || state_ == State::kClosed) return;
   outbox_.push(head, payload, std::move(sent));
   soon(&Impl::write_step);
+}
+
+std::size_t TlsLink::Impl::unacknowledged_bytes() {
+  int in_socket = 0;
+  if (state_ == State::kClosed ||
+      ::ioctl(socket_.native_handle(), SIOCOUTQ, &in_socket) != 0) {  // tcp(7)
+    in_socket = 0;
+  }
+  return queued_bytes() + static_cast<std::size_t>(in_socket);
 }
 
 // Not at once: what is sent in one go shares its records, and a sink that sends is not in two
