@@ -29,8 +29,6 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
     peer.nodes = nodes_of(host.shards);
     peer.first_input = inputs.size();
     inputs.insert(inputs.end(), peer.nodes.begin(), peer.nodes.end());
-    peer.taken.resize(peer.nodes.size());
-    peer.whole.resize(targets.size());
     for (std::size_t node = 0; node < peer.nodes.size(); ++node) {
       peer.inbox.emplace_back(new float[mine_.slice.count]);
     }
@@ -40,9 +38,10 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
   rows_.resize(world_.sums().shards);
   const Sums& all = world_.sums();
   chunk_.resize(kChunkElements);
+  for (const Chunk& chunk : chunks_of(peers_.size())) mine_chunks_.push_back(chunk.range);
   if (all.coding.packs()) {
     coded_.emplace(all.shards, inputs, all.coding, true);
-    for (auto& whole : wholes_) whole.resize(chunks_of(peers_.size()).size());
+    for (auto& whole : wholes_) whole.resize(mine_chunks_.size());
   }
   for (std::size_t node = 0; node < my_nodes_.size(); ++node) {
     sums_.emplace_back(new float[coded_ ? mine_.slice.count : all.elements]);
@@ -53,13 +52,19 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
   for (std::size_t k = 0; k <= peers_.size(); ++k) {
     chunks.push_back(chunks_of(k));
     longest = std::max(longest, chunks.back().size());
+    if (k == peers_.size()) continue;
+    Peer& peer = peers_[k];
+    peer.taken.assign(peer.nodes.size(), std::vector<std::uint8_t>(mine_chunks_.size()));
+    peer.whole.assign(targets.size(), std::vector<std::uint8_t>(chunks.back().size()));
+    peer.whole_left = targets.size() * chunks.back().size();
   }
   for (std::size_t i = 0; i < longest; ++i) {
     for (const auto& of : chunks) {
       if (i < of.size()) order_.push_back(of[i]);
     }
   }
-  cursor_ = order_.size();
+  missing_.assign(mine_chunks_.size(), inputs_of_a_chunk());
+  pending_.resize(tensors_.size());
   if (coded_) packed_.resize(order_.size() * my_nodes_.size());
   behind_ = world_.whole(due_ - 1) == nullptr && setup_.donor && *setup_.donor != setup_.me;
   if (behind_) caught_.resize(targets.size());
@@ -75,7 +80,21 @@ std::vector<Relay::Chunk> Relay::chunks_of(std::size_t host) const {
   const Range slice = host < peers_.size() ? peers_[host].host.slice : mine_.slice;
   std::vector<Chunk> out;
   for (std::uint64_t at = 0; at < slice.count; at += kChunkElements) {
-    out.push_back({host, {slice.begin + at, std::min(kChunkElements, slice.count - at)}});
+    Chunk& it = out.emplace_back();
+    it.host = host;
+    it.number = out.size() - 1;
+    it.range = {slice.begin + at, std::min(kChunkElements, slice.count - at)};
+    const auto place = [this](auto found) {
+      return static_cast<std::size_t>(found - tensors_.begin());
+    };
+    it.tensor =
+        place(std::partition_point(tensors_.begin(), tensors_.end(), [&it](const Range& tensor) {
+          return tensor.end() <= it.range.begin;
+        }));
+    it.tensors_end =
+        place(std::partition_point(tensors_.begin(), tensors_.end(), [&it](const Range& tensor) {
+          return tensor.begin < it.range.end();
+        }));
   }
   return out;
 }
@@ -123,16 +142,17 @@ void Relay::add_up(reduce::NodeSum& adder, const Range& range, float* to, const 
   }
 }
 
-Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint64_t check) {
-  INSTEP_CHECK(round == due_ && !behind_ && !under_way_, "the round that is due begins");
+Status Relay::open(std::uint64_t round, std::vector<LocalPart> parts) {
+  INSTEP_CHECK(round == due_ && !behind_ && !under_way_, "the round that is due is opened");
   const auto broken = [](const char* what) { return Error{ErrorKind::kCorrupt, what}; };
-  parts_ = std::move(parts);
+  const std::size_t tensors = tensors_.size();
+  close();
   std::vector<Node> nodes;
-  locals_.clear();
-  std::vector<std::uint8_t> seen(rows_.size()), told(rows_.size());
-  for (const std::uint32_t shard : mine_.shards) seen[shard] = told[shard] = 1;
-  for (const LocalPart& part : parts_) {
-    if (part.sources.size() != part.nodes.size() * tensors_.size()) {
+  std::vector<std::uint8_t> seen(rows_.size());
+  for (const std::uint32_t shard : mine_.shards) seen[shard] = 1;
+  for (const LocalPart& part : parts) {
+    const std::size_t sums = part.nodes.size() * tensors;
+    if (part.sources.size() != sums || (!part.pending.empty() && part.pending.size() != sums)) {
       return broken("a member's part has other tensors than the model");
     }
     for (const Node& node : part.nodes) {
@@ -145,24 +165,57 @@ Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint
         }
       }
     }
+    nodes.insert(nodes.end(), part.nodes.begin(), part.nodes.end());
+  }
+  if (std::any_of(seen.begin(), seen.end(), [](std::uint8_t it) { return it != 0; })) {
+    return broken("the members' parts have not all of the host's shards");
+  }
+  if (!std::exchange(open_, true)) {
+    for (Chunk& chunk : order_) chunk.collected = false;
+    cursor_ = collected_ = combined_ = 0;
+  }
+  std::fill(pending_.begin(), pending_.end(), 0);
+  for (const LocalPart& part : parts) {
+    locals_.insert(locals_.end(), part.sources.begin(), part.sources.end());
+    for (std::size_t i = 0; i < part.pending.size(); ++i) {
+      pending_[i % tensors] += part.pending[i] == 0 ? 0 : 1;
+    }
+  }
+  for (const Node& node : my_nodes_) collects_.emplace_back(node, nodes);
+  parts_ = std::move(parts);
+  return {};
+}
+
+void Relay::close() {
+  if (under_way_) return;
+  parts_.clear();
+  locals_.clear();
+  collects_.clear();
+  std::fill(pending_.begin(), pending_.end(), 1);
+}
+
+Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint64_t check) {
+  const auto broken = [](const char* what) { return Error{ErrorKind::kCorrupt, what}; };
+  INSTEP_RETURN_IF_ERROR(open(round, std::move(parts)));
+  if (std::any_of(pending_.begin(), pending_.end(), [](std::uint32_t it) { return it > 0; })) {
+    return broken("a member's part is not whole");
+  }
+  std::vector<std::uint8_t> told(rows_.size());
+  for (const std::uint32_t shard : mine_.shards) told[shard] = 1;
+  for (const LocalPart& part : parts_) {
     for (const ShardRow& row : part.rows) {
       if (row.shard >= told.size() || !std::exchange(told[row.shard], std::uint8_t{0})) {
         return broken("a member's part has rows of shards that are not this host's");
       }
       rows_[row.shard] = row;
     }
-    nodes.insert(nodes.end(), part.nodes.begin(), part.nodes.end());
-    locals_.insert(locals_.end(), part.sources.begin(), part.sources.end());
   }
-  const auto left = [](std::uint8_t it) { return it != 0; };
-  if (std::any_of(seen.begin(), seen.end(), left) || std::any_of(told.begin(), told.end(), left)) {
+  if (std::any_of(told.begin(), told.end(), [](std::uint8_t it) { return it != 0; })) {
     return broken("the members' parts have not all of the host's shards");
   }
-  collects_.clear();
   for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
-    collects_.emplace_back(my_nodes_[k], nodes);
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
-      const auto& inputs = collects_.back().from;
+      const auto& inputs = collects_[k].from;
       there_[k * tensors_.size() + t] = std::any_of(
           inputs.begin(), inputs.end(),
           [&](std::size_t input) { return locals_[input * tensors_.size() + t] != nullptr; });
@@ -171,14 +224,13 @@ Status Relay::begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint
   check_ = check;
   under_way_ = true;
   known_ = false;
-  cursor_ = 0;
-  collected_ = combined_ = 0;
   send_head();
   for (Peer& it : peers_) {
-    if (it.begun == due_) INSTEP_RETURN_IF_ERROR(compare(it));
+    if (it.headed == due_) INSTEP_RETURN_IF_ERROR(compare(it));
   }
   look_at_heads();
-  if (order_.empty()) finish_if_whole();
+  combine_ready();
+  finish_if_whole();
   return {};
 }
 
@@ -198,16 +250,31 @@ void Relay::send_head() {
   }
 }
 
+bool Relay::collectable(const Chunk& chunk) const {
+  const auto first = pending_.begin();
+  return !chunk.collected && std::all_of(first + static_cast<std::ptrdiff_t>(chunk.tensor),
+                                         first + static_cast<std::ptrdiff_t>(chunk.tensors_end),
+                                         [](std::uint32_t pending) { return pending == 0; });
+}
+
 bool Relay::step() {
-  if (!under_way_ || read_all()) return false;
-  collect(cursor_++);
+  if (collects_.empty() && !my_nodes_.empty()) return false;
+  if (read_all()) return false;
+  while (order_[cursor_].collected) ++cursor_;
+  const auto next =
+      std::find_if(order_.begin() + static_cast<std::ptrdiff_t>(cursor_), order_.end(),
+                   [this](const Chunk& chunk) { return collectable(chunk); });
+  if (next == order_.end()) return false;
+  collect(static_cast<std::size_t>(next - order_.begin()));
   combine_ready();
   finish_if_whole();
   return true;
 }
 
-void Relay::collect(std::size_t number) {
-  const Chunk& chunk = order_[number];
+void Relay::collect(std::size_t place) {
+  Chunk& chunk = order_[place];
+  chunk.collected = true;
+  ++collected_;
   const bool own = chunk.host == peers_.size();
   for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
     float* to = !coded_ ? sums_[k].get() + chunk.range.begin
@@ -222,34 +289,34 @@ void Relay::collect(std::size_t number) {
       if (form_of(my_nodes_[k]) == Form::kEncoded) packing_.encode(chunk.range, to);
       continue;
     }
-    if (coded_) pack_sums(number, k);
-    const auto bytes = coded_ ? std::span<const std::byte>(packed_[number * my_nodes_.size() + k])
+    if (coded_) pack_sums(place, k);
+    const auto bytes = coded_ ? std::span<const std::byte>(packed_[place * my_nodes_.size() + k])
                               : std::as_bytes(std::span(to, chunk.range.count));
     carrier_.send(peers_[chunk.host].host.id,
                   {RelayFrame::Kind::kSums, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
                    static_cast<std::uint32_t>(k), due_, chunk.range.begin},
                   bytes);
   }
-  if (own) collected_ = chunk.range.end() - mine_.slice.begin;
+  if (own) arrived(chunk.number);
 }
 
-// Whether so many elements of my slice are there from everybody.
-bool Relay::ready(std::uint64_t elements) const {
-  return collected_ >= elements &&
-         std::all_of(peers_.begin(), peers_.end(), [this, elements](const Peer& it) {
-           return it.begun == due_ &&
-                  std::all_of(it.taken.begin(), it.taken.end(),
-                              [elements](std::uint64_t there) { return there >= elements; });
-         });
+// Mine count as one.
+std::uint32_t Relay::inputs_of_a_chunk() const {
+  std::size_t out = 1;
+  for (const Peer& it : peers_) out += it.nodes.size();
+  return static_cast<std::uint32_t>(out);
+}
+
+void Relay::arrived(std::size_t chunk) {
+  if (--missing_[chunk] == 0) ready_.push_back(chunk);
 }
 
 void Relay::combine_ready() {
-  while (under_way_ && combined_ < mine_.slice.count) {
-    const std::uint64_t count = std::min(kChunkElements, mine_.slice.count - combined_);
-    if (!ready(combined_ + count)) return;
-    const Range range{mine_.slice.begin + combined_, count};
-    coded_ ? combine_coded(range) : combine(range);
-    combined_ += count;
+  if (!under_way_ || !known_) return;
+  for (const std::size_t chunk : std::exchange(ready_, {})) {
+    coded_ ? combine_coded(chunk, mine_chunks_[chunk]) : combine(mine_chunks_[chunk]);
+    missing_[chunk] = inputs_of_a_chunk();
+    ++combined_;
   }
 }
 
@@ -289,20 +356,20 @@ void Relay::send_whole(std::size_t target, std::uint64_t at, std::span<const std
 }
 
 void Relay::finish_if_whole() {
-  if (!under_way_ || !read_all() || combined_ < mine_.slice.count) return;
-  for (const Peer& it : peers_) {
-    const bool whole = std::all_of(it.whole.begin(), it.whole.end(), [&it](std::uint64_t there) {
-      return there >= it.host.slice.count;
-    });
-    if (!known_ || !whole) return;
+  if (!under_way_ || !known_ || !read_all() || combined_ < mine_chunks_.size()) return;
+  if (std::any_of(peers_.begin(), peers_.end(), [](const Peer& it) { return it.whole_left > 0; })) {
+    return;
   }
   world_.keep(heads());
   completed_ = due_++;
-  under_way_ = false;
-  parts_.clear();
+  under_way_ = open_ = false;
+  close();
   for (Peer& it : peers_) {
-    std::fill(it.whole.begin(), it.whole.end(), 0);
-    if (it.begun != due_) continue;
+    for (auto& of_target : it.whole) {
+      std::fill(of_target.begin(), of_target.end(), 0);
+      it.whole_left += of_target.size();
+    }
+    if (it.headed != due_) continue;
     // Checked when it came; it only waited for its turn.
     INSTEP_CHECK(use_head(it).ok(), "a head that was good stays good");
   }
@@ -313,7 +380,7 @@ void Relay::look_at_heads() {
   if (!under_way_ || known_) return;
   // One that is ahead has begun this round before.
   known_ = std::all_of(peers_.begin(), peers_.end(),
-                       [this](const Peer& it) { return it.begun && *it.begun >= due_; });
+                       [this](const Peer& it) { return it.headed && *it.headed >= due_; });
   if (known_) world_.know(heads());
 }
 

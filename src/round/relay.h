@@ -1,7 +1,9 @@
 // The exchange between hosts, for all agents of one: adds up what they published to the host's
 // canonical nodes, has each slice of those added up over all hosts by one of them, and brings the
 // sums to all. A reduce-scatter straight to the slices' hosts and a gather back, chunk by chunk, so
-// that both directions of every link are in use from the first chunk on.
+// that both directions of every link are in use from the first chunk on. Chunks leave in the order
+// in which their gradients are there, while others are still computed; only what is made of the
+// sums waits for all hosts' rows.
 //
 // Pure: frames go out through a Carrier and come in by place() and took(); what moves them (TLS
 // links, a test) is not its business. One thread. A relay lives as long as a line-up; what it has
@@ -77,6 +79,7 @@ class Carrier {
 struct LocalPart {
   std::vector<reduce::Node> nodes;
   std::vector<const float*> sources;  // [nodes][tensors]; null: absent
+  std::vector<std::uint8_t> pending;  // the same: not 0 if it is still computed; empty: none is
   std::vector<ShardRow> rows;
   Directive directive = Directive::kNone;
 };
@@ -87,14 +90,20 @@ class Relay {
 
   // All hosts have heard of the line-up: from here on there may be frames.
   void start();
-  // The host's own parts of the round that is due(); their memory is read until read_all().
-  // `check` sums up the state at its beginning: replicas compare it (design, rule 12). kCorrupt if
-  // the parts are not the host's shards.
+  // What there is by now of the host's own parts of the round that is due(), in place of what was
+  // said of them before; rows and directives do not count yet. kCorrupt if they are not the host's
+  // shards.
+  Status open(std::uint64_t round, std::vector<LocalPart> parts);
+  // Nothing of parts that are not whole is read any more, before they are opened again. What was
+  // read stays: whoever computes it again computes the same.
+  void close();
+  // All of the parts; their memory is read until read_all(). `check` sums up the state at the
+  // round's beginning: replicas compare it (design, rule 12).
   Status begin(std::uint64_t round, std::vector<LocalPart> parts, std::uint64_t check);
   // One bounded piece of work; false: there is none until something arrives.
   bool step();
   // Nothing of the parts is read any more.
-  bool read_all() const { return cursor_ >= order_.size(); }
+  bool read_all() const { return !open_ || collected_ == order_.size(); }
 
   // The round whose parts begin() takes next; while behind() the donor's answer comes first.
   std::uint64_t due() const { return due_; }
@@ -114,20 +123,24 @@ class Relay {
   using Form = Packing::Form;
   struct Peer {
     RelayHost host;
-    std::vector<reduce::Node> nodes;   // of its shards
-    std::vector<Floats> inbox;         // [nodes] of my slice
-    std::vector<std::uint64_t> taken;  // [nodes] elements of my slice that are there
-    std::vector<std::uint64_t> whole;  // [targets] elements of its slice that are there
-    // The newest round that it has begun: the one that is due, or the one after that, if it has
-    // completed this one already.
-    std::optional<std::uint64_t> begun;
-    std::vector<std::byte> head;  // of that round
+    std::vector<reduce::Node> nodes;               // of its shards
+    std::vector<Floats> inbox;                     // [nodes] of my slice
+    std::vector<std::vector<std::uint8_t>> taken;  // [nodes][my slice's chunks] that are there
+    std::vector<std::vector<std::uint8_t>> whole;  // [targets][its slice's chunks] likewise
+    std::size_t whole_left = 0;                    // of those, not there
+    // The newest round that it has sent something of: the one that is due, or the one after that,
+    // if it has completed this one already. And the newest whose head is here.
+    std::optional<std::uint64_t> begun, headed;
+    std::vector<std::byte> head;  // of that
     std::uint64_t check = 0;      // of the one that is due
     std::size_t first_input = 0;  // of its nodes, in targets_
   };
   struct Chunk {
-    std::size_t host = 0;  // whose slice
+    std::size_t host = 0;    // whose slice
+    std::size_t number = 0;  // in it
     reduce::Range range;
+    std::size_t tensor = 0, tensors_end = 0;  // that it has something of
+    bool collected = false;
   };
 
   std::vector<reduce::Node> nodes_of(const std::vector<std::uint32_t>& shards) const;
@@ -137,12 +150,15 @@ class Relay {
   void add_up(reduce::NodeSum& adder, const reduce::Range& range, float* to, const Source& source);
   std::vector<Chunk> chunks_of(std::size_t host) const;
   void send_head();
-  void collect(std::size_t number);
+  std::uint32_t inputs_of_a_chunk() const;
+  bool collectable(const Chunk& chunk) const;
+  void collect(std::size_t place);
+  void arrived(std::size_t chunk);
   void combine_ready();
   void combine(const reduce::Range& range);
   void send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes);
-  void pack_sums(std::size_t number, std::size_t node);
-  void combine_coded(const reduce::Range& range);
+  void pack_sums(std::size_t place, std::size_t node);
+  void combine_coded(std::size_t number, const reduce::Range& range);
   void unpack_whole(const reduce::Range& chunk, const std::byte* packed);
   void look_at_heads();
   Whole heads() const;
@@ -155,16 +171,17 @@ class Relay {
   Peer* peer(std::uint32_t id);
   std::span<std::byte> buffer(std::uint32_t from, const RelayFrame& frame);
   bool fits(const RelayFrame& frame, const reduce::Range& chunk, Form form) const;
+  bool takes_beginning(Peer& from, std::uint64_t round);
   Result<std::span<std::byte>> place_sums(Peer& from, const RelayFrame& frame);
   Result<std::span<std::byte>> place_whole(Peer& from, const RelayFrame& frame);
   bool caught_up_by(const Peer& from, const RelayFrame& frame) const;
   void take_sums(Peer& from, const RelayFrame& frame);
   void take_whole(Peer& from, const RelayFrame& frame);
+  void take_old(const RelayFrame& frame, const std::byte* buffered);
   Status take_head(Peer& from);
   Status use_head(Peer& from);
   Status take_rows(std::uint32_t from);
   Status compare(const Peer& peer) const;
-  bool ready(std::uint64_t elements) const;
 
   const RelaySetup setup_;
   World& world_;
@@ -177,24 +194,29 @@ class Relay {
   std::vector<reduce::NodeSum> targets_;  // inputs: my nodes, then the peers' in their order
   std::vector<std::uint8_t> there_;       // [inputs][tensors] present
   std::vector<Floats> sums_;              // [my nodes], [elements]; with a codec of my slice
-  std::vector<Chunk> order_;              // of collecting
+  std::vector<Chunk> order_;              // of collecting, if all is there
+  std::vector<reduce::Range> mine_chunks_;
   // With a codec.
   std::optional<reduce::CodedCombiner> coded_;     // of the inputs
   std::vector<std::vector<std::byte>> packed_;     // [order][my nodes] sums, as sent
   std::vector<std::vector<std::byte>> wholes_[2];  // [my slice's chunks] as sent; by round
 
   std::uint64_t due_ = 0;
-  bool behind_ = false, under_way_ = false;
+  bool behind_ = false, open_ = false, under_way_ = false;
   bool known_ = false;  // all hosts' heads of the round under way are here
   std::optional<std::uint64_t> completed_;
   // Of the round under way.
   std::vector<LocalPart> parts_;
   std::vector<reduce::NodeSum> collects_;  // [my nodes], of the parts' nodes
   std::vector<const float*> locals_;       // [parts' nodes][tensors]
-  std::size_t cursor_ = 0;                 // in order_
-  std::uint64_t collected_ = 0;            // elements of my slice
-  std::uint64_t combined_ = 0;
-  std::vector<std::byte> head_[2];  // mine, as sent; by round
+  std::vector<std::uint32_t> pending_;     // [tensors] of the parts' nodes
+  std::size_t cursor_ = 0;                 // in order_: all before it are collected
+  std::size_t collected_ = 0;              // chunks
+  // Of my slice. Of the round after it, too, once all is combined.
+  std::vector<std::uint32_t> missing_;  // [chunks] sums that are not here
+  std::vector<std::size_t> ready_;      // chunks of which none is missing, not combined
+  std::size_t combined_ = 0;            // chunks
+  std::vector<std::byte> head_[2];      // mine, as sent; by round
   std::vector<ShardRow> rows_;
   std::uint64_t check_ = 0;
   Directive directive_ = Directive::kNone;

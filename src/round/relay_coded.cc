@@ -16,17 +16,17 @@ Relay::Form Relay::form_of(const reduce::Node& node) const {
   return whole ? Form::kEncoded : Form::kPlain;
 }
 
-void Relay::pack_sums(std::size_t number, std::size_t node) {
-  const Range& range = order_[number].range;
+void Relay::pack_sums(std::size_t place, std::size_t node) {
+  const Range& range = order_[place].range;
   const Form form = form_of(my_nodes_[node]);
-  std::vector<std::byte>& to = packed_[number * my_nodes_.size() + node];
+  std::vector<std::byte>& to = packed_[place * my_nodes_.size() + node];
   to.resize(packing_.bytes(range, form));
   packing_.pack(range, form, chunk_.data(), to.data());
 }
 
 // A chunk of my slice, from sums that are encoded where they are a whole node's. What goes to all
 // is what I unpack myself.
-void Relay::combine_coded(const Range& range) {
+void Relay::combine_coded(std::size_t number, const Range& range) {
   std::uint64_t samples = 0;
   for (const ShardRow& row : rows_) samples += row.samples;
   const float factor = mean_factor(world_.sums().full_samples, samples);
@@ -43,7 +43,7 @@ void Relay::combine_coded(const Range& range) {
       coded_->run(row_.data(), to, run.count, factor, nullptr);
     }
   });
-  std::vector<std::byte>& packed = wholes_[due_ & 1][combined_ / kChunkElements];
+  std::vector<std::byte>& packed = wholes_[due_ & 1][number];
   packed.resize(packing_.bytes(range, Form::kEncoded));
   packing_.pack(range, Form::kEncoded, chunk_.data(), packed.data());
   unpack_whole(range, packed.data());

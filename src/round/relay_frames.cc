@@ -22,6 +22,15 @@ Range next_chunk(const Range& slice, std::uint64_t there) {
   return {slice.begin + there, std::min(kChunkElements, slice.count - there)};
 }
 
+// The one that begins there; empty if none does.
+Range chunk_at(const Range& slice, std::uint64_t at) {
+  if (at < slice.begin || at >= slice.end() || (at - slice.begin) % kChunkElements != 0) return {};
+  return next_chunk(slice, at - slice.begin);
+}
+std::size_t number_of(const Range& slice, std::uint64_t at) {
+  return static_cast<std::size_t>((at - slice.begin) / kChunkElements);
+}
+
 }  // namespace
 
 Relay::Peer* Relay::peer(std::uint32_t id) {
@@ -49,10 +58,8 @@ Result<std::span<std::byte>> Relay::place(std::uint32_t from, const RelayFrame& 
   if (frame.lineup > setup_.lineup || it == nullptr) return broken("a frame of another line-up");
   switch (frame.kind) {
     case RelayFrame::Kind::kHead: {
-      // Not before it can have completed the round before.
-      const std::uint64_t expected = it->begun ? *it->begun + 1 : setup_.first_round;
-      const bool early = frame.round > due_ && (!under_way_ || combined_ < mine_.slice.count);
-      if (frame.round != expected || frame.round > due_ + 1 || early) {
+      const bool second = it->headed == frame.round;
+      if (second || !takes_beginning(*it, frame.round)) {
         return broken("the beginning of a round out of turn");
       }
       it->head.resize(frame.bytes);
@@ -79,14 +86,15 @@ Result<std::span<std::byte>> Relay::place(std::uint32_t from, const RelayFrame& 
 }
 
 Result<std::span<std::byte>> Relay::place_sums(Peer& from, const RelayFrame& frame) {
-  const bool node = from.begun == frame.round && frame.index < from.nodes.size();
-  if (!node || !fits(frame, next_chunk(mine_.slice, from.taken[frame.index]),
-                     form_of(from.nodes[frame.index]))) {
+  const bool there = frame.index < from.nodes.size() &&
+                     fits(frame, chunk_at(mine_.slice, frame.at), form_of(from.nodes[frame.index]));
+  if (!there || !takes_beginning(from, frame.round) ||
+      from.taken[frame.index][number_of(mine_.slice, frame.at)] != 0) {
     return Error{ErrorKind::kCorrupt, cat("host ", from.host.id, " sent sums out of turn")};
   }
   if (coded_) return buffer(from.host.id, frame);
-  return std::as_writable_bytes(std::span(from.inbox[frame.index].get() + from.taken[frame.index],
-                                          frame.bytes / sizeof(float)));
+  return std::as_writable_bytes(std::span(
+      from.inbox[frame.index].get() + (frame.at - mine_.slice.begin), frame.bytes / sizeof(float)));
 }
 
 bool Relay::caught_up_by(const Peer& from, const RelayFrame& frame) const {
@@ -105,7 +113,8 @@ Result<std::span<std::byte>> Relay::place_whole(Peer& from, const RelayFrame& fr
       return broken("a round's sums out of turn");
     }
   } else if (!under_way_ || frame.round != due_ ||
-             !fits(frame, next_chunk(from.host.slice, from.whole[frame.index]), whole_form())) {
+             !fits(frame, chunk_at(from.host.slice, frame.at), whole_form()) ||
+             from.whole[frame.index][number_of(from.host.slice, frame.at)] != 0) {
     return broken("whole sums out of turn");
   }
   // Not to its place: a frame may end late, when members read what another line-up has brought.
@@ -117,7 +126,7 @@ Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
   if (frame.lineup != setup_.lineup || it == nullptr) return {};
   switch (frame.kind) {
     case RelayFrame::Kind::kHead:
-      it->begun = frame.round;
+      it->headed = frame.round;
       INSTEP_RETURN_IF_ERROR(take_head(*it));
       look_at_heads();
       break;
@@ -140,36 +149,59 @@ Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
 }
 
 void Relay::take_sums(Peer& from, const RelayFrame& frame) {
-  std::uint64_t& taken = from.taken[frame.index];
-  const Range chunk = next_chunk(mine_.slice, taken);
   if (coded_) {
-    packing_.unpack(chunk, form_of(from.nodes[frame.index]), buffers_[from.host.id].data(),
-                    from.inbox[frame.index].get() + taken);
+    packing_.unpack(chunk_at(mine_.slice, frame.at), form_of(from.nodes[frame.index]),
+                    buffers_[from.host.id].data(),
+                    from.inbox[frame.index].get() + (frame.at - mine_.slice.begin));
   }
-  taken += chunk.count;
+  const std::size_t number = number_of(mine_.slice, frame.at);
+  from.taken[frame.index][number] = 1;
+  arrived(number);
 }
 
 void Relay::take_whole(Peer& from, const RelayFrame& frame) {
-  const bool old = caught_up_by(from, frame);
-  std::vector<std::uint64_t>& there = old ? caught_ : from.whole;
-  const Range run = old ? Range{0, world_.sums().elements} : from.host.slice;
-  const Range chunk = next_chunk(run, there[frame.index]);
+  if (caught_up_by(from, frame)) return take_old(frame, buffers_[from.host.id].data());
+  const Range chunk = chunk_at(from.host.slice, frame.at);
   const std::byte* buffered = buffers_[from.host.id].data();
-  if (coded_ && !old) {
+  if (coded_) {
     unpack_whole(chunk, buffered);
   } else {
     world_.put(frame.round, frame.index, chunk, reinterpret_cast<const float*>(buffered));
   }
-  const std::uint64_t before = *std::min_element(there.begin(), there.end());
-  there[frame.index] += chunk.count;
-  const std::uint64_t now = *std::min_element(there.begin(), there.end());
-  if (now > before) world_.arrived(frame.round, {run.begin + before, now - before});
-  if (old) finish_catching_up();
+  const std::size_t number = number_of(from.host.slice, frame.at);
+  from.whole[frame.index][number] = 1;
+  --from.whole_left;
+  const bool all = std::all_of(from.whole.begin(), from.whole.end(),
+                               [number](const auto& of_target) { return of_target[number] != 0; });
+  if (all) world_.arrived(frame.round, chunk);
+}
+
+// Of the round that the donor has completed.
+void Relay::take_old(const RelayFrame& frame, const std::byte* buffered) {
+  const Range chunk = next_chunk({0, world_.sums().elements}, caught_[frame.index]);
+  world_.put(frame.round, frame.index, chunk, reinterpret_cast<const float*>(buffered));
+  const std::uint64_t before = *std::min_element(caught_.begin(), caught_.end());
+  caught_[frame.index] += chunk.count;
+  const std::uint64_t now = *std::min_element(caught_.begin(), caught_.end());
+  if (now > before) world_.arrived(frame.round, {before, now - before});
+  finish_catching_up();
+}
+
+// Whether it may send of that round: it has begun it before, or can have completed the one before.
+bool Relay::takes_beginning(Peer& from, std::uint64_t round) {
+  if (from.begun == round) return true;
+  const std::uint64_t expected = from.begun ? *from.begun + 1 : setup_.first_round;
+  const bool early = round > due_ && (!under_way_ || combined_ < mine_chunks_.size());
+  if (round != expected || round > due_ + 1 || early) return false;
+  // A round's head comes before the next round's sums.
+  if (from.begun && from.headed != from.begun) return false;
+  from.begun = round;
+  for (auto& of_node : from.taken) std::fill(of_node.begin(), of_node.end(), 0);
+  return true;
 }
 
 Status Relay::take_head(Peer& from) {
-  std::fill(from.taken.begin(), from.taken.end(), 0);
-  if (*from.begun == due_) return use_head(from);
+  if (*from.headed == due_) return use_head(from);
   return read_rows(from.head, from.host.shards, from.nodes.size() * tensors_.size()).status();
 }
 

@@ -10,7 +10,7 @@ namespace {
 using MakeJob = RelayJob (*)(Random& random, std::uint32_t least);
 
 void check_sums(MakeJob make, std::uint64_t seeds) {
-  std::uint64_t early = 0;
+  std::uint64_t early = 0, ahead = 0;
   for (std::uint64_t seed = 0; seed < seeds && !testing::Test::HasFatalFailure(); ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -20,8 +20,10 @@ void check_sums(MakeJob make, std::uint64_t seeds) {
     cluster.line(1, up_to(hosts), 0, std::nullopt);
     cluster.run(4);
     early += cluster.early;
+    ahead += cluster.ahead;
   }
   EXPECT_GT(early, 1000U);
+  EXPECT_GT(ahead, 300U);
 }
 
 TEST(Relay, SumsEqualTheSerialOnesInAnyOrderOfArrival) { check_sums(make_job, 300); }
@@ -133,7 +135,6 @@ class RelayProtocol : public testing::Test {
 
 TEST_F(RelayProtocol, RefusesWhatIsOutOfTurn) {
   using Kind = RelayFrame::Kind;
-  EXPECT_FALSE(accepts({Kind::kSums, 4096, 3, 0, 0, 0}));    // before its head
   EXPECT_FALSE(accepts({Kind::kWhole, 4096, 3, 0, 0, 0}));   // of a round that I have not begun
   EXPECT_FALSE(accepts({Kind::kHead, 64, 3, 0, 1, 0}));      // of the round after
   EXPECT_FALSE(accepts({Kind::kHead, 64, 4, 0, 0, 0}));      // of a line-up to come
@@ -143,6 +144,30 @@ TEST_F(RelayProtocol, RefusesWhatIsOutOfTurn) {
   EXPECT_FALSE(accepts({static_cast<Kind>(99), 0, 3, 0, 0, 0}));
   EXPECT_TRUE(accepts({Kind::kSums, 4096, 2, 0, 0, 0}));  // of an earlier line-up: forgotten
   EXPECT_TRUE(accepts({Kind::kHead, 64, 3, 0, 0, 0}));
+}
+
+// Two chunks, the second one first, before the sender's head.
+TEST_F(RelayProtocol, TakesSumsInAnyOrderOnce) {
+  using Kind = RelayFrame::Kind;
+  RelayJob job;
+  job.shards = 2;
+  job.elements = kChunkElements + 1024;
+  job.tensors = {{0, job.elements}};
+  job.targets = {{0, 2}};
+  RelayCluster cluster(job, 2, random_);
+  cluster.line(3, {{0, {0}, {0, job.elements}}, {1, {1}, {job.elements, 0}}}, 0, std::nullopt);
+  Relay& relay = *cluster.relays()[0];
+  const RelayFrame second{Kind::kSums, 4096, 3, 0, 0, kChunkElements};
+  EXPECT_FALSE(relay.place(1, {Kind::kSums, 4096, 3, 0, 0, kChunkElements - 1024}).ok());
+  EXPECT_FALSE(relay.place(1, {Kind::kSums, 4096, 3, 0, 0, job.elements}).ok());
+  EXPECT_FALSE(relay.place(1, {Kind::kSums, 4096, 3, 1, 0, kChunkElements}).ok());
+  EXPECT_FALSE(relay.place(1, {Kind::kSums, 4096, 3, 0, 1, kChunkElements}).ok());
+  ASSERT_TRUE(relay.place(1, second).ok());
+  ASSERT_TRUE(relay.took(1, second).ok());
+  EXPECT_FALSE(relay.place(1, second).ok());
+  EXPECT_TRUE(relay.place(1, {Kind::kSums, kChunkElements * 4, 3, 0, 0, 0}).ok());
+  EXPECT_FALSE(relay.place(1, {Kind::kHead, 64, 3, 0, 1, 0}).ok());  // the next round's
+  EXPECT_TRUE(relay.place(1, {Kind::kHead, 64, 3, 0, 0, 0}).ok());
 }
 
 TEST(RelayPackedProtocol, RefusesSumsOfAnotherSize) {

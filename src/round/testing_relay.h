@@ -65,6 +65,21 @@ class RelayNode {
     return out;
   }
 
+  // The same, while some of it is still computed.
+  std::vector<LocalPart> open_parts(std::uint64_t round, const std::vector<std::uint32_t>& shards,
+                                    Random& random) {
+    std::vector<LocalPart> out = parts(round, shards, random);
+    for (LocalPart& part : out) {
+      for (const float*& source : part.sources) {
+        part.pending.push_back(random.below(2) == 0 ? 1 : 0);
+        if (part.pending.back() != 0) source = nullptr;
+      }
+    }
+    return out;
+  }
+  // What it has computed is gone.
+  void forget_parts() { gradients_.clear(); }
+
   World& world() { return *world_; }
   fabric::AgentWords& words() { return words_; }
   std::span<const std::byte> arena() const { return {arena_.get(), 1U << 20}; }
@@ -254,6 +269,8 @@ class RelayCluster {
   // Blocks that were seen to stand before their round was whole, and those of them under a line-up
   // that makes the round again.
   std::uint64_t early = 0, kept = 0;
+  // Chunks that a host has added up while some of its gradients were still computed.
+  std::uint64_t ahead = 0;
 
  private:
   using Link = std::pair<std::uint32_t, std::uint32_t>;
@@ -313,23 +330,37 @@ class RelayCluster {
     auto& [id, relay] = *it;
     switch (random_.below(3)) {
       case 0:
-        if (relay->due() < rounds && !relay->behind() && begun_[id] != relay->due() + 1 + epoch()) {
-          begun_[id] = relay->due() + 1 + epoch();
-          const auto& mine = std::find_if(line_.begin(), line_.end(), [&, id = id](const auto& h) {
-                               return h.id == id;
-                             })->shards;
-          ASSERT_TRUE(
-              relay->begin(relay->due(), hosts_[id]->parts(relay->due(), mine, random_), check)
-                  .ok());
-        }
+        if (relay->due() < rounds && !relay->behind() && !has_begun(id)) publish(id);
         break;
       case 1:
-        relay->step();
+        if (relay->step() && !has_begun(id)) ++ahead;
         break;
       default:
         deliver();
     }
     look(id);
+  }
+
+  bool has_begun(std::uint32_t id) { return begun_[id] == relays_.at(id)->due() + 1 + epoch(); }
+
+  // A host's members have something of the round, or all of it. Meanwhile one may have died, and
+  // its part is another's.
+  void publish(std::uint32_t id) {
+    Relay& relay = *relays_.at(id);
+    RelayNode& host = *hosts_[id];
+    const auto& mine = std::find_if(line_.begin(), line_.end(), [id](const auto& h) {
+                         return h.id == id;
+                       })->shards;
+    const std::uint64_t what = random_.below(8);
+    if (what == 0) {
+      relay.close();
+      host.forget_parts();
+    } else if (what < 5) {
+      ASSERT_TRUE(relay.open(relay.due(), host.open_parts(relay.due(), mine, random_)).ok());
+    } else {
+      begun_[id] = relay.due() + 1 + epoch();
+      ASSERT_TRUE(relay.begin(relay.due(), host.parts(relay.due(), mine, random_), check).ok());
+    }
   }
 
   void deliver() {
