@@ -58,6 +58,19 @@ class HostsFaults(HostsCase):
             self.assertEqual(len([it for it in self.events(host) if it.get("kind") == "died"]), 1, host)
         self.assertFalse(self.happened(hosts[0], "lost"))
 
+    def test_an_agent_dies_in_its_backward_pass(self):
+        # Other hosts have sums of it already.
+        large = {"shards": 6, "model.layers": [20, 1500, 800, 2], "epochs": 6}
+        self.use_failing_program()
+        coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
+        line = self.join_line(coordinator)
+        hosts = [coordinator, self.start_agents(1, line, agents=2, FAIL="round.told=kill@5", FAIL_AGENT="1"),
+                 self.start_agents(2, line)]
+        calm = self.train(self.job, 1, large)
+        for report in self.reports(hosts):
+            self.assert_same_bits(calm, report)
+        self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
+
     def test_a_host_leaves(self):
         hosts = self.under_way()
         os.kill(hosts[1].process.pid, signal.SIGTERM)

@@ -1,13 +1,18 @@
 """The promise of instep across hosts: a job ends with the same bits, however many hosts train it."""
 # ctest: SKIP_RETURN_CODE 77
 
+import os
+import signal
+
 import instep_test
 from hosts_case import BARE, RESNET, HostsCase
-from instep_test import MNIST
+from instep_test import MNIST, process_state
 from run_case import JOB
 
 SMALL = {"epochs": 2, "batch": 96, "data.limit": 700, "data.test_limit": 300}
 MLP = {"shards": 8, "model.layers": [20, 4000, 2]}
+# Large enough that sums leave while others are computed, one weight much larger than the others.
+LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 3}
 
 
 class SameBits(HostsCase):
@@ -37,6 +42,31 @@ class SameBits(HostsCase):
     def test_shards_that_divide_nothing(self):
         self.same_as_alone(self.job, {**MLP, "shards": 7, "batch": 61}, agents=(2, 1, 1))
         self.same_as_alone(self.job, {**MLP, "shards": 3}, agents=(1, 1, 1))
+
+
+class Overlap(HostsCase):
+    def stopped_on(self, number):
+        return [pid for pid in self.network.pids(number) if process_state(pid) == "T"]
+
+    def test_sums_leave_while_others_are_computed(self):
+        self.use_failing_program()
+        coordinator = self.start_coordinator(self.job, agents=1, least=3, sets=LARGE)
+        line = self.join_line(coordinator)
+        held = self.start_agents(1, line, FAIL="round.told=stop@1", FAIL_AGENT="0")
+        hosts = [coordinator, held, self.start_agents(2, line)]
+        (agent,) = self.wait_for(held, "an agent in its backward pass", lambda: self.stopped_on(1))
+        # Two thirds of most of its 4.9 MB; to get in has taken some 10 kB.
+        self.wait_for(held, "sums on their way", lambda: self.network.counted(1)[1] > 2_500_000)
+        self.assertEqual(self.stopped_on(1), [agent])
+        os.kill(agent, signal.SIGCONT)
+        for report in self.reports(hosts):
+            self.assert_same_bits(self.train(self.job, 1, LARGE), report)
+
+    def test_large_models(self):
+        for more in ({"shards": 6}, {"shards": 7, "batch": 61, "codec.kind": "bf16"}, {"optimizer.clip_norm": 0.1},
+                     {"accumulate": 3}):
+            with self.subTest(more=more):
+                self.same_as_alone(self.job, {**LARGE, **more})
 
 
 class WhoIsIn(HostsCase):

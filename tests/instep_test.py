@@ -31,6 +31,15 @@ def settings(values):
     return out
 
 
+def process_state(pid):
+    """A letter of proc(5)'s; X of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
+
+
 def bits(report):
     """What must not depend on how many agents there were, nor on any other schedule."""
     keys = ("job_hash", "shards", "rounds", "data_epochs", "parameters_sha256", "state_sha256", "samples",

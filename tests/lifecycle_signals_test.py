@@ -7,6 +7,7 @@ import re
 import signal
 
 import instep_test
+from instep_test import process_state
 from run_case import RunCase
 
 
@@ -46,7 +47,7 @@ class Interrupt(RunCase):
         process = self.start("run", self.job, "-n", 2, "--no-pin", "--run-dir", run,
                              "--set", "epochs=1000000", FAIL="file.sync=stop@1", FAIL_AGENT="1")
         self.wait_until("stopped agent", lambda: [
-            pid for pid in self.agents() if self.state_of_process(pid) == "T"], process=process)
+            pid for pid in self.agents() if process_state(pid) == "T"], process=process)
         process.send_signal(signal.SIGINT)
         log = run / "logs/launcher.log"
         self.wait_until("word of the interrupt", lambda: "Ctrl-C again" in log.read_text(),
@@ -55,13 +56,6 @@ class Interrupt(RunCase):
         result = self.finish(process)
         self.one_error(result, "ended at once", code=130)
         self.assertEqual(self.state(run), "stopped")
-
-    def state_of_process(self, pid):
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                return file.read().rsplit(")", 1)[1].split()[0]
-        except OSError:
-            return "X"
 
 
 class Stop(RunCase):

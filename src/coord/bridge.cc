@@ -58,7 +58,7 @@ Status Bridge::use(const fabric::HostFiles& files) {
     arenas_.push_back(std::move(map));
   }
   watch_.emplace(fabric::control_page(control_), [this](fabric::Ticket ticket) {
-    loop_.post([this, ticket] { parts_are_there(ticket); });
+    loop_.post([this, ticket] { hear_of_parts(ticket); });
   });
   return {};
 }

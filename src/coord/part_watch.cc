@@ -1,5 +1,6 @@
 #include "coord/part_watch.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "fabric/wait.h"
@@ -12,8 +13,8 @@ constexpr fabric::WaitOptions kWait{0, 20};
 
 }  // namespace
 
-PartWatch::PartWatch(fabric::ControlPage* page, std::function<void(fabric::Ticket)> arrived)
-    : page_(page), arrived_(std::move(arrived)), thread_([this] { run(); }) {}
+PartWatch::PartWatch(fabric::ControlPage* page, std::function<void(fabric::Ticket)> news)
+    : page_(page), news_(std::move(news)), thread_([this] { run(); }) {}
 
 PartWatch::~PartWatch() {
   {
@@ -36,16 +37,44 @@ void PartWatch::want(std::vector<member::AgentId> members, fabric::Ticket ticket
 }
 
 // False: something else is wanted by now.
-bool PartWatch::wait_for(member::AgentId agent, fabric::Ticket ticket, std::uint64_t wanted) {
-  const auto& word = page_->agents[agent].published;
+bool PartWatch::wait_for_more(const Member& member, std::uint64_t wanted) {
+  const auto& word = member.words->news;
   // Said before the look at what is wanted, so that whoever changes that sees where we sleep.
   asleep_on_.store(&word, std::memory_order_seq_cst);
-  bool there = false;
-  while (!there && wants_.load(std::memory_order_seq_cst) == wanted) {
-    there = fabric::wait_at_least(word, ticket, page_->agents[fabric::kWorld].waiting, kWait);
+  bool more = false;
+  while (!more && wants_.load(std::memory_order_seq_cst) == wanted) {
+    more =
+        fabric::wait_at_least(word, member.heard + 1, page_->agents[fabric::kWorld].waiting, kWait);
   }
   asleep_on_.store(nullptr, std::memory_order_relaxed);
-  return there;
+  return more;
+}
+
+// Likewise.
+bool PartWatch::wait_for_opening(Member& member, fabric::Ticket ticket, std::uint64_t wanted) {
+  while (true) {
+    // Before the look, so that what comes during it is no reason to sleep.
+    member.heard = member.words->news.load(std::memory_order_acquire);
+    member.published = member.words->published.load(std::memory_order_acquire) >= ticket;
+    if (member.published || member.words->opened.load(std::memory_order_acquire) >= ticket) {
+      return wants_.load(std::memory_order_seq_cst) == wanted;
+    }
+    if (!wait_for_more(member, wanted)) return false;
+  }
+}
+
+void PartWatch::watch(std::vector<Member> members, fabric::Ticket ticket, std::uint64_t wanted) {
+  while (!members.empty()) {
+    for (Member& member : members) {
+      if (!wait_for_opening(member, ticket, wanted)) return;
+    }
+    news_(ticket);
+    std::erase_if(members, [](const Member& member) { return member.published; });
+    // What one has settled is of no use before the others have settled the same.
+    for (const Member& member : members) {
+      if (!wait_for_more(member, wanted)) return;
+    }
+  }
 }
 
 void PartWatch::run() {
@@ -55,13 +84,12 @@ void PartWatch::run() {
     changed_.wait(lock, [&] { return over_ || wants_.load() != done; });
     if (over_) return;
     const std::uint64_t wanted = wants_.load();
-    const std::vector<member::AgentId> members = members_;
+    std::vector<Member> members;
+    for (const member::AgentId agent : members_) members.push_back({&page_->agents[agent]});
     const fabric::Ticket ticket = ticket_;
     lock.unlock();
-    bool there = !members.empty();
-    for (const member::AgentId agent : members) there = there && wait_for(agent, ticket, wanted);
+    watch(std::move(members), ticket, wanted);
     done = wanted;
-    if (there) arrived_(ticket);
   }
 }
 

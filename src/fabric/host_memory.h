@@ -79,6 +79,10 @@ struct AgentWords {
   alignas(64) std::atomic<Ticket> told;
   alignas(64) std::atomic<std::uint64_t> arrivals;
   std::atomic<std::uint64_t> arrived;
+  // For kWorld: my part of this ticket can be read though some of it is still computed
+  // (round/part.h), and how often there was something new, of that or published.
+  alignas(64) std::atomic<Ticket> opened;
+  std::atomic<std::uint64_t> news;
   alignas(64) std::atomic<std::uint32_t> waiting;  // not 0: I may sleep on somebody's word
   // Checkpoints: the newest one whose parts I have written and synced, by its round + 1;
   // kSaveFailed is added where that went wrong. Written by my saving thread.

@@ -40,6 +40,7 @@ void Gradients::begin_round() {
   for (auto& stack : stacks_) stack.clear();
   std::fill(seen_.begin(), seen_.end(), 0);
   shard_ = 0;
+  settled_ = nullptr;
 }
 
 void Gradients::begin_shard(float weight) {
@@ -86,6 +87,24 @@ void Gradients::push(std::size_t tensor, at::Tensor values) {
       reduce::add(sum, sum, right.const_data_ptr<float>(), static_cast<std::size_t>(left.numel()));
     }
   }
+  if (settled_) settled_((stack.size() - 1) * stacks_.size() + tensor, offset_of(stack.back()));
+}
+
+std::uint64_t Gradients::offset_of(const at::Tensor& gradient) const {
+  constexpr std::uint64_t kAbsent = ~0ULL;
+  return gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : kAbsent;
+}
+
+// The last shard is of the last node.
+const std::vector<std::uint64_t>& Gradients::open(Settled settled) {
+  constexpr std::uint64_t kPending = ~1ULL;
+  settled_ = std::move(settled);
+  offsets_.clear();
+  for (std::size_t node = 0; node + 1 < nodes().size(); ++node) {
+    for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
+  }
+  offsets_.resize(nodes().size() * stacks_.size(), kPending);
+  return offsets_;
 }
 
 void Gradients::end_shard() {
@@ -98,16 +117,13 @@ void Gradients::end_shard() {
       push(i, at::Tensor());
     }
   }
+  settled_ = nullptr;
 }
 
 const std::vector<std::uint64_t>& Gradients::offsets() {
-  constexpr std::uint64_t kAbsent = ~0ULL;
   offsets_.clear();
   for (std::size_t node = 0; node < nodes().size(); ++node) {
-    for (const auto& stack : stacks_) {
-      const at::Tensor& gradient = stack[node];
-      offsets_.push_back(gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : kAbsent);
-    }
+    for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
   }
   return offsets_;
 }

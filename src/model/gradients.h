@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/result.h"
@@ -35,6 +36,11 @@ class Gradients {
   void extend(const std::vector<std::uint32_t>& more) { merges_.extend(more); }
 
   void begin_round();
+  // Before the last shard: what there is by now, as offsets() has it, with round::kPending's value
+  // for what that shard completes. Of each of those `settled` hears, in the hook that completes it,
+  // before the hook's backward() goes on.
+  using Settled = std::function<void(std::size_t index, std::uint64_t offset)>;
+  const std::vector<std::uint64_t>& open(Settled settled);
   // The next shard, in order. `weight` is its samples by those of a full shard.
   void begin_shard(float weight);
   // Before each backward() of the shard: gradients of several parts are summed by autograd, in
@@ -53,6 +59,7 @@ class Gradients {
   void take(std::size_t parameter);
   void take_values(std::size_t tensor, at::Tensor values);
   void push(std::size_t tensor, at::Tensor values);
+  std::uint64_t offset_of(const at::Tensor& gradient) const;
 
   const fabric::Arena& arena_;
   std::vector<at::Tensor> parameters_;
@@ -60,6 +67,7 @@ class Gradients {
   std::vector<std::uint32_t> seen_;              // the same: shard index + 1 that came last
   reduce::Merges merges_;
   std::vector<std::uint64_t> offsets_;
+  Settled settled_;          // empty: nobody wants to know
   std::uint32_t shard_ = 0;  // index + 1 of the shard under way
   float weight_ = 1;
   bool last_part_ = true;

@@ -56,6 +56,19 @@ bool Exchange::owner() const {
   return std::find(owners_.begin(), owners_.end(), setup_.me) != owners_.end();
 }
 
+void Exchange::open(const Posted& posted) {
+  AgentWords& mine = words(setup_.me);
+  mine.mail[posted.slot].store(posted.mail, std::memory_order_release);
+  fabric::publish(mine.opened, posted.ticket);
+  tell_world();
+}
+
+void Exchange::tell_world() const {
+  AgentWords& mine = words(setup_.me);
+  fabric::publish(mine.news, mine.news.load(std::memory_order_relaxed) + 1);
+  if (words(kWorldId).waiting.load(std::memory_order_seq_cst) != 0) fabric::wake(mine.news);
+}
+
 void Exchange::begin(const Posted& posted, const Judging& judging, Update* update) {
   posted_ = posted;
   judging_ = judging;
@@ -94,10 +107,7 @@ void Exchange::say(std::atomic<fabric::Ticket>& word) {
   const auto may_sleep = [this](AgentId agent) {
     return agent != setup_.me && words(agent).waiting.load(std::memory_order_seq_cst) != 0;
   };
-  if (std::any_of(parties_.begin(), parties_.end(), may_sleep) ||
-      (setup_.hosted && may_sleep(kWorldId))) {
-    fabric::wake(word);
-  }
+  if (std::any_of(parties_.begin(), parties_.end(), may_sleep)) fabric::wake(word);
 }
 
 Exchange::Step Exchange::await(const std::vector<AgentId>& agents,
@@ -121,6 +131,7 @@ Exchange::Step Exchange::step() {
       mine.mail[posted_.slot].store(posted_.mail, std::memory_order_release);
       failpoint("exchange.mail");
       say(mine.published);
+      if (setup_.hosted) tell_world();
       failpoint("exchange.published");
       phase_ = Phase::kAwaitParts;
       return Step::kAgain;

@@ -135,6 +135,10 @@ class Exchange {
     member::AgentId agent = 0;  // or kWorldId
   };
 
+  // Of a hosted member: its open part, before the round's own begin(); and that there is more of
+  // it.
+  void open(const Posted& posted);
+  void tell_world() const;
   void begin(const Posted& posted, const Judging& judging, Update* update);
   Step step();
   const Awaited& awaited() const { return awaited_; }  // after kWait

@@ -533,7 +533,7 @@ TEST_F(WorldPart, ABridgeIsWokenByWhatItWaitsFor) {
   fabric::AgentWords& member = host_->words(0);
   fabric::AgentWords& bridge = host_->words(fabric::kWorld);
   std::thread sleeper([&] {
-    while (!fabric::wait_at_least(member.published, 1, bridge.waiting, {0, 3'600'000})) {
+    while (!fabric::wait_at_least(member.news, 1, bridge.waiting, {0, 3'600'000})) {
     }
   });
   while (bridge.waiting.load() == 0) std::this_thread::yield();

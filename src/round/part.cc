@@ -1,5 +1,9 @@
 #include "round/part.h"
 
+#include <immintrin.h>
+
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstring>
 
@@ -12,7 +16,8 @@ struct Header {
   std::uint64_t ticket, round, rows, nodes, offsets, bytes;
   std::uint32_t directive, magic;
 };
-constexpr std::uint32_t kMagic = 0x54524150;  // "PART"
+constexpr std::uint32_t kMagic = 0x54524150;      // "PART"
+constexpr std::uint32_t kOpenMagic = 0x4e45504f;  // "OPEN"
 
 template <class T>
 std::byte* put(std::byte* to, std::span<const T> items) {
@@ -47,7 +52,7 @@ void write_part(const Part& part, std::byte* to) {
                       part.offsets.size(),
                       part.bytes.size(),
                       static_cast<std::uint32_t>(part.directive),
-                      kMagic};
+                      part.open ? kOpenMagic : kMagic};
   std::memcpy(to, &header, sizeof header);
   to = put(to + sizeof header, part.rows);
   to = put(to, part.nodes);
@@ -65,7 +70,9 @@ Result<Part> read_part(std::span<const std::byte> memory) {
   part.ticket = header.ticket;
   part.round = header.round;
   part.directive = static_cast<Directive>(header.directive);
-  if (header.magic != kMagic || header.directive > static_cast<std::uint32_t>(Directive::kStop) ||
+  part.open = header.magic == kOpenMagic;
+  if ((header.magic != kMagic && !part.open) ||
+      header.directive > static_cast<std::uint32_t>(Directive::kStop) ||
       !take(rest, header.rows, part.rows) || !take(rest, header.nodes, part.nodes) ||
       !take(rest, header.offsets, part.offsets) || !take(rest, header.bytes, part.bytes)) {
     return broken;
@@ -73,16 +80,30 @@ Result<Part> read_part(std::span<const std::byte> memory) {
   return part;
 }
 
-Status add_sources(const Part& part, std::span<const std::byte> arena,
-                   const std::vector<reduce::Range>& tensors, std::vector<const float*>& sources) {
+// Of an open part its member writes them meanwhile.
+void settle(std::byte* to, std::size_t offset_index, std::uint64_t offset) {
+  Header header{};
+  std::memcpy(&header, to, sizeof header);
+  std::byte* const offsets =
+      to + sizeof header + header.rows * sizeof(ShardRow) + header.nodes * sizeof(reduce::Node);
+  _mm_sfence();
+  std::atomic_ref(reinterpret_cast<std::uint64_t*>(offsets)[offset_index])
+      .store(offset, std::memory_order_release);
+}
+
+Status add_open_sources(const Part& part, std::span<const std::byte> arena,
+                        const std::vector<reduce::Range>& tensors,
+                        std::vector<const float*>& sources, std::vector<std::uint8_t>& pending) {
   const std::size_t wanted = part.nodes.size() * tensors.size();
   if (part.offsets.size() != wanted) {
     return Error{ErrorKind::kCorrupt,
                  cat("a part has ", part.offsets.size(), " tensors and not ", wanted)};
   }
   for (std::size_t i = 0; i < wanted; ++i) {
-    const std::uint64_t offset = part.offsets[i];
-    if (offset == kAbsent) {
+    auto& shared = const_cast<std::uint64_t&>(part.offsets[i]);  // atomic_ref wants it; it is read
+    const std::uint64_t offset = std::atomic_ref(shared).load(std::memory_order_acquire);
+    pending.push_back(offset == kPending ? 1 : 0);
+    if (offset == kAbsent || offset == kPending) {
       sources.push_back(nullptr);
       continue;
     }
@@ -91,6 +112,16 @@ Status add_sources(const Part& part, std::span<const std::byte> arena,
       return Error{ErrorKind::kCorrupt, "a part has a gradient outside its arena"};
     }
     sources.push_back(reinterpret_cast<const float*>(arena.data() + offset));
+  }
+  return {};
+}
+
+Status add_sources(const Part& part, std::span<const std::byte> arena,
+                   const std::vector<reduce::Range>& tensors, std::vector<const float*>& sources) {
+  std::vector<std::uint8_t> pending;
+  INSTEP_RETURN_IF_ERROR(add_open_sources(part, arena, tensors, sources, pending));
+  if (part.open || std::find(pending.begin(), pending.end(), 1) != pending.end()) {
+    return Error{ErrorKind::kCorrupt, "a part is not whole"};
   }
   return {};
 }

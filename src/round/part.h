@@ -2,6 +2,10 @@
 // partial sums of its canonical nodes lie in its arena (a round), or plain bytes (a gather). It is
 // written to a mail of its own in the member's arena before its `published` word says so, and stays
 // as it is until every member has begun the next op but one.
+//
+// Of a round a bridge may see a part before that, in another mail, which `opened` tells of: open,
+// without rows, and with kPending in the place of what is still computed. There the offsets come
+// one by one.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +22,7 @@
 namespace instep::round {
 
 inline constexpr std::uint64_t kAbsent = ~0ULL;  // a tensor that took no part in the loss
+inline constexpr std::uint64_t kPending = ~1ULL;
 
 // A shard's scalars of a round. `samples` is its weight in every mean; `drawn` is a hash of the
 // numbers of the samples that it was computed from.
@@ -43,6 +48,7 @@ struct Part {
   std::span<const reduce::Node> nodes;
   std::span<const std::uint64_t> offsets;  // [nodes][tensors] bytes from the arena's beginning
   std::span<const std::byte> bytes;        // of a gather
+  bool open = false;
 };
 
 std::size_t part_bytes(const Part& part);
@@ -50,10 +56,16 @@ void write_part(const Part& part, std::byte* to);
 // `memory` begins with a part; the spans point into it. Counts are held against its size before
 // they are used.
 Result<Part> read_part(std::span<const std::byte> memory);
+// An open part that was written at `to`: a sum that was pending stands now, or is absent.
+void settle(std::byte* to, std::size_t offset_index, std::uint64_t offset);
 // Where the part's sums lie in its arena, [nodes][tensors], null for an absent one, appended to
 // `sources`; each is held against the arena's size.
 Status add_sources(const Part& part, std::span<const std::byte> arena,
                    const std::vector<reduce::Range>& tensors, std::vector<const float*>& sources);
+// The same of an open part: null, and not 0 in `pending`, for what is still computed.
+Status add_open_sources(const Part& part, std::span<const std::byte> arena,
+                        const std::vector<reduce::Range>& tensors,
+                        std::vector<const float*>& sources, std::vector<std::uint8_t>& pending);
 // The part for `ticket` among the two newest of an agent; nothing if they are for other tickets.
 Result<std::optional<Part>> find_part(const fabric::AgentWords& words,
                                       std::span<const std::byte> arena, fabric::Ticket ticket);

@@ -88,6 +88,7 @@ Turn::Step Turn::step() {
       return Step::kAgain;
     case Phase::kCompute:
       if (at_ < due_.size()) {
+        if (at_ + 1 == due_.size()) open();
         if (const Status status = agent_.compute(due_[at_++]); !status.ok()) {
           return fail(status.error());
         }
@@ -122,6 +123,14 @@ Turn::Step Turn::step() {
       return Step::kDone;
   }
   return Step::kDone;
+}
+
+void Turn::open() {
+  const auto posted = agent_.open_round(ticket_, !posted_);
+  if (!posted) return;
+  posted_ = true;
+  agent_.exchange().open(*posted);
+  failpoint("round.opened");
 }
 
 Turn::Step Turn::exchange() {

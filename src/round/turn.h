@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -29,7 +30,12 @@ class Turn {
     // Called once before the shards of each list, with all of them.
     virtual void will_compute(const std::vector<std::uint32_t>& shards) = 0;
     virtual const std::vector<std::uint32_t>& shards() const = 0;
-    // A mail of its own with all that was computed. `first`: of this op.
+    // The last of the shards is about to be computed: a mail of its own with an open part, into
+    // which it will be settled; nothing where nobody reads one. `first`: of this op.
+    virtual std::optional<Posted> open_round(fabric::Ticket /*ticket*/, bool /*first*/) {
+      return std::nullopt;
+    }
+    // A mail of its own with all that was computed.
     virtual Posted post_round(fabric::Ticket ticket, bool first) = 0;
     virtual Judging judging() = 0;
     virtual Update* update() = 0;
@@ -78,6 +84,7 @@ class Turn {
   Step take();
   Step fail(const Error& error);
   Step exchange();
+  void open();
 
   Seat& seat_;
   Agent& agent_;

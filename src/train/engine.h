@@ -153,6 +153,7 @@ class Engine : private round::Turn::Agent {
   void will_compute(const std::vector<std::uint32_t>& shards) override { work_->begin(shards); }
   Status compute(std::uint32_t shard) override;
   const std::vector<std::uint32_t>& shards() const override { return my_shards_; }
+  std::optional<round::Posted> open_round(fabric::Ticket ticket, bool first) override;
   round::Posted post_round(fabric::Ticket ticket, bool first) override;
   round::Judging judging() override;
   round::Update* update() override;
@@ -210,6 +211,8 @@ class Engine : private round::Turn::Agent {
 
   std::vector<std::byte*> mails_[2];  // of the op under way and the one before, by slot_
   int slot_ = 0;
+  std::byte* open_mail_ = nullptr;  // of the shard under way
+  std::uint64_t untold_ = 0;        // elements settled since the bridge was told
   std::uint64_t round_ = 0, updates_ = 0;
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0;
   double parameter_change_ = 0;

@@ -17,6 +17,14 @@ namespace instep::train {
 using reduce::kBlockElements;
 using reduce::Range;
 
+namespace {
+
+// Of smaller models the whole exchange costs less than saying more about it.
+constexpr std::uint64_t kOpenElements = 1 << 20;
+constexpr std::uint64_t kTellElements = 1 << 18;
+
+}  // namespace
+
 // Of me under a view: everything but the units.
 round::Setup Engine::setup_for(const member::View& view) const {
   round::Setup setup;
@@ -174,6 +182,24 @@ Status Engine::compute(std::uint32_t shard) {
                        "the CPU can: convert it, or keep it as it is"));
   }
   return {};
+}
+
+// What is settled while the rest is computed goes out to the other hosts.
+std::optional<round::Posted> Engine::open_round(fabric::Ticket ticket, bool first) {
+  if (!setup_.hosted || binding_.space.elements() < kOpenElements) return std::nullopt;
+  const auto& offsets = gradients_->open([this](std::size_t index, std::uint64_t offset) {
+    round::settle(open_mail_, index, offset);
+    untold_ += setup_.tensors[index % setup_.tensors.size()].count;
+    if (untold_ < kTellElements) return;
+    untold_ = 0;
+    exchange_->tell_world();
+    failpoint("round.told");
+  });
+  const std::uint64_t mail = post(
+      {ticket, round_, round::Directive::kNone, {}, gradients_->nodes(), offsets, {}, true}, first);
+  open_mail_ = mails_[slot_].back();
+  untold_ = 0;
+  return round::Posted{ticket, round_, mail, slot_};
 }
 
 round::Posted Engine::post_round(fabric::Ticket ticket, bool first) {
