@@ -11,7 +11,9 @@ namespace instep {
 namespace {
 
 constexpr std::uint32_t kLineup = 5, kShards = 4;
-constexpr std::uint64_t kElements = 4096, kArena = 1 << 20;
+// One slice of two chunks, and two smaller ones.
+constexpr std::uint64_t kLarge = round::kChunkElements + 2048;
+constexpr std::uint64_t kElements = kLarge + 2048, kArena = 1 << 21;
 
 class Nobody : public round::Carrier {
  public:
@@ -48,7 +50,7 @@ round::Sums sums_of(std::uint32_t codec) {
   round::Sums sums;
   sums.shards = kShards;
   sums.elements = kElements;
-  sums.tensors = {{0, 100}, {112, 3000}, {3120, 16}};
+  sums.tensors = {{0, 100}, {112, kLarge}, {kLarge + 1120, 16}};
   sums.targets = {{0, kShards}};
   sums.full_samples = 8;
   sums.carried = true;
@@ -69,15 +71,39 @@ round::LocalPart my_part(const std::vector<float>& values, bool apart) {
   return part;
 }
 
+// The same while some of it is still computed.
+round::LocalPart my_open_part(const std::vector<float>& values, bool apart, Source& source) {
+  round::LocalPart part = my_part(values, apart);
+  for (const float*& it : part.sources) {
+    part.pending.push_back(static_cast<std::uint8_t>(source.below(2)));
+    if (part.pending.back() != 0) it = nullptr;
+  }
+  return part;
+}
+
+std::uint32_t some_size(Source& source) {
+  switch (source.below(4)) {
+    case 0:
+      return source.below(60'000);
+    case 1:
+      return source.below(256);
+    case 2:
+      return source.below(8) * 2048;
+    default:
+      return static_cast<std::uint32_t>(round::kChunkElements * (1 + source.below(4)));
+  }
+}
+
 void receive(round::Relay& relay, Source& source) {
   const std::uint32_t from = source.below(4);
   round::RelayFrame frame;
   frame.kind = static_cast<round::RelayFrame::Kind>(16 + source.below(6));
-  frame.bytes = source.below(8) == 0 ? source.below(60'000) : source.below(64) * 64;
+  frame.bytes = some_size(source);
   frame.lineup = kLineup - 1 + source.below(3);
   frame.index = source.below(4);
   frame.round = relay.due() - 1 + source.below(4);
-  frame.at = std::uint64_t{source.below(8)} * 1024 - source.below(2);
+  frame.at = std::uint64_t{source.below(2)} * round::kChunkElements +
+             std::uint64_t{source.below(8)} * 1024 - source.below(2);
   const auto place = relay.place(from, frame);
   if (!place.ok()) return;
   INSTEP_CHECK(place->size() == frame.bytes, "a frame's payload has its place");
@@ -99,17 +125,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   INSTEP_CHECK(world.ok(), "the arena holds the sums");
   Nobody nobody;
   round::RelaySetup setup{
-      kLineup, 0, 7, {{0, {0, 1}, {0, 2048}}, {1, {2}, {2048, 1024}}, {2, {3}, {3072, 1024}}}, {}};
+      kLineup,
+      0,
+      7,
+      {{0, {0, 1}, {0, kLarge}}, {1, {2}, {kLarge, 1024}}, {2, {3}, {kLarge + 1024, 1024}}},
+      {}};
   if (source.below(2) == 1) setup.donor = 1;
   round::Relay relay(std::move(setup), *world, nobody);
   relay.start();
-  const std::vector<float> values(3000, 0.5F);
+  const std::vector<float> values(kElements, 0.5F);
   while (!source.empty()) {
     const std::uint32_t what = source.below(8);
     if (what == 0 && !relay.behind() && !relay.under_way()) {
       (void)relay.begin(relay.due(), {my_part(values, codec == 2)}, 0);
     } else if (what == 1) {
       (void)relay.step();
+    } else if (what == 2 && !relay.behind() && !relay.under_way()) {
+      if (source.below(4) == 0) relay.close();
+      (void)relay.open(relay.due(), {my_open_part(values, codec == 2, source)});
     } else {
       receive(relay, source);
     }
