@@ -134,10 +134,11 @@ class Network:
     def plug(self, host):
         self.batch(self.switch, f"link set port{host} up")
 
-    def limit(self, mbit):
-        """So many Mbit/s from each host and to it; what comes faster waits in a queue of up to half a second."""
-        for k in self.hosts:
-            for where, device in ((self.name(k), "eth0"), (self.switch, f"port{k}")):
+    def limit(self, mbit, hosts=None, outward=True):
+        """So many Mbit/s from each of these hosts, else of all, and to it; what comes faster waits in a queue of up to
+        half a second. Not `outward`: to it only."""
+        for k in self.hosts if hosts is None else hosts:
+            for where, device in ((self.name(k), "eth0"), (self.switch, f"port{k}"))[0 if outward else 1:]:
                 command("tc", "-n", where, "qdisc", "replace", "dev", device, "root", "tbf", "rate",
                         f"{mbit}mbit", "burst", f"{max(128, 2 * mbit)}kb", "latency", "500ms")
 

@@ -122,6 +122,7 @@ void Bridge::begin(const wire::HostsBegin& begin) {
     return fail({ErrorKind::kCorrupt, "the coordinator's list of hosts does not hold together"});
   }
   for (std::size_t i = 0; i < begin.ids.size(); ++i) {
+    if (i < begin.names.size()) names_[begin.ids[i]] = begin.names[i];
     if (begin.ids[i] == plan_.host) continue;
     if (begin.ids[i] == 0 && plan_.first_host) {
       peers_.know(0, *plan_.first_host);
@@ -237,6 +238,7 @@ void Bridge::go(std::uint32_t number) {
   if (over_ || !lineup_ || number != lineup_->number || number < halted_ || !relay_) return;
   went_ = true;
   relay_->start();
+  watch_lines();
   look_for_parts();
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "coord/line_meter.h"
 #include "coord/part_watch.h"
 #include "coord/peers.h"
 #include "coord/state_move.h"
@@ -63,13 +64,20 @@ struct StateCame {
 struct BridgeNote {
   std::string text;
 };
+// What this host measured of its links, now and then while rounds are made.
+struct LinesSeen {
+  std::uint64_t round = 0;
+  double share = 0;  // of the slices that it adds up
+  LineReport report;
+  std::map<std::uint32_t, std::string> names;  // of hosts, for people
+};
 // To the first host: another one is in.
 struct HostCame {
   std::string name;
   std::uint32_t agents = 0;
 };
 using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
-                                StateCame, BridgeNote, HostCame>;
+                                StateCame, BridgeNote, HostCame, LinesSeen>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
@@ -146,6 +154,10 @@ class Bridge : private Peers::Handler, private round::Carrier {
   Status take_from(const member::Lineup& lineup);
   void take_state();
   void offer(std::uint64_t round);
+  // bridge_lines.cc
+  void watch_lines();
+  void look_at_lines();
+  void round_done(std::uint64_t round);
 
   fabric::Loop& loop_;
   const Plan plan_;
@@ -184,6 +196,9 @@ class Bridge : private Peers::Handler, private round::Carrier {
   bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
   bool pumping_ = false;
   fabric::Ticket wanted_ = 0;
+  LineMeter meter_;
+  fabric::Timer look_;
+  std::map<std::uint32_t, std::string> names_;  // of hosts
 };
 
 }  // namespace instep::coord

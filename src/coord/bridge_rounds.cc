@@ -171,6 +171,7 @@ void Bridge::after_progress() {
   const auto round = relay_->completed();
   if (!round) return offer(relay_->due());
   offer(*round);
+  round_done(*round);
   if (world_->whole(*round)->directive == round::Directive::kStop) say(AllStop{});
   look_for_parts();
 }

@@ -47,6 +47,8 @@ void Launcher::take_bridge() {
       tell(member::LauncherFailed{failed->error});
     } else if (auto* note = std::get_if<BridgeNote>(&news)) {
       narrator_.tell({"hosts", -1, round(), "", 0, note->text});
+    } else if (const auto* seen = std::get_if<LinesSeen>(&news)) {
+      narrator_.lines(*seen);
     } else if (auto* host = std::get_if<HostCame>(&news)) {
       if (plan_.remote != nullptr) plan_.remote->joined(host->name);
       narrator_.tell({"hosts", -1, round(), "", 0,

@@ -25,6 +25,21 @@ std::uint64_t whole_field(const Json& fields, const char* key) {
   return found != fields.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
 }
 
+// A link that had little to send is none of the slowest.
+double speed(const LinkSeen& link) {
+  return link.rate.value_or(std::numeric_limits<double>::infinity());
+}
+
+// A record of a run of very many hosts stays a line.
+std::vector<LinkSeen> slowest_links(std::vector<LinkSeen> links) {
+  constexpr std::size_t kMost = 16;
+  if (links.size() <= kMost) return links;
+  std::sort(links.begin(), links.end(),
+            [](const LinkSeen& a, const LinkSeen& b) { return speed(a) < speed(b); });
+  links.resize(kMost);
+  return links;
+}
+
 }  // namespace
 
 Narrator::Narrator(const LaunchPlan& plan)
@@ -145,6 +160,26 @@ void Narrator::tell(const member::Tell& news) {
   note(LogLevel::kInfo, news.text);
   events_.push_back(fields);
   record(events_file_, std::move(fields), "event");
+}
+
+void Narrator::lines(const LinesSeen& seen) {
+  Json links = Json::array();
+  for (const LinkSeen& link : slowest_links(seen.report.links)) {
+    const auto name = seen.names.find(link.host);
+    links.push_back({{"host", link.host},
+                     {"name", name == seen.names.end() ? "" : name->second},
+                     {"rtt_ms", link.round_trip_s * 1e3},
+                     {"mb_per_s", link.rate ? Json(*link.rate * 1e-6) : Json()}});
+  }
+  const member::LineSeen& line = seen.report.line;
+  record(metrics_,
+         {{"round", seen.round},
+          {"share", seen.share},
+          {"round_ms", line.round_s * 1e3},
+          {"mb_per_s", line.rate * 1e-6},
+          {"full", line.full},
+          {"links", std::move(links)}},
+         "lines");
 }
 
 void Narrator::output(std::uint32_t agent, std::string_view line) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "coord/bridge.h"
 #include "coord/display.h"
 #include "coord/launcher.h"
 #include "coord/output.h"
@@ -30,6 +31,8 @@ class Narrator {
   void progress(member::AgentId agent, const wire::Progress& progress);
   void stopping(const std::string& reason);
   void tell(const member::Tell& news);
+  // What the host has measured of its links to others.
+  void lines(const LinesSeen& seen);
   // A line of an own program's output.
   void output(std::uint32_t agent, std::string_view line);
 

@@ -96,6 +96,14 @@ bool Peers::is_up(std::uint32_t peer) const {
   return found != peers_.end() && found->second.link != nullptr;
 }
 
+std::map<std::uint32_t, fabric::LinkFlow> Peers::flows() const {
+  std::map<std::uint32_t, fabric::LinkFlow> out;
+  for (const auto& [id, peer] : peers_) {
+    if (const auto flow = peer.link ? peer.link->flow() : std::nullopt) out.emplace(id, *flow);
+  }
+  return out;
+}
+
 void Peers::send(std::uint32_t to, const round::RelayFrame& frame,
                  std::span<const std::byte> payload, std::shared_ptr<const void> keeper) {
   const auto found = peers_.find(to);

@@ -54,6 +54,8 @@ class Peers : public fabric::TlsLink::Sink {
   void closed(fabric::TlsLink& link, const Error& why) override;
 
   bool is_up(std::uint32_t peer) const;
+  // Of the links that are up, by host.
+  std::map<std::uint32_t, fabric::LinkFlow> flows() const;
   // The payload stays as it is as long as `keeper` lives.
   void send(std::uint32_t to, const round::RelayFrame& frame, std::span<const std::byte> payload,
             std::shared_ptr<const void> keeper);

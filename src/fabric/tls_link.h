@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +31,16 @@ struct LinkLimits {
   std::size_t sending_bytes = 256 << 10;
   // A key of AES-GCM is good for 2^24.5 records (RFC 8446, section 5.5); these are 2^22 full ones.
   std::uint64_t change_key_bytes = std::uint64_t{64} << 30;
+};
+
+// What is known of a link's way, since it was made.
+struct LinkFlow {
+  std::uint64_t acked_bytes = 0, received_bytes = 0;
+  std::uint64_t waiting_bytes = 0;        // that are not on their way yet
+  std::uint64_t busy_us = 0;              // something was on its way, or waited
+  std::uint64_t held_us = 0;              // the other end had no room for it
+  std::uint32_t round_trip_us = 0;        // now, with what waits in queues on the way
+  std::uint32_t least_round_trip_us = 0;  // the shortest of late: without
 };
 
 class TlsLink {
@@ -63,6 +74,8 @@ class TlsLink {
   // Of frames that wait, and of those that the other machine has not acknowledged yet.
   std::size_t queued_bytes() const;
   std::size_t unacknowledged_bytes() const;
+  // Nothing if it has ended, or the kernel does not say.
+  std::optional<LinkFlow> flow() const;
 
   // A fence: when it returns, nothing of this link is read or written any more, no memory given to
   // it is touched, and the sink is not called again.

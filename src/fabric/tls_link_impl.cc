@@ -9,6 +9,7 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "fabric/address.h"
+#include "fabric/tcp_flow.h"
 
 namespace instep::fabric {
 namespace {
@@ -245,6 +246,15 @@ void TlsLink::Impl::finish_step() {
   asio::error_code ignored;
   ignored = socket_.shutdown(Socket::shutdown_send, ignored);
   soon(&Impl::read_step);
+}
+
+std::optional<LinkFlow> TlsLink::Impl::flow() {
+  if (state_ != State::kOpen) return std::nullopt;
+  auto flow = tcp_flow(socket_.native_handle());
+  if (!flow) return std::nullopt;
+  flow->waiting_bytes += queued_bytes();
+  flow->received_bytes = session_.received();
+  return flow;
 }
 
 void TlsLink::Impl::finish() {

@@ -34,6 +34,7 @@ class TlsLink::Impl : public std::enable_shared_from_this<TlsLink::Impl> {
   void push(const FrameHead& head, std::span<const std::byte> payload, std::function<void()> sent);
   std::size_t queued_bytes() const { return outbox_.bytes() + session_.unsent(); }
   std::size_t unacknowledged_bytes();
+  std::optional<LinkFlow> flow();
   void close();
   // Tells whoever is concerned, then closes.
   void end(const Error& why);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "base/machine.h"
 #include "fabric/testing_links.h"
 
 namespace instep::fabric {
@@ -116,6 +117,40 @@ TEST(TlsLink, AHundredMegabytesBothWaysAtOnceAreWhatWasSent) {
   server_loop.stop();
   client_loop.join();
   server_loop.join();
+}
+
+TEST(TlsLink, ItsFlowIsKnownAsLongAsItLives) {
+  constexpr std::size_t kBytes = 3 << 20;
+  Server server(server_identity());
+  Client client;
+  ASSERT_TRUE(client.connect(server.address(), client_identity()).ok());
+  const auto flow = [&client] { return in(client.loop, [&] { return client.link->flow(); }); };
+  ASSERT_TRUE(flow());
+  // What is given to the link at once waits in it.
+  const auto given = in(client.loop, [&client] {
+    client.link->send({1, 0, 0, 0, 0}, std::vector<std::byte>(kBytes));
+    return client.link->flow();
+  });
+  EXPECT_GE(given->waiting_bytes, kBytes);
+  server.sink(0).wait_frames(1);
+  EXPECT_GE(in(server.loop, [&server] { return server.link(0).flow(); })->received_bytes, kBytes);
+  // The last answer may be on its way still.
+  const std::int64_t until = monotonic_ns() + kTestMs * 1'000'000;
+  while (flow()->acked_bytes < kBytes && monotonic_ns() < until) {
+  }
+  const LinkFlow now = *flow();
+  EXPECT_GE(now.acked_bytes, kBytes);
+  EXPECT_LT(now.acked_bytes, kBytes + kBytes / 10);
+  EXPECT_EQ(now.waiting_bytes, 0U);
+  EXPECT_GT(now.busy_us, 0U);
+  EXPECT_LE(now.held_us, now.busy_us);
+  EXPECT_GT(now.least_round_trip_us, 0U);
+  EXPECT_GE(now.round_trip_us, now.least_round_trip_us);
+  in(client.loop, [&client] {
+    client.link->close();
+    return 0;
+  });
+  EXPECT_FALSE(flow());
 }
 
 // An agent that inherited its launcher's links would keep them alive after it.

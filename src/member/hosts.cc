@@ -95,7 +95,7 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
            cat("waits for agents: ", agents(), " of at least ", state_.rules.min_agents));
     } else if (state_.phase == HostsPhase::kTelling) {
       Lineup next =
-          without_hosts(*state_.lineup, {host}, ++state_.number, state_.lineup->first_round);
+          keep_hosts(*state_.lineup, weights(), ++state_.number, state_.lineup->first_round);
       name_newcomers(next, kFirstHost);
       tell_lineup(std::move(next));
     }
@@ -136,15 +136,22 @@ void HostsStep::lose_late() {
 
 void HostsStep::tell_lineup(Lineup lineup) {
   for (auto& [host, it] : state_.hosts) it.took = false;
+  forget_lines();
   state_.phase = HostsPhase::kTelling;
   state_.told_at = now_;
   state_.lineup = std::move(lineup);
   act<TellLineup>(*state_.lineup);
 }
 
+// A line that nobody has measured is taken for as good as any.
 std::vector<HostWeight> HostsStep::weights() const {
+  double best = 0;
+  for (const auto& [host, it] : state_.hosts) best = std::max(best, it.line.value_or(0));
+  if (best == 0) best = 1;
   std::vector<HostWeight> out;
-  for (const auto& [host, it] : state_.hosts) out.push_back({host, it.entry.agents, it.link});
+  for (const auto& [host, it] : state_.hosts) {
+    out.push_back({host, it.entry.agents, it.line.value_or(best)});
+  }
   return out;
 }
 
@@ -180,16 +187,14 @@ void HostsStep::name_newcomers(Lineup& lineup, HostId holder) const {
 
 // As it was but for those that are lost; where somebody comes in, all is spread anew.
 Lineup HostsStep::with_those_there(std::uint64_t first_round) {
-  std::vector<HostId> lost;
-  std::size_t known = 0;
-  for (const HostPart& part : state_.lineup->hosts) {
-    find(part.host) == nullptr ? lost.push_back(part.host) : void(++known);
-  }
-  if (known == state_.hosts.size()) {
-    return without_hosts(*state_.lineup, lost, state_.number, first_round);
+  const std::vector<HostWeight> there = weights();
+  if (all([this](const HostLife& it) {
+        return part_of(*state_.lineup, it.entry.host) != nullptr;
+      })) {
+    return keep_hosts(*state_.lineup, there, state_.number, first_round);
   }
   const HostFacts& facts = state_.facts->second;
-  return assign_hosts(state_.number, first_round, weights(), facts.shards, facts.blocks);
+  return assign_hosts(state_.number, first_round, there, facts.shards, facts.blocks);
 }
 
 void HostsStep::settle() {
@@ -211,6 +216,7 @@ void HostsStep::settle() {
   }
   // Last: nothing else may happen for a long time.
   if (state_.phase == HostsPhase::kRunning && !state_.late.empty()) admit_late();
+  if (state_.phase == HostsPhase::kRunning) weigh();
 }
 
 HostsState begin_hosts(const HostsRules& rules) {

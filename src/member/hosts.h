@@ -10,7 +10,8 @@
 //   kStarting   agents start on all of them; left when all have said what they have there
 //   kTelling    a line-up is out; left when all have taken it, since nobody may exchange under one
 //               that another has not heard of
-//   kRunning    rounds go on without us; left when a host is lost, leaves or comes in
+//   kRunning    rounds go on without us; left when a host is lost, leaves or comes in, and when
+//               other slices would go better with the hosts' lines
 //   kHalting    those left are asked for the rounds that they have; left when all have said so
 //   kOver       nothing is decided any more
 #pragma once
@@ -26,6 +27,7 @@
 
 #include "base/result.h"
 #include "member/events.h"
+#include "member/lines.h"
 #include "member/lineup.h"
 
 namespace instep::member {
@@ -38,7 +40,6 @@ struct HostJoined {
   HostId host;
   std::string name, address;  // for people; where other hosts reach it
   std::uint32_t agents;
-  double link = 1;  // HostWeight
 };
 // What hosts must agree on to train together, as their agents say it (wire::Hello, wire::Ready).
 struct HostFacts {
@@ -80,8 +81,14 @@ struct HostDone {  // with its last round; it stays for others that lack somethi
 struct HostBroken {
   HostId host;
 };
+// What it has seen of its line in the rounds of a line-up, since it said so last.
+struct HostMeasured {
+  HostId host;
+  std::uint32_t number;
+  LineSeen seen;
+};
 using HostsEvent = std::variant<HostJoined, HostIsReady, HostStands, HostTook, HostLost, HostLeaves,
-                                HostDone, TimePassed, HostBroken>;
+                                HostDone, TimePassed, HostBroken, HostMeasured>;
 
 // What the shell must do, in this order. Each host hears what is for it in this order.
 
@@ -135,7 +142,9 @@ enum class HostsPhase { kGathering, kStarting, kTelling, kRunning, kHalting, kOv
 
 struct HostLife {
   HostEntry entry;
-  double link = 1;
+  // Rounds' worth a second that its line carries (slices.h), once slices were weighed by that.
+  std::optional<double> line;
+  std::optional<LineSeen> seen;  // and not judged yet
   bool ready = false;
   bool took = false;                    // the newest line-up
   std::optional<std::uint64_t> stands;  // since the newest Halt
@@ -158,6 +167,9 @@ struct HostsState {
   bool gone_on = false;          // there was a Go
   std::optional<Nanoseconds> enough_at;
   std::optional<Nanoseconds> told_at;  // the line-up that not all have taken
+  Suspicion suspicion;
+  std::uint32_t weighed = 0;       // times that slices were spread anew by the lines
+  Nanoseconds weigh_again_at = 0;  // not before
 };
 
 struct HostsDecision {

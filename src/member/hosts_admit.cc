@@ -44,12 +44,9 @@ void HostsStep::refuse(HostId host, const std::string& why) {
 void HostsStep::on(HostJoined& event) {
   const HostId host = event.host;
   if (state_.gone.contains(host) || state_.late.contains(host) || find(host) != nullptr) return;
-  if (event.agents == 0 || !(event.link > 0)) {
-    return refuse(host, "a host needs an agent and a link");
-  }
+  if (event.agents == 0) return refuse(host, "a host needs an agent");
   HostLife it;
   it.entry = {host, std::move(event.name), std::move(event.address), event.agents};
-  it.link = event.link;
   if (state_.phase != HostsPhase::kGathering) return come_late(std::move(it));
   it.empty = state_.rules.first_holds && host != kFirstHost;
   state_.hosts.emplace(host, std::move(it));

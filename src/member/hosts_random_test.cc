@@ -1,6 +1,6 @@
-// decide_hosts() with model hosts around it that send, finish rounds, get lost and leave at random.
-// Words take their time, come twice, or come from hosts that are lost. Repeat a seed by the number
-// that a failure shows.
+// decide_hosts() with model hosts around it that send, finish rounds, measure their lines, get lost
+// and leave at random. Words take their time, come twice, or come from hosts that are lost. Repeat
+// a seed by the number that a failure shows.
 #include <gtest/gtest.h>
 
 #include <deque>
@@ -115,6 +115,8 @@ class Hosts {
       for (const HostId host : halt->to) post(host, action);
       EXPECT_EQ(halt->to.size(), state_.hosts.size());
       ++seen["halt"];
+    } else if (const auto* news = std::get_if<Tell>(&action)) {
+      if (news->kind == "slices") ++seen["weighed"];
     } else if (const auto* refused = std::get_if<Refuse>(&action)) {
       hosts_.at(refused->host).linked = hosts_.at(refused->host).exchanges = false;
       ++seen["refused"];
@@ -261,6 +263,7 @@ class Hosts {
     }
     auto& sent = sent_[{it.heard, it.done}];
     if (sent.insert(host).second) {
+      measure(host, it);
       for (const HostPart& part : it.lineup->hosts) {
         EXPECT_GE(hosts_.at(part.host).heard, it.heard) << "it was sent what it does not know of";
       }
@@ -269,6 +272,15 @@ class Hosts {
     if (sent.size() < it.lineup->hosts.size()) return false;
     ++it.done;
     return true;
+  }
+
+  // Host 2's line is a thin one.
+  void measure(HostId host, Host& it) {
+    if (!it.linked) return;
+    for (std::uint64_t times = random_.below(4); times > 0; --times) {
+      it.outbox.emplace_back(
+          HostMeasured{host, it.heard, {1, 1e6, host == 2 ? 1e6 : 9e6, host == 2, {}}});
+    }
   }
 
   void check_the_end() {
@@ -302,8 +314,8 @@ TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
     for (const auto& [what, count] : hosts.seen) seen[what] += count;
     if (hosts.phase() == HostsPhase::kGathering) ++seen["waits"];
   }
-  for (const char* what :
-       {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late", "got the state"}) {
+  for (const char* what : {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late",
+                           "got the state", "weighed"}) {
     EXPECT_GT(seen[what], 50) << what;
   }
   EXPECT_GT(seen["over"], 2000);

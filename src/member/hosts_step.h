@@ -1,4 +1,5 @@
-// What decide_hosts() is made of: hosts.cc has the run, hosts_admit.cc how hosts come into it.
+// What decide_hosts() is made of: hosts.cc has the run, hosts_admit.cc how hosts come into it,
+// hosts_lines.cc how slices go by their lines.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +34,7 @@ class HostsStep {
   void on(const HostLeaves& event);
   void on(const HostDone& event);
   void on(const HostBroken& event);
+  void on(HostMeasured& event);
   void on(const TimePassed&) {}
   void settle();
   HostsDecision take() { return {std::move(state_), std::move(actions_)}; }
@@ -76,6 +78,9 @@ class HostsStep {
   void first_lineup();
   void come_late(HostLife it);
   void admit_late();
+  // hosts_lines.cc
+  void weigh();
+  void forget_lines();
 
   HostsState state_;
   Nanoseconds now_;

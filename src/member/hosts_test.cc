@@ -243,7 +243,7 @@ TEST(DecideHosts, ALossHaltsTheOthersWhoGoOnWithItsShards) {
   const Lineup before = hub.lineup();
   hub.feed(HostStands{2, 2, 21});
   ASSERT_NE(hub.asked<TellLineup>(), nullptr);
-  Lineup expected = without_hosts(before, {1}, 2, 21);
+  Lineup expected = keep_hosts(before, {{0, 1, 1}, {2, 1, 1}}, 2, 21);
   expected.donor = 2;
   EXPECT_EQ(hub.asked<TellLineup>()->lineup, expected);
   hub.feed(HostTook{0, 2});

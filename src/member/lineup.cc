@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/text.h"
+#include "member/slices.h"
 
 namespace instep::member {
 namespace {
@@ -34,8 +35,13 @@ std::uint32_t tree_cut(std::uint64_t part, std::uint64_t whole, std::uint32_t sh
   return zeros > zeros_behind ? before : before + 1;
 }
 
-void spread_blocks(Lineup& lineup, const std::vector<double>& weights, std::uint64_t blocks) {
-  const std::vector<std::uint64_t> ends = cut(weights, blocks);
+void spread_blocks(Lineup& lineup, const std::vector<HostWeight>& hosts, std::uint64_t blocks) {
+  std::vector<double> links;
+  for (const HostWeight& it : hosts) {
+    INSTEP_CHECK(it.link > 0, "a host has a link");
+    links.push_back(it.link);
+  }
+  const std::vector<std::uint64_t> ends = cut(best_slices(links), blocks);
   std::uint64_t next = 0;
   for (std::size_t k = 0; k < lineup.hosts.size(); ++k) {
     lineup.hosts[k].first_block = next;
@@ -83,11 +89,9 @@ Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
   out.number = number;
   out.first_round = first_round;
   std::uint64_t agents = 0;
-  std::vector<double> links;
   for (const HostWeight& it : hosts) {
-    INSTEP_CHECK(it.agents > 0 && it.link > 0, "a host has an agent and a link");
+    INSTEP_CHECK(it.agents > 0, "a host has an agent");
     agents += it.agents;
-    links.push_back(it.link);
   }
   const auto count = static_cast<std::uint32_t>(hosts.size());
   std::uint64_t agents_before = 0;
@@ -102,29 +106,30 @@ Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
     std::iota(part.shards.begin(), part.shards.end(), next);
     next = end;
   }
-  spread_blocks(out, links, blocks);
+  spread_blocks(out, hosts, blocks);
   return out;
 }
 
-Lineup without_hosts(const Lineup& lineup, const std::vector<HostId>& lost, std::uint32_t number,
-                     std::uint64_t first_round) {
+Lineup keep_hosts(const Lineup& lineup, const std::vector<HostWeight>& left, std::uint32_t number,
+                  std::uint64_t first_round) {
   Lineup out;
   out.number = number;
   out.first_round = first_round;
   std::vector<std::uint32_t> orphans;
-  std::vector<double> shards, links;
+  std::vector<double> shards;
   std::uint64_t blocks = 0;
   for (const HostPart& part : lineup.hosts) {
     blocks += part.blocks;
-    if (std::find(lost.begin(), lost.end(), part.host) == lost.end()) {
+    const bool stays = std::any_of(left.begin(), left.end(),
+                                   [&part](const HostWeight& it) { return it.host == part.host; });
+    if (stays) {
       out.hosts.push_back(part);
       shards.push_back(static_cast<double>(part.shards.size()));
-      links.push_back(static_cast<double>(part.blocks));
     } else {
       orphans.insert(orphans.end(), part.shards.begin(), part.shards.end());
     }
   }
-  INSTEP_CHECK(!out.hosts.empty(), "a host is left");
+  INSTEP_CHECK(!out.hosts.empty() && out.hosts.size() == left.size(), "those left were in");
   std::sort(orphans.begin(), orphans.end());
   const std::vector<std::uint64_t> ends = cut(shards, orphans.size());
   std::uint64_t next = 0;
@@ -133,9 +138,7 @@ Lineup without_hosts(const Lineup& lineup, const std::vector<HostId>& lost, std:
     for (; next < ends[k]; ++next) mine.push_back(orphans[next]);
     std::sort(mine.begin(), mine.end());
   }
-  // Those that had no block, since there were too few, are no slower than others.
-  if (std::count(links.begin(), links.end(), 0.0) > 0) links.assign(links.size(), 1.0);
-  spread_blocks(out, links, blocks);
+  spread_blocks(out, left, blocks);
   return out;
 }
 

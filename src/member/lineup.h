@@ -38,22 +38,22 @@ const HostPart* part_of(const Lineup& lineup, HostId host);
 struct HostWeight {
   HostId host = 0;
   std::uint32_t agents = 1;  // at least 1
-  double link = 1;           // how fast it exchanges, beside the others; more than 0
+  double link = 1;           // how fast its line is, beside the others'; more than 0
 };
 
 // Shards in contiguous runs in proportion to agents, each run cut where the canonical tree has its
 // largest subtrees (design, rule 14) as long as a cut lies less than one shard from where it
-// should; blocks in proportion to links. `hosts` is ascending and not empty, and there are at least
-// as many shards.
+// should; blocks so that the slowest line is done soonest (slices.h). `hosts` is ascending and not
+// empty, and there are at least as many shards.
 Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
                     const std::vector<HostWeight>& hosts, std::uint32_t shards,
                     std::uint64_t blocks);
 
-// The line-up without some of its hosts, not all: the others keep their shards, and get those of
-// the lost ones in contiguous runs in proportion to what they have; blocks, of which nobody keeps
-// anything from round to round, are spread again in the same proportions as before.
-Lineup without_hosts(const Lineup& lineup, const std::vector<HostId>& lost, std::uint32_t number,
-                     std::uint64_t first_round);
+// The line-up with those of its hosts that are left, ascending and not empty: they keep their
+// shards, and get those of the lost ones in contiguous runs in proportion to what they have;
+// blocks, of which nobody keeps anything from round to round, are spread as by assign_hosts().
+Lineup keep_hosts(const Lineup& lineup, const std::vector<HostWeight>& left, std::uint32_t number,
+                  std::uint64_t first_round);
 
 // One from outside must hold together: every shard and every block at one host, hosts ascending.
 Status validate(const Lineup& lineup, std::uint32_t shards, std::uint64_t blocks);

@@ -71,15 +71,15 @@ TEST(AssignHosts, KnownCases) {
   EXPECT_EQ(given({50, 1, 1}, 3), (std::vector<std::size_t>{1, 1, 1}));
 }
 
-TEST(AssignHosts, BlocksGoByTheLinks) {
-  const Lineup lineup = assign_hosts(1, 0, {{0, 1, 1.0}, {1, 1, 0.5}, {2, 1, 0.5}}, 8, 100);
+TEST(AssignHosts, BlocksGoByTheLines) {
+  const Lineup lineup = assign_hosts(1, 0, {{0, 1, 1.0}, {1, 1, 1.0}, {2, 1, 0.75}}, 8, 110);
   EXPECT_EQ(lineup.hosts[0].blocks, 50U);
   EXPECT_EQ(lineup.hosts[1].first_block, 50U);
-  EXPECT_EQ(lineup.hosts[1].blocks, 25U);
-  EXPECT_EQ(lineup.hosts[2].blocks, 25U);
+  EXPECT_EQ(lineup.hosts[1].blocks, 50U);
+  EXPECT_EQ(lineup.hosts[2].blocks, 10U);
 }
 
-TEST(WithoutHosts, SurvivorsKeepTheirShardsForAnyNumbers) {
+TEST(KeepHosts, SurvivorsKeepTheirShardsForAnyNumbers) {
   Random random(5);
   for (int i = 0; i < 3000; ++i) {
     std::vector<std::uint32_t> agents;
@@ -90,18 +90,19 @@ TEST(WithoutHosts, SurvivorsKeepTheirShardsForAnyNumbers) {
     const std::uint64_t blocks = random.below(4) == 0 ? random.below(5) : random.below(3000);
     Lineup lineup = assign_hosts(1, 0, hosts_of(agents), shards, blocks);
     while (lineup.hosts.size() > 1) {
-      std::vector<HostId> lost;
+      std::vector<HostWeight> left;
       for (const HostPart& part : lineup.hosts) {
-        if (random.below(3) == 0 && lost.size() + 1 < lineup.hosts.size()) {
-          lost.push_back(part.host);
+        const bool last = left.empty() && &part == &lineup.hosts.back();
+        if (last || random.below(3) > 0) {
+          left.push_back({part.host, 1, double(1 + random.below(4)) / 2});
         }
       }
-      const Lineup next = without_hosts(lineup, lost, lineup.number + 1, 5);
+      const Lineup next = keep_hosts(lineup, left, lineup.number + 1, 5);
       EXPECT_EQ(next.number, lineup.number + 1);
       EXPECT_EQ(next.first_round, 5U);
       const Status status = validate(next, shards, blocks);
       ASSERT_TRUE(status.ok()) << status.error().message;
-      EXPECT_EQ(next.hosts.size() + lost.size(), lineup.hosts.size());
+      EXPECT_EQ(next.hosts.size(), left.size());
       for (const HostPart& part : next.hosts) {
         const auto before = std::find_if(lineup.hosts.begin(), lineup.hosts.end(),
                                          [&](const HostPart& it) { return it.host == part.host; });
@@ -114,13 +115,13 @@ TEST(WithoutHosts, SurvivorsKeepTheirShardsForAnyNumbers) {
   }
 }
 
-TEST(WithoutHosts, WhatIsLostGoesToTheOthersAsTheyCan) {
+TEST(KeepHosts, WhatIsLostGoesToTheOthersAsTheyCan) {
   const Lineup lineup = assign_hosts(1, 0, {{0, 2, 1.0}, {1, 1, 0.5}, {2, 1, 0.5}}, 8, 100);
-  const Lineup next = without_hosts(lineup, {0}, 2, 9);
+  const Lineup next = keep_hosts(lineup, {{1, 1, 0.5}, {2, 1, 0.5}}, 2, 9);
   EXPECT_EQ(next.hosts[0].shards, (Shards{0, 1, 4, 5}));
   EXPECT_EQ(next.hosts[1].shards, (Shards{2, 3, 6, 7}));
   EXPECT_EQ(next.hosts[0].blocks, 50U);
-  const Lineup last = without_hosts(next, {2}, 3, 9);
+  const Lineup last = keep_hosts(next, {{1, 1, 0.5}}, 3, 9);
   EXPECT_EQ(last.hosts[0].shards, (Shards{0, 1, 2, 3, 4, 5, 6, 7}));
   EXPECT_EQ(last.hosts[0].blocks, 100U);
 }

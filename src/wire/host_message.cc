@@ -47,6 +47,15 @@ void fields(auto& archive, Type<HostStands> auto& m) {
 }
 void fields(auto& archive, Type<HostTook> auto& m) { archive("number", m.number); }
 void fields(auto& archive, Type<HostBroken> auto& m) { archive("peer", m.peer); }
+void fields(auto& archive, Type<HostMeasured> auto& m) {
+  archive("number", m.number);
+  archive("round_us", m.round_us);
+  archive("sent", m.sent);
+  archive("rate", m.rate);
+  archive("full", m.full);
+  archive("slow", m.slow);
+  archive("slow_rates", m.slow_rates);
+}
 void fields(auto&, Type<HostLeaves> auto&) {}
 void fields(auto&, Type<HostDone> auto&) {}
 void fields(auto& archive, Type<HostsBegin> auto& m) {
@@ -74,9 +83,9 @@ void fields(auto&, Type<HostsEnd> auto&) {}
 namespace {
 
 // In the order of HostMessage's alternatives.
-constexpr Names<HostMessage> kNames = {"enroll",  "enrolled", "hello",  "welcome", "peer",  "ready",
-                                       "stands",  "took",     "broken", "leaves",  "done",  "begin",
-                                       "line-up", "go",       "halt",   "end",     "failed"};
+constexpr Names<HostMessage> kNames = {
+    "enroll",   "enrolled", "hello", "welcome", "peer",    "ready", "stands", "took", "broken",
+    "measured", "leaves",   "done",  "begin",   "line-up", "go",    "halt",   "end",  "failed"};
 constexpr int kDepth = 3;  // the message, its lists, and lists in them
 
 }  // namespace

@@ -71,6 +71,17 @@ struct HostTook {
 struct HostBroken {
   std::uint32_t peer = 0;
 };
+// What it has seen of its line in some rounds of a line-up (member/lines.h): no more often than
+// every other second, and short however many hosts there are.
+struct HostMeasured {
+  std::uint32_t number = 0;
+  std::uint64_t round_us = 0;
+  std::uint64_t sent = 0, rate = 0;  // bytes a round, bytes a second
+  bool full = false;
+  std::vector<std::uint32_t> slow;  // at most kMostSlow
+  std::vector<std::uint64_t> slow_rates;
+};
+inline constexpr std::size_t kMostSlow = 16;
 struct HostLeaves {};
 struct HostDone {};
 
@@ -99,9 +110,10 @@ struct HostsHalt {
 // All that are in the run are done.
 struct HostsEnd {};
 
-using HostMessage = std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady,
-                                 HostStands, HostTook, HostBroken, HostLeaves, HostDone, HostsBegin,
-                                 HostsLineup, HostsGo, HostsHalt, HostsEnd, Failed>;
+using HostMessage =
+    std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady, HostStands,
+                 HostTook, HostBroken, HostMeasured, HostLeaves, HostDone, HostsBegin, HostsLineup,
+                 HostsGo, HostsHalt, HostsEnd, Failed>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);

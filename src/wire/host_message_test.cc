@@ -28,8 +28,22 @@ TEST(HostMessage, ComesBackAsItWas) {
   EXPECT_EQ(again(HostHello{1, "n", 2, "::1", 77}).port, 77U);
   EXPECT_EQ(again(HostReady{"a", "b", 8, 9, 1, {{"build", "x"}}}).fingerprint.at("build"), "x");
   EXPECT_EQ(again(Failed{1, "why"}).message, "why");
+  const HostMeasured measured = again(HostMeasured{6, 70'000, 8, 9, true, {2, 5}, {1, ~0ULL}});
+  EXPECT_EQ(measured.round_us, 70'000U);
+  EXPECT_EQ(measured.rate, 9U);
+  EXPECT_TRUE(measured.full);
+  EXPECT_EQ(measured.slow, (std::vector<std::uint32_t>{2, 5}));
+  EXPECT_EQ(measured.slow_rates, (std::vector<std::uint64_t>{1, ~0ULL}));
   again(HostsEnd{});
   again(HostLeaves{});
+}
+
+// Every few seconds one: less than a kB.
+TEST(HostMessage, WhatIsMeasuredIsSaidBriefly) {
+  HostMeasured longest{~0U, ~0ULL, ~0ULL, ~0ULL, true, {}, {}};
+  longest.slow.assign(kMostSlow, ~0U);
+  longest.slow_rates.assign(kMostSlow, ~0ULL);
+  EXPECT_LT(encode_host(longest).size(), 400U);
 }
 
 TEST(HostMessage, RefusesWhatIsNone) {
