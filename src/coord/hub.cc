@@ -111,15 +111,6 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
     turned_away(link->address(), invalid("it is no host of this run"));
     return nullptr;
   }
-  // An earlier run with the same key has let it in.
-  if (*host >= next_host_) {
-    turned_away(link->address(), invalid("it is a host of an earlier run"));
-    link->send({kMessageFrame, 0, 0, 0, 0},
-               wire::encode_host(wire::failed_of({ErrorKind::kUnavailable,
-                                                  "another run has begun where the coordinator of "
-                                                  "this one was"})));
-    return nullptr;
-  }
   Guest& guest = guests_[*host];
   if (guest.gone) {
     link->send({kMessageFrame, 0, 0, 0, 0},
