@@ -146,6 +146,14 @@ class HostsCase(RunCase):
         self.nothing_is_left()
         return [self.report(host.run_dir) for host in hosts]
 
+    def not_let_in(self, host, *parts, code=2):
+        """A command that ends with a single error, which says all this, and leaves nothing."""
+        result = self.end_of(host, code)
+        self.assertEqual(len(result.err.strip().splitlines()), 1, result)
+        for part in parts:
+            self.assertIn(part, result.err)
+        self.assertFalse(host.run_dir.exists(), result)
+
     def kill(self, host):
         """kill -9 of every process of a host."""
         self.network.kill(host.number)

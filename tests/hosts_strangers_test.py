@@ -60,23 +60,18 @@ class Strangers(HostsCase):
         coordinator = self.start_coordinator(self.job, *arguments, agents=1, least=2, sets=LONG)
         return coordinator, self.join_line(coordinator)
 
-    def refused(self, line, words, *arguments):
-        host = self.start_agents(1, line, "--orphan-timeout", "2s", *arguments)
-        host.process.wait(30)
-        self.assertIn(words, host.result().err)
-        self.assertNotEqual(host.process.returncode, 0)
-        self.assertEqual(len(host.result().err.strip().splitlines()), 1, host.result())
-        self.assertFalse(host.run_dir.exists())
+    def not_in_by(self, line, words, code=2):
+        self.not_let_in(self.start_agents(1, line, "--orphan-timeout", "2s"), words, code=code)
 
     def test_a_line_that_is_wrong(self):
         coordinator, line = self.waiting()
         token = line.split("/")[3].split("@")[0]
         digit = "0" if line[-1] != "0" else "1"
-        self.refused(line[:-1] + digit, "fingerprint")
-        self.refused(line.replace(token, "a" * 6 + "." + "a" * 24), "token")
-        self.refused(line.replace(f":{PORT}", ":1"), "cannot reach")
-        self.refused(line.replace(self.network.address(0), "nobody.invalid"), "nobody.invalid")
-        self.refused("instep://somewhere", "--join")
+        self.not_in_by(line[:-1] + digit, "fingerprint")
+        self.not_in_by(line.replace(token, "a" * 6 + "." + "a" * 24), "token")
+        self.not_in_by(line.replace(f":{PORT}", ":1"), "cannot reach", 1)
+        self.not_in_by(line.replace(self.network.address(0), "nobody.invalid"), "nobody.invalid")
+        self.not_in_by("instep://somewhere", "--join")
         reasons = [it["reason"] for it in self.audit(coordinator) if it["what"] == "refused"]
         self.assertEqual(len(reasons), 1, "the hub heard of one token")
 
@@ -88,7 +83,7 @@ class Strangers(HostsCase):
                                    check=True, env=self.environment)
             return "expired" in shown.stdout
         self.wait_for(coordinator, "end of the token", over)
-        self.refused(line, "expired")
+        self.not_in_by(line, "expired")
 
     def test_an_address_that_cannot_be_had(self):
         self.waiting()

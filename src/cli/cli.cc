@@ -126,7 +126,8 @@ void define_agent(CLI::App& app, Options& options) {
       "join a run of another host, or train as one of the processes that torchrun, mpirun "
       "or srun started");
   CLI::Option* join = agent->add_option(
-      "--join", options.join, "the line that instep coordinator has printed; -: reads it");
+      "--join", options.join,
+      "the line that instep coordinator has printed (with --insecure: HOST:PORT); -: reads it");
   add_agents(agent, options, "agents to start here (default: as many as there are processors for)");
   agent
       ->add_option("--listen", options.listen,
@@ -154,11 +155,9 @@ void define_agent(CLI::App& app, Options& options) {
                    "of --from-env on several hosts: HOST:PORT where the host of rank 0 listens "
                    "(default: as the launcher's variables say; mpirun sets none)")
       ->needs(from_env);
-  agent
-      ->add_flag("--insecure", options.insecure,
-                 "of --from-env on several hosts: without INSTEP_SECRET; anyone who reaches the "
-                 "port can join")
-      ->needs(from_env);
+  agent->add_flag("--insecure", options.insecure,
+                  "join a coordinator that has --insecure; of --from-env on several hosts: without "
+                  "INSTEP_SECRET. Anyone who reaches the first host's port can join");
   agent->add_option("JOB", options.target, "of --from-env: job file, or a folder with one");
   add_sets(agent, options, "of --from-env: KEY=VALUE: set a key of the job over its file");
 }
@@ -167,8 +166,13 @@ void define_agent(CLI::App& app, Options& options) {
 void add_first_options(CLI::App* command, Options& options) {
   command->add_option("--local", options.local,
                       "agents on this host (default: as many as there are processors for)");
-  command->add_option("--token-ttl", options.token_ttl,
-                      "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  CLI::Option* ttl =
+      command->add_option("--token-ttl", options.token_ttl,
+                          "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  command
+      ->add_flag("--insecure", options.insecure,
+                 "hosts join by the address alone: anyone who reaches the port can")
+      ->excludes(ttl);
 }
 
 void define(CLI::App& app, Options& options) {

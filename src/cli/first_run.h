@@ -30,6 +30,6 @@ Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, cons
 // in a directory that is there. Returns the exit code.
 int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                      std::optional<coord::RunDir> dir = {},
-                     const std::vector<std::string>& warnings = {});
+                     std::vector<std::string> warnings = {});
 
 }  // namespace instep::cli

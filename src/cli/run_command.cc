@@ -171,8 +171,9 @@ int run_command(const Options& options) {
 }
 
 int resume_command(const Options& options) {
-  if (options.listen.empty() && options.local) {
-    return fail(invalid("--local is of runs on many hosts: it needs --listen"));
+  if (options.listen.empty() && (options.local || options.insecure)) {
+    return fail(invalid(cat(options.local ? "--local" : "--insecure",
+                            " is of runs on many hosts: it needs --listen")));
   }
   auto drill = plan_drill(options);
   if (!drill.ok()) return fail(drill.error());

@@ -28,6 +28,11 @@ Result<fabric::Authority> authority_of(const FirstHost::Plan& plan, const std::s
 
 }  // namespace
 
+std::string insecure_warning(const fabric::Address& address) {
+  return cat("--insecure: anyone who reaches ", fabric::to_text(address),
+             " can join this run, and so read and change what is trained");
+}
+
 Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   std::unique_ptr<FirstHost> out(new FirstHost());
   const std::string run = plan.run_dir.filename().string();
@@ -58,7 +63,7 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   hub.name = machine_name();
   hub.address = address;
   hub.agents = plan.agents;
-  hub.warning = plan.warning;
+  if (plan.insecure) hub.warning = insecure_warning({out->line_.host, out->line_.port});
   out->hub_ = std::make_unique<Hub>(out->loop_, std::move(hub), std::move(authority),
                                     std::move(tokens), std::move(audit));
   out->hub_->use(*out->bridge_);

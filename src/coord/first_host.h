@@ -18,6 +18,9 @@
 
 namespace instep::coord {
 
+// What it means that anybody can join, for logs.
+std::string insecure_warning(const fabric::Address& address);
+
 class FirstHost {
  public:
   struct Plan {
@@ -33,7 +36,7 @@ class FirstHost {
     std::optional<fabric::SharedKeys> shared;
     std::optional<fabric::Address> known_as;
     std::string listen_advice;  // what to do where another program has the port
-    std::string warning;        // for the audit
+    bool insecure = false;      // `shared` is known to everybody: for the audit
   };
   static Result<std::unique_ptr<FirstHost>> open(const Plan& plan);
   ~FirstHost();
