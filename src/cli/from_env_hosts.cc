@@ -9,7 +9,6 @@
 #include "cli/insecure.h"
 #include "cli/joined_run.h"
 #include "cli/meeting.h"
-#include "cli/recorded.h"
 #include "fabric/shared_secret.h"
 
 namespace instep::cli {
@@ -80,7 +79,7 @@ coord::FirstHost::Plan plan_meeting(const HostGroup& group, const fabric::Shared
   return out;
 }
 
-int train_first(const Options& options, const HostGroup& group, const fabric::SharedKeys& keys) {
+int train_as_first(const Options& options, const HostGroup& group, const fabric::SharedKeys& keys) {
   Options here = options;
   here.agents = group.rank.size;
   here.local = group.rank.local_size;
@@ -91,8 +90,7 @@ int train_first(const Options& options, const HostGroup& group, const fabric::Sh
   auto run = open_first(here, plan.take(), *job_text, plan_meeting(group, keys));
   if (!run.ok()) return fail(run.error());
   say_waiting(options, group, true);
-  return Recorded(here, std::move(run->plan), std::move(run->dir))
-      .run(job_text->text, warnings_of(group));
+  return train_first(here, run.take(), job_text->text, warnings_of(group));
 }
 
 coord::JoinedHost::Plan plan_join(const HostGroup& group, const fabric::SharedKeys& keys,
@@ -162,7 +160,7 @@ int train_in_group(const Options& options, const HostGroup& group) {
   const auto keys = fabric::derive_keys(
       group.secret, cat("from-env\n", rank.launcher, "\n", rank.run, "\n", to_text(group.meeting)));
   if (!keys.ok()) return fail(keys.error());
-  return rank.rank == 0 ? train_first(options, group, *keys)
+  return rank.rank == 0 ? train_as_first(options, group, *keys)
                         : train_beside_the_first(options, group, *keys);
 }
 

@@ -74,24 +74,6 @@ Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::L
   return first;
 }
 
-Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
-                               coord::FirstHost::Plan first) {
-  first.rules.first_holds = !plan.checkpoint.empty();
-  first.run_dir = dir.path();
-  first.job_toml = job_text.text;
-  first.job = *plan.job;
-  first.agents = plan.agents;
-  auto host = coord::FirstHost::open(first);
-  if (!host.ok()) {
-    dir.discard();
-    return host.error();
-  }
-  plan.hosted = true;
-  plan.bridge = &(*host)->bridge();
-  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
-  return FirstRun{std::move(plan), std::move(dir), host.take()};
-}
-
 Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
   coord::JoinedHost::Plan out;
   auto line = read_line(options);
@@ -144,9 +126,32 @@ Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
 }
 
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                            coord::FirstHost::Plan first) {
-  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
-  return open_first_in(std::move(dir), std::move(plan), job_text, std::move(first));
+                            coord::FirstHost::Plan first, std::optional<coord::RunDir> dir) {
+  if (!dir) {
+    INSTEP_ASSIGN_OR_RETURN(dir, create_run_dir(options, plan.job->name));
+  }
+  first.rules.first_holds = !plan.checkpoint.empty();
+  first.run_dir = dir->path();
+  first.job_toml = job_text.text;
+  first.job = *plan.job;
+  first.agents = plan.agents;
+  auto host = coord::FirstHost::open(first);
+  if (!host.ok()) {
+    dir->discard();
+    return host.error();
+  }
+  plan.hosted = true;
+  plan.bridge = &(*host)->bridge();
+  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
+  return FirstRun{std::move(plan), std::move(*dir), host.take()};
+}
+
+int train_first(const Options& options, FirstRun run, const std::string& job_toml,
+                const std::vector<std::string>& warnings) {
+  // Others take that for the end. A host that comes to the hub of a run which has not begun would
+  // write into its directory while that is removed.
+  const auto close = [&run] { run.host.reset(); };
+  return Recorded(options, std::move(run.plan), std::move(run.dir)).run(job_toml, warnings, close);
 }
 
 int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
@@ -154,13 +159,12 @@ int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobTe
   auto first = read_first(options, plan);
   if (!first.ok()) return fail(first.error());
   const std::uint32_t here = plan.agents;
-  auto run = dir ? open_first_in(std::move(*dir), std::move(plan), job_text, first.take())
-                 : open_first(options, std::move(plan), job_text, first.take());
+  auto run = open_first(options, std::move(plan), job_text, first.take(), std::move(dir));
   if (!run.ok()) return fail(run.error());
   const fabric::JoinLine& line = run->host->line();
   say_line(options, line, here);
   if (options.insecure) warnings.push_back(coord::insecure_warning({line.host, line.port}));
-  return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text.text, warnings);
+  return train_first(options, run.take(), job_text.text, warnings);
 }
 
 int coordinator_command(const Options& options) {

@@ -66,10 +66,14 @@ struct BridgeNote {
 // To the first host: another one is in.
 struct HostCame {
   std::string name;
-  std::uint32_t agents = 0;
+  std::uint32_t agents = 0, host = 0;
+};
+// To the first host: one is lost.
+struct HostWent {
+  std::uint32_t host = 0;
 };
 using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
-                                StateCame, BridgeNote, HostCame>;
+                                StateCame, BridgeNote, HostCame, HostWent>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:

@@ -83,7 +83,9 @@ Result<fabric::TokenBook> FirstHost::open_line(const Plan& plan,
     line_.token = plan.shared->token;
     INSTEP_RETURN_IF_ERROR(tokens.know(line_.token, now));
   } else {
-    INSTEP_ASSIGN_OR_RETURN(line_.token, tokens.make(std::nullopt, now + plan.token_seconds, now));
+    std::optional<std::int64_t> until;
+    if (plan.token_seconds) until = now + *plan.token_seconds;
+    INSTEP_ASSIGN_OR_RETURN(line_.token, tokens.make(std::nullopt, until, now));
   }
   return tokens;
 }

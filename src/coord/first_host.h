@@ -28,9 +28,10 @@ class FirstHost {
     fabric::Address listen;
     std::string job_toml;
     job::Job job;
-    std::uint32_t agents = 1;           // on this host
-    member::HostsRules rules;           // agents of all hosts
-    std::int64_t token_seconds = 3600;  // that the join line is good for
+    std::uint32_t agents = 1;  // on this host
+    member::HostsRules rules;  // agents of all hosts
+    // That the join line is good for; none: as long as the run.
+    std::optional<std::int64_t> token_seconds = 3600;
     // Of hosts that make the join line themselves: it is good as long as the run, and its address
     // is that by which they know this host.
     std::optional<fabric::SharedKeys> shared;

@@ -139,7 +139,7 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
                   plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset,
                   plan_.rules.first_holds || state_.phase != member::HostsPhase::kGathering});
   if (data_) send_data(link);
-  bridge_->say(HostCame{guest.name, hello.agents});
+  bridge_->say(HostCame{guest.name, hello.agents, *host});
   happen(member::HostJoined{*host, guest.name, guest.address, hello.agents});
   return this;
 }
@@ -225,6 +225,7 @@ void Hub::lose(std::uint32_t host, const std::string& why) {
   guest.patience.cancel();
   note({"", "lost", host, guest.name, guest.address, why});
   happen(member::HostLost{host, why});
+  bridge_->say(HostWent{host});
 }
 
 void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
