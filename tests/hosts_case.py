@@ -84,7 +84,7 @@ class HostsCase(RunCase):
     def start_coordinator(self, job, *arguments, agents=1, least, most=None, sets=None, **environment):
         """The coordinator on host 0 with so many agents of its own; training begins with `least` of them in all, and
         there are never more than `most` (else: as many)."""
-        return self.start_on(0, instep_test.INSTEP, "coordinator", job, "--listen", f"{self.network.address(0)}:{PORT}",
+        return self.start_on(0, instep_test.INSTEP, "coordinator", job, "--listen", self.network.place(0, PORT),
                              "-n", f"{least}:{most or least}", "--local", agents, "--run-dir", "run", "--no-pin",
                              *instep_test.settings(sets or {}), *arguments, **environment)
 
