@@ -152,10 +152,10 @@ class HostsJoining(HostsCase):
         self.end_of(new, code=1)
         self.assertIn("the coordinator", new.result().err)
 
-    def resume(self, number, run, *arguments, least):
-        """`instep resume` on a host, where others join."""
-        host = self.start_on(number, instep_test.INSTEP, "resume", run, "--listen",
-                             f"{self.network.address(number)}:{PORT}", "-n", least, "--local", 1, "--no-pin", *arguments)
+    def resume(self, number, run, *arguments, agents=1, least):
+        """`instep resume` on a host, with so many agents, where others join."""
+        host = self.start_on(number, instep_test.INSTEP, "resume", run, "--listen", self.network.place(number, PORT),
+                             "-n", least, "--local", agents, "--no-pin", *arguments)
         host.run_dir = run
         self.line = self.join_line(host)
         return host
@@ -174,6 +174,20 @@ class HostsJoining(HostsCase):
         self.reports(hosts)
         again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", least=2)
         self.same([again, self.join(1)])
+
+    def test_a_drill_in_a_run_that_goes_on(self):
+        hosts = self.start_all(self.job, (2, 1), sets={**LONG, "epochs": 10})
+        self.reports(hosts)
+        again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", "--fault",
+                            "kill 0 at 200; slow 1 by 2x at 300; leave 1 at 400", agents=2, least=3)
+        other = self.join(1)
+        self.same([again, other])
+        drilled = [line.split("drill: ")[1] for line in (again.run_dir / "logs/launcher.log").read_text().splitlines()
+                   if "drill: " in line]
+        self.assertEqual(drilled, ["kill 0 at 200", "slow 1 by 2x at 300", "leave 1 at 400"])
+        kinds = [it.get("kind") for it in self.events(again)]
+        self.assertEqual((kinds.count("died"), kinds.count("left")), (1, 1), kinds)
+        self.assertNotIn("died", [it.get("kind") for it in self.events(other)])
 
     def test_too_many(self):
         hosts = self.begin(most=3)

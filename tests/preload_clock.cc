@@ -26,9 +26,9 @@ int real_clock(clockid_t clock, timespec* out) {
 
 extern "C" {
 
-int clock_gettime(clockid_t clock, timespec* out) noexcept {
-  const int result = real_clock(clock, out);
-  if (result == 0 && clock == CLOCK_REALTIME) out->tv_sec += shift();
+int clock_gettime(clockid_t clock_id, timespec* tp) noexcept {
+  const int result = real_clock(clock_id, tp);
+  if (result == 0 && clock_id == CLOCK_REALTIME) tp->tv_sec += shift();
   return result;
 }
 
