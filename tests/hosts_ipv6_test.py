@@ -44,7 +44,8 @@ class HostsIpv6(HostsCase):
         first = self.start_coordinator(self.job, "--insecure", agents=1, least=2)
         words = f"agent --join [fd77::1]:{PORT} --insecure"
         self.wait_for(first, "line to type", lambda: words in first.printed())
-        self.same([first, self.start_on(1, instep_test.INSTEP, *words.split(), "-n", 1, "--run-dir", "run", "--no-pin")])
+        other = self.start_on(1, instep_test.INSTEP, *words.split(), "-n", 1, "--run-dir", "run", "--no-pin")
+        self.same([first, other])
 
     def test_a_launcher_that_gives_an_address(self):
         hosts = [self.start_on(k, instep_test.INSTEP, "agent", "--from-env", self.job, "--no-pin", "--run-dir", "run",

@@ -94,14 +94,11 @@ class Unlike(HostsCase):
             self.assertFalse(host.run_dir.exists(), host)
 
     def test_another_libtorch_is_refused_by_a_run_under_way(self):
-        coordinator = self.start_coordinator(self.job, least=1, most=2, sets=ENDLESS)
-        line = self.join_line(coordinator)
-        self.wait_for_round(coordinator, 8)
-        other = self.start_agents(1, line, **preloaded("preload_libtorch"))
+        (coordinator,) = self.under_way((1,), until_round=8, most=2, sets=ENDLESS)
+        other = self.start_agents(1, self.line, **preloaded("preload_libtorch"))
         self.one_line_names_both(self.end_of(other, 1).err)
-        alike = self.start_agents(1, line)
-        self.wait_for(alike, "its first round", lambda: any("comes into the run" in it.get("text", "")
-                                                            for it in self.events(alike)))
+        alike = self.start_agents(1, self.line)
+        self.is_in(alike)
         self.run_instep("stop", coordinator.run_dir, "--quiet")
         self.assert_same_bits(*self.reports([coordinator, alike]))
 
