@@ -3,13 +3,16 @@
 
 import datetime
 import os
+import pathlib
 import shutil
 import subprocess
 
 import instep_test
 from hosts_case import HostsCase
+from run_case import AGENT
 
-BUILT = instep_test.INSTEP.parent.parent
+# Where tests' own programs are built.
+PRELOADS = pathlib.Path(os.environ.get("INSTEP_PLAIN_LOOP") or instep_test.ROOT / "build/tests/plain_loop").parent
 DAY, YEAR = 86400, 365 * 86400
 ENDLESS = {"epochs": 1000000, "evaluate_each_epoch": False}
 
@@ -18,7 +21,7 @@ def preloaded(name, **environment):
     """The environment of a command that loads one of tests/preload_*.cc first."""
     # A sanitizer wants to be first itself, unless it is told.
     sanitizer = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
-    return {"LD_PRELOAD": str(BUILT / f"tests/{name}.so"), "ASAN_OPTIONS": sanitizer, **environment}
+    return {"LD_PRELOAD": str(PRELOADS / f"{name}.so"), "ASAN_OPTIONS": sanitizer, **environment}
 
 
 def clock_off_by(seconds):
@@ -67,7 +70,7 @@ class Unlike(HostsCase):
         other = version[:-1] + ("1" if version[-1] != "1" else "2")
         folder = self.new_path("installed")
         (folder / "bin").mkdir(parents=True)
-        shutil.copytree(BUILT / "libexec", folder / "libexec")
+        shutil.copytree(AGENT.parents[1], folder / "libexec")
         program = folder / "bin/instep"
         words = [b"\0%s\0" % text.encode() for text in (version, other)]
         program.write_bytes(instep_test.INSTEP.read_bytes().replace(*words))
