@@ -1,5 +1,4 @@
 """Rounds a second while strangers are at the port of a run, for hosts.py."""
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import time
 from hosted import ENDLESS, SAMPLES, SMALL, alone, must_be_same, on_network, reported, sets
 from links import PORT, Run, wait_for
 from places import INSTEP, WORK, run
+import strangers
 
 ATTACKERS, PAIRS, WINDOW_S, WARM_S, HALF_OPEN = 2, 5, 11, 1, 10_000
 # Of all attackers together: half of what comes is half-open.
@@ -24,24 +24,14 @@ sys.stdin.read()
 """
 
 
-def make_stranger():
-    folder = os.path.abspath(os.path.join(WORK, "stranger"))
-    os.makedirs(folder, exist_ok=True)
-    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
-         "-subj", "/CN=host-1", "-keyout", os.path.join(folder, "key.pem"), "-out", os.path.join(folder, "cert.pem")])
-    return folder
-
-
 def attacked(hosts, folder, port):
     """Rounds a second while strangers are at that port of the first host, and what they did."""
     network = hosts.network
-    attackers = [subprocess.Popen(
-        [*network.on(2), sys.executable, "bench/strangers.py", network.address(0), str(port), folder,
-         str(ATTACK_RATE / ATTACKERS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(ATTACKERS)]
+    attackers = [strangers.start(network.on(2), network.address(0), port, folder, ATTACK_RATE / ATTACKERS)
+                 for _ in range(ATTACKERS)]
     begin = hosts.wait_past(time.monotonic() + WARM_S, "rounds under attack")
     end = hosts.wait_past(begin[1] + WINDOW_S, "rounds under attack")
-    done = [json.loads(it.communicate()[0]) for it in attackers]
+    done = [strangers.finish(it) for it in attackers]
     if any(it["answered"] for it in done):
         sys.exit("a stranger was told something")
     return (end[0] - begin[0]) / (end[1] - begin[1]), done
@@ -62,7 +52,8 @@ def summed(done, key):
 
 
 def attack(bench):
-    folder, shards, batch = make_stranger(), 3, 96
+    folder, shards, batch = os.path.abspath(os.path.join(WORK, "stranger")), 3, 96
+    strangers.make_certificate(folder)
 
     def measure(network):
         hosts = Run(network, SMALL, sets(shards, batch, ENDLESS))

@@ -84,7 +84,7 @@ class HostsCase(RunCase):
     def start_coordinator(self, job, *arguments, agents=1, least, most=None, sets=None, **environment):
         """The coordinator on host 0 with so many agents of its own; training begins with `least` of them in all, and
         there are never more than `most` (else: as many)."""
-        return self.start_on(0, instep_test.INSTEP, "coordinator", job, "--listen", f"{self.network.address(0)}:{PORT}",
+        return self.start_on(0, instep_test.INSTEP, "coordinator", job, "--listen", self.network.place(0, PORT),
                              "-n", f"{least}:{most or least}", "--local", agents, "--run-dir", "run", "--no-pin",
                              *instep_test.settings(sets or {}), *arguments, **environment)
 
@@ -98,11 +98,27 @@ class HostsCase(RunCase):
         return self.start_on(number, instep_test.INSTEP, "agent", "--join", line, "-n", agents, "--name",
                              f"host{number}", "--run-dir", "run", "--no-pin", *arguments, **environment)
 
-    def start_all(self, job, agents=(1, 2, 1), *arguments, sets=None):
-        """A run on hosts with so many agents each; the coordinator first."""
-        coordinator = self.start_coordinator(job, *arguments, agents=agents[0], least=sum(agents), sets=sets)
-        line = self.join_line(coordinator)
-        return [coordinator, *(self.start_agents(k, line, agents=n) for k, n in enumerate(agents[1:], 1))]
+    def start_all(self, job, agents=(1, 2, 1), *arguments, least=None, most=None, sets=None):
+        """A run on hosts with so many agents each, the coordinator first; it begins with `least` of them, else with
+        all. self.line is that by which more can join, up to `most`."""
+        coordinator = self.start_coordinator(job, *arguments, agents=agents[0], least=least or sum(agents),
+                                             most=most or sum(agents), sets=sets)
+        self.line = self.join_line(coordinator)
+        return [coordinator, *(self.start_agents(k, self.line, agents=n) for k, n in enumerate(agents[1:], 1))]
+
+    def under_way(self, agents, *arguments, until_round, **options):
+        """As start_all: such a run of this test's job, of which every host has told of a round as late as that one."""
+        hosts = self.start_all(self.job, agents, *arguments, **options)
+        for host in hosts:
+            self.wait_for_round(host, until_round)
+        return hosts
+
+    def end_as_alone(self, hosts, sets):
+        """All of them end well, with the bits of one agent that trains this test's job on no host."""
+        alone = self.train(self.job, 1, sets)
+        for host, report in zip(hosts, self.reports(hosts)):
+            self.assert_same_bits(alone, report, f"{host}\n{sets}")
+            self.assert_every_sample_once(report, alone["samples"]["due"])
 
     def wait_for(self, host, what, condition, limit_s=60):
         """As wait_until; a host whose command ends meanwhile fails the test."""
@@ -130,6 +146,12 @@ class HostsCase(RunCase):
             return any(it.get("round", 0) >= number for it in self.records(host.run_dir, "metrics.jsonl"))
         self.wait_for(host, f"round {number}", reached, limit_s)
 
+    def is_in(self, host):
+        """Waits until a host that has come late has its first round."""
+        def told():
+            return any("this host comes into the run" in it.get("text", "") for it in self.events(host))
+        self.wait_for(host, "its first round", told)
+
     def end_of(self, host, code=0, limit_s=instep_test.TIMEOUT_S):
         """Waits for the end of a host's command; gives what it printed."""
         try:
@@ -145,6 +167,14 @@ class HostsCase(RunCase):
             self.end_of(host, limit_s=limit_s)
         self.nothing_is_left()
         return [self.report(host.run_dir) for host in hosts]
+
+    def not_let_in(self, host, *parts, code=2):
+        """A command that ends with a single error, which says all this, and leaves nothing."""
+        result = self.end_of(host, code)
+        self.assertEqual(len(result.err.strip().splitlines()), 1, result)
+        for part in parts:
+            self.assertIn(part, result.err)
+        self.assertFalse(host.run_dir.exists(), result)
 
     def kill(self, host):
         """kill -9 of every process of a host."""

@@ -11,25 +11,15 @@ from hosts_case import HostsCase
 # Long enough to be hurt in its midst.
 LONG = {"epochs": 120, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
         "checkpoint.every_rounds": 200}
-SAMPLES = 120 * 640
 
 
 class HostsFaults(HostsCase):
-    def under_way(self, agents=(1, 2, 1), *arguments, least=1):
+    def in_its_midst(self, least=1):
         """A run that has got some way; fewer agents may finish it."""
-        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=least, most=sum(agents),
-                                             sets=LONG)
-        line = self.join_line(coordinator)
-        hosts = [coordinator, *(self.start_agents(k, line, agents=n) for k, n in enumerate(agents[1:], 1))]
-        for host in hosts:
-            self.wait_for_round(host, 100)
-        return hosts
+        return self.under_way((1, 2, 1), until_round=100, least=least, sets=LONG)
 
     def same(self, hosts):
-        calm = self.train(self.job, 1, LONG)
-        for report in self.reports(hosts):
-            self.assert_same_bits(calm, report)
-            self.assert_every_sample_once(report, SAMPLES)
+        self.end_as_alone(hosts, LONG)
 
     def agents_on(self, host):
         return [pid for pid in self.network.pids(host.number) if pid in self.agents()]
@@ -38,19 +28,19 @@ class HostsFaults(HostsCase):
         return [it for it in self.audit(host) if it["what"] == what]
 
     def test_a_host_dies(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         self.kill(hosts[2])
         self.same(hosts[:2])
         self.assertEqual([it["name"] for it in self.happened(hosts[0], "lost")], ["host2"])
 
     def test_all_others_die_at_once(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         self.kill(hosts[2])
         self.kill(hosts[1])
         self.same(hosts[:1])
 
     def test_agents_die_on_every_host(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         for host in hosts:
             os.kill(self.agents_on(host)[0], signal.SIGKILL)
         self.same(hosts)
@@ -72,7 +62,7 @@ class HostsFaults(HostsCase):
         self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
 
     def test_a_host_leaves(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         os.kill(hosts[1].process.pid, signal.SIGTERM)
         self.end_of(hosts[1], code=0)
         self.assertIn("has left the run", hosts[1].result().err)
@@ -81,7 +71,7 @@ class HostsFaults(HostsCase):
 
     def test_the_first_host_dies(self):
         # The others finish the round with the right bits, save and end; what they saved goes on as if nothing had been.
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         self.kill(hosts[0])
         calm = self.train(self.job, 1, LONG)
         for host in hosts[1:]:
@@ -91,7 +81,7 @@ class HostsFaults(HostsCase):
             self.assert_same_bits(calm, self.report(host.run_dir))
 
     def test_a_stop_on_the_first_host_stops_all(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         self.run_instep("stop", hosts[0].run_dir, "--quiet")
         reports = self.reports(hosts)
         self.assertEqual(len({report["rounds"] for report in reports}), 1)
@@ -103,7 +93,7 @@ class HostsFaults(HostsCase):
 
     def test_a_cable_is_pulled(self):
         # No connection ends, neither side hears a thing: the others find out by the silence. It takes 20 s.
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         self.network.unplug(2)
         (lost,) = self.wait_for(hosts[0], "loss of the host", lambda: self.happened(hosts[0], "lost"))
         self.assertEqual(lost["name"], "host2")
@@ -111,7 +101,7 @@ class HostsFaults(HostsCase):
         self.same(hosts[:2])
 
     def test_a_launcher_that_stands_still(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         for host in hosts[:2]:
             os.kill(host.process.pid, signal.SIGSTOP)
         before = self.audit(hosts[0])
@@ -121,7 +111,7 @@ class HostsFaults(HostsCase):
         self.assertEqual([it["what"] for it in self.audit(hosts[0])[len(before):]], ["done"])
 
     def test_links_that_break_are_made_again(self):
-        hosts = self.under_way()
+        hosts = self.in_its_midst()
         broken = subprocess.run([*self.network.on(1), "ss", "--kill", "--tcp", "state", "established"],
                                 capture_output=True, text=True)
         if "not supported" in broken.stderr:
@@ -132,7 +122,7 @@ class HostsFaults(HostsCase):
         self.assertTrue(self.happened(hosts[0], "came back"))
 
     def test_too_few_are_left(self):
-        hosts = self.under_way(least=4)
+        hosts = self.in_its_midst(least=4)
         self.kill(hosts[2])
         for host in hosts[:2]:
             self.assertIn("of at least 4 agents are left", self.end_of(host, code=1).err)

@@ -158,7 +158,6 @@ class FromEnv(RunCase):
                 (job, {**several, **secret, "RANK": "5"}, ["RANK=5 must be below WORLD_SIZE=4"]),
                 (job, {**torchrun(0, 8, 1, (0, 4), "10.0.0.1"), **secret, "LOCAL_WORLD_SIZE": "1"},
                  ["8 agents in all: the job has 4 shards"]),
-                (("agent", "--join", "x", "--insecure"), {}, ["--insecure requires --from-env"]),
                 (("agent", "--join", "x", "--address", "a:1"), {}, ["--address requires --from-env"]),
                 (job, {**torchrun(1, 2), **srun(0, 2)}, ["RANK=1", "SLURM_PROCID=0", "contradict"]),
                 (job, torchrun(0, 65), ["started 65 processes here; a host holds 1 to 64 agents"]),

@@ -9,20 +9,15 @@ import instep_test
 from hosts_case import BARE, PORT, RESNET, HostsCase
 
 LONG = {"epochs": 100, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
-SAMPLES = 100 * 640
 
 
 class HostsJoining(HostsCase):
     hosts_wanted = 4
 
-    def begin(self, *arguments, agents=(1, 1), most=8, sets=LONG, mbit=10):
-        """A run under way, which has room for more, and its join line. Its links are slow until hurry(), so that it
-        does not end before others have come in, however long they take to start."""
-        coordinator = self.start_coordinator(self.job, *arguments, agents=agents[0], least=1, most=most, sets=sets)
-        self.line = self.join_line(coordinator)
-        hosts = [coordinator, *(self.start_agents(k, self.line, agents=n) for k, n in enumerate(agents[1:], 1))]
-        for host in hosts:
-            self.wait_for_round(host, 2)
+    def begin(self, agents=(1, 1), most=8, sets=LONG, mbit=10):
+        """A run under way, which has room for more. Its links are slow until hurry(), so that it does not end before
+        others have come in, however long they take to start."""
+        hosts = self.under_way(agents, until_round=2, least=1, most=most, sets=sets)
         self.network.limit(mbit)
         return hosts
 
@@ -32,20 +27,9 @@ class HostsJoining(HostsCase):
     def join(self, number, *arguments, **options):
         return self.start_agents(number, self.line, *arguments, **options)
 
-    def is_in(self, host):
-        """Waits until it has come in."""
-        self.wait_for(host, "its first round", lambda: "comes into the run" in self.all_of(host))
-
-    def all_of(self, host):
-        return "".join(it.get("text", "") for it in self.events(host)) + host.err_path.read_text() + host.printed()
-
     def same(self, hosts, sets=LONG):
         self.hurry()
-        calm = self.train(self.job, 1, sets)
-        for host, report in zip(hosts, self.reports(hosts)):
-            self.assert_same_bits(calm, report, host)
-            self.assert_every_sample_once(report, SAMPLES)
-        return calm
+        self.end_as_alone(hosts, sets)
 
     def test_one_comes_in(self):
         hosts = self.begin()
@@ -87,10 +71,7 @@ class HostsJoining(HostsCase):
                 hosts = self.begin(sets=sets)
                 hosts.append(self.join(2, agents=2))
                 self.is_in(hosts[2])
-                self.hurry()
-                calm = self.train(self.job, 1, sets)
-                for report in self.reports(hosts):
-                    self.assert_same_bits(calm, report, sets)
+                self.same(hosts, sets)
 
     def test_carried_buffers_come_along(self):
         self.job = self.job_file(BARE)
@@ -98,10 +79,7 @@ class HostsJoining(HostsCase):
         hosts = self.begin(sets=sets)
         hosts.append(self.join(2))
         self.is_in(hosts[2])
-        self.hurry()
-        calm = self.train(self.job, 1, sets)
-        for report in self.reports(hosts):
-            self.assert_same_bits(calm, report)
+        self.same(hosts, sets)
 
     def test_they_come_in_the_midst_of_a_round(self):
         # Links so slow that the others have made some blocks' updates of the round already, and not the rest.
@@ -110,10 +88,7 @@ class HostsJoining(HostsCase):
         for number in (2, 3):
             hosts.append(self.join(number))
             self.is_in(hosts[-1])
-        self.hurry()
-        calm = self.train(self.job, 1, sets)
-        for report in self.reports(hosts):
-            self.assert_same_bits(calm, report)
+        self.same(hosts, sets)
 
     def test_one_dies_while_it_comes_in(self):
         hosts = self.begin()
@@ -152,10 +127,10 @@ class HostsJoining(HostsCase):
         self.end_of(new, code=1)
         self.assertIn("the coordinator", new.result().err)
 
-    def resume(self, number, run, *arguments, least):
-        """`instep resume` on a host, where others join."""
-        host = self.start_on(number, instep_test.INSTEP, "resume", run, "--listen",
-                             f"{self.network.address(number)}:{PORT}", "-n", least, "--local", 1, "--no-pin", *arguments)
+    def resume(self, number, run, *arguments, agents=1, least):
+        """`instep resume` on a host, with so many agents, where others join."""
+        host = self.start_on(number, instep_test.INSTEP, "resume", run, "--listen", self.network.place(number, PORT),
+                             "-n", least, "--local", agents, "--no-pin", *arguments)
         host.run_dir = run
         self.line = self.join_line(host)
         return host
@@ -174,6 +149,20 @@ class HostsJoining(HostsCase):
         self.reports(hosts)
         again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", least=2)
         self.same([again, self.join(1)])
+
+    def test_a_drill_in_a_run_that_goes_on(self):
+        hosts = self.start_all(self.job, (2, 1), sets={**LONG, "epochs": 10})
+        self.reports(hosts)
+        again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", "--fault",
+                            "kill 0 at 200; slow 1 by 2x at 300; leave 1 at 400", agents=2, least=3)
+        other = self.join(1)
+        self.same([again, other])
+        drilled = [line.split("drill: ")[1] for line in (again.run_dir / "logs/launcher.log").read_text().splitlines()
+                   if "drill: " in line]
+        self.assertEqual(drilled, ["kill 0 at 200", "slow 1 by 2x at 300", "leave 1 at 400"])
+        kinds = [it.get("kind") for it in self.events(again)]
+        self.assertEqual((kinds.count("died"), kinds.count("left")), (1, 1), kinds)
+        self.assertNotIn("died", [it.get("kind") for it in self.events(other)])
 
     def test_too_many(self):
         hosts = self.begin(most=3)

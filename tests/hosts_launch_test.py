@@ -18,6 +18,7 @@ tr '\\0' ' ' < /proc/$$/cmdline > words
 case $host in
   unknown) echo "ssh: Could not resolve hostname unknown: Name or service not known" >&2; exit 255 ;;
   deaf) exec sleep 1000 ;;
+  flaky) if [ -e came ] && [ ! -e again ]; then touch again; echo "ssh: no route" >&2; exit 255; fi; touch came ;;
 esac
 shift 2
 unset INSTEP_FAILPOINTS
@@ -95,21 +96,114 @@ class Launch(RunCase):
         self.run_instep(*self.words("localhost:1,b:1", "--remote-dir", folder, "--remote-instep", "./my instep"))
         self.assertEqual([it.name for it in folder.iterdir() if it.name != "my instep"], ["runs"])
 
-    def test_a_host_that_dies_in_mid_run_is_gone_on_without(self):
+    def under_way(self, *words, epochs=1000000):
+        """A run that has got some way, its directory, and the process on this machine."""
         run = self.new_path("run")
-        process = self.start(*self.words("localhost:1,b:1", "--run-dir", run, *settings({"epochs": 2000})))
-        self.wait_until("checkpoint", lambda: self.checkpoints_told(run), process=process)
-        for pid, command in self.living().items():
-            if b"--join - --name b" in command and command.startswith(bytes(INSTEP)):
-                os.kill(pid, signal.SIGKILL)
-        lost = lambda: [it for it in self.records(run, "events.jsonl") if "host b is lost" in it.get("text", "")]
-        self.wait_until("loss", lost, process=process)
+        process = self.start(*self.words(*words, "--run-dir", run,
+                                         *settings({"epochs": epochs, "evaluate_each_epoch": False})))
+        self.goes_on(run, process)
+        return run, process
+
+    def goes_on(self, run, process):
         told = len(self.checkpoints_told(run))
         self.wait_until("next checkpoint", lambda: len(self.checkpoints_told(run)) > told, process=process)
+
+    def kill_host(self, name, number=signal.SIGKILL):
+        for pid, command in self.living().items():
+            if f"--join - --name {name}".encode() in command and command.startswith(bytes(INSTEP)):
+                os.kill(pid, number)
+
+    def tells(self, run, process, words, times=1):
+        """Waits until the run has said so, so many times."""
+        def told():
+            return [it for it in self.records(run, "events.jsonl") if words in it.get("text", "")]
+        self.wait_until(words, lambda: len(told()) >= times, process=process)
+
+    def ends_as_if_never_stopped(self, run, process, *other_runs):
+        """Stopped on all hosts; those `other_runs` end with the same bits."""
+        self.run_instep("stop", run, "--quiet")
+        self.assertEqual(self.finish(process).code, 0)
+        self.nothing_is_left()
+        for other in other_runs:
+            self.assert_same_bits(self.report(run), self.report(other))
+        self.goes_on_as_if_never_stopped(run)
+
+    def test_a_host_that_dies_in_mid_run_is_started_again(self):
+        run, process = self.under_way("localhost:1,b:1")
+        for times in (1, 2):
+            self.kill_host("b")
+            self.tells(run, process, "host b is lost", times)
+            self.tells(run, process, "host b is started again by ", times)
+            self.tells(run, process, "host b has joined with 1 agent", times + 1)
+            self.wait_until("its part", lambda: len(list((self.hosts / "b/runs").iterdir())) == times + 1,
+                            process=process)
+        newest = max((self.hosts / "b/runs").iterdir(), key=lambda it: it.stat().st_mtime)
+        self.tells(newest, process, "this host comes into the run")
+        self.goes_on(run, process)
+        self.ends_as_if_never_stopped(run, process, newest)
+
+    def test_a_start_that_fails_is_tried_again(self):
+        run, process = self.under_way("localhost:1,flaky:1")
+        self.kill_host("flaky")
+        self.tells(run, process, f"host flaky: {self.rsh.name} ended with exit code 255; it is started again in 1 s")
+        self.tells(run, process, "host flaky has joined", 2)
+        self.assertIn("ssh: no route\n", (run / "logs/host-flaky.log").read_text())
+        self.ends_as_if_never_stopped(run, process)
+
+    def test_a_host_that_ends_well_is_not_started_again(self):
+        run, process = self.under_way("localhost:1,b:1")
+        self.kill_host("b", signal.SIGTERM)
+        self.tells(run, process, "host b leaves")
+        self.wait_until("its command's end", (self.hosts / "b/code").exists, process=process)
+        self.goes_on(run, process)
+        self.ends_as_if_never_stopped(run, process)
+        self.assertEqual(len(list((self.hosts / "b/runs").iterdir())), 1)
+
+    def test_a_host_that_dies_in_mid_run_is_gone_on_without(self):
+        run, process = self.under_way("localhost:1,b:1", "--no-replace")
+        self.kill_host("b")
+        self.tells(run, process, "host b is lost")
+        self.goes_on(run, process)
         process.send_signal(signal.SIGTERM)
         self.assertEqual(self.finish(process).code, 0)
         self.nothing_is_left()
         self.goes_on_as_if_never_stopped(run)
+
+    def test_others_join_up_to_the_most(self):
+        run, process = self.under_way("localhost:1,b:1", "-n", "2:3")
+        line = self.run_instep("token", run, "--make").out.strip()
+        other, late = self.new_path("other"), self.new_path("late")
+        join = ("agent", "--join", line, "-n", 1, "--no-pin")
+        third = self.start(*join, "--run-dir", other)
+        self.tells(other, third, "this host comes into the run")
+        self.goes_on(run, process)
+        self.assertIn("the run has 3 agents of at most 3", self.run_instep(*join, "--run-dir", late, code=1).err)
+        self.ends_as_if_never_stopped(run, process, other)
+        self.assertEqual(self.finish(third).code, 0)
+
+    def test_fewer_than_the_least_end_the_run(self):
+        run, process = self.under_way("localhost:1,b:1", "-n", "2:3", "--no-replace")
+        self.kill_host("b")
+        self.assertIn("1 of at least 2 agents are left", self.finish(process).err)
+        self.goes_on_as_if_never_stopped(run)
+
+    def test_resumed_on_all_hosts(self):
+        run, process = self.under_way("localhost:1,b:1", epochs=1000000)
+        self.run_instep("stop", run, "--quiet")
+        self.assertEqual(self.finish(process).code, 0)
+        rounds = self.report(run)["rounds"]
+        epochs = int(self.inspect(run)["data_epoch"]) + 2
+        again = ("resume", run, *self.words("localhost:1,b:1,c:2")[2:], "--set", f"epochs={epochs}")
+        self.assertIn("host c has joined with 2 agents", self.run_instep(*again).out)
+        report = self.report(run)
+        self.assertGreater(report["rounds"], rounds)
+        self.assertEqual(report["rounds"], 10 * epochs)
+        straight = self.train(self.job, 1, {"epochs": epochs, "evaluate_each_epoch": False})
+        for other in (report, self.report(self.run_of_host("c"))):
+            self.assertEqual(other["state_sha256"], straight["state_sha256"])
+        alone = ("resume", run, "--hosts", "localhost:2", "--no-pin", "--set", f"epochs={epochs + 1}")
+        self.run_instep(*alone)
+        self.assertEqual(self.report(run)["rounds"], 10 * epochs + 10)
 
     def test_the_first_hosts_launcher_is_killed(self):
         run = self.new_path("run")
@@ -147,7 +241,9 @@ class Launch(RunCase):
                 (("--hosts", "localhost:4,b:4"), ["the hosts have 8 slots, and the job 4 shards"]),
                 (("--hosts", "localhost,b", "--listen", "x:y"), ["--listen: "]),
                 (("--hosts", "localhost,b", "--rsh", " "), ["--rsh needs a command"]),
-                (("--hosts", "localhost,b", "-n", 2), ["-n says nothing where hosts are listed"]),
+                (("--hosts", "localhost:2,b:1", "-n", 2), ["the hosts have 3 slots, and -n allows 2 agents"]),
+                (("--hosts", "localhost:2,b:1", "-n", "3:5"), ["5 agents in all: the job has 4 shards"]),
+                (("--hosts", "localhost:2", "-n", 3), ["-n is of all hosts together", "localhost:2"]),
                 (("--hosts", "localhost,b", "--hostfile", empty), ["--hostfile excludes --hosts"]),
                 (("--hosts", "localhost,b", "--", "true"), ["one host only"]),
                 (("--hostfile", empty), [empty, "lists no host"]),
@@ -157,6 +253,16 @@ class Launch(RunCase):
                 (("--listen", "x"), ["--listen is of use only with --hosts"])):
             with self.subTest(words=words):
                 self.refused(*run, *words, parts=parts)
+
+    def test_bad_flags_of_resume(self):
+        run = ("resume", self.new_path("run"))
+        hosts = ("--hosts", "localhost,b")
+        for words, part in (((*hosts, "--local", 1), "--hosts excludes --local"),
+                            ((*hosts, "--insecure"), "--hosts excludes --insecure"),
+                            (("--rsh", "x"), "--rsh is of use only with --hosts"),
+                            (hosts, "no run")):
+            with self.subTest(words=words):
+                self.refused(*run, *words, parts=[part])
 
     def test_a_line_to_join_by_on_the_standard_input(self):
         self.refused("agent", "--join", "-", parts=["no line to join by on the standard input"])

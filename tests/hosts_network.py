@@ -15,6 +15,7 @@ import time
 
 NAME = re.compile(r"instep-(\d+)-\d+-(?:switch|host\d+)")
 counter = itertools.count()
+IPV4, IPV6 = "10.77.0.{}", "fd77::{}"
 
 
 class Unavailable(Exception):
@@ -75,6 +76,7 @@ class Network:
         self.base = f"instep-{os.getpid()}-{next(counter)}"
         self.switch = f"{self.base}-switch"
         self.hosts = range(hosts)
+        self.addresses = IPV4
         try:
             remove_leftovers()
             self.build()
@@ -112,9 +114,20 @@ class Network:
     def name(self, host):
         return f"{self.base}-host{host}"
 
-    @staticmethod
-    def address(host):
-        return f"10.77.0.{host + 1}"
+    def address(self, host):
+        return self.addresses.format(host + 1)
+
+    def place(self, host, port):
+        """HOST:PORT, for a command line."""
+        address = self.address(host)
+        return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+    def use_ipv6(self):
+        """From now on hosts have IPv6 addresses alone; an OSError where the kernel knows none."""
+        for k in self.hosts:
+            self.batch(self.name(k), f"addr add {IPV6.format(k + 1)}/64 dev eth0 nodad",
+                       f"addr del {self.address(k)}/24 dev eth0")
+        self.addresses = IPV6
 
     def on(self, host):
         """What goes before a command that shall run on a host. Not `ip netns exec`, which hides the cgroups."""

@@ -2,54 +2,13 @@
 # ctest: SKIP_RETURN_CODE 77
 
 import subprocess
-import sys
 
 import instep_test
+import strangers
 from hosts_case import PORT, HostsCase
 
 LONG = {"epochs": 150, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
-
-# Attacks a port until its stdin ends: half-open connections, slow ones, random bytes, frames that claim 4 GiB, strangers
-# with a certificate of their own, and such without one who ask for nothing.
-ATTACK = r"""
-import os, select, socket, ssl, sys
-host, port, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-def connect():
-    it = socket.create_connection((host, port), 5)
-    it.settimeout(5)
-    return it
-def tls(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if certificate:
-        context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
-    return context.wrap_socket(connect())
-open_ones, rounds, answered = [], 0, 0
-while not select.select([sys.stdin], [], [], 0)[0]:
-    for kind in range(8):
-        try:
-            if kind < 4:
-                open_ones.append(connect())
-                if kind == 1:
-                    open_ones[-1].send(b"\x16")
-            elif kind == 4:
-                connect().send(os.urandom(4096))
-            elif kind == 5:
-                tls(True).recv(1)
-            elif kind == 6:
-                tls(False).send((1).to_bytes(4, "little") + b"\xff" * 28 + b"x" * 100)
-            else:
-                it = tls(False)
-                it.send((1).to_bytes(4, "little") + (5).to_bytes(4, "little") + bytes(24) + b"\xa0\xa0\xa0\xa0\xa0")
-                answered += len(it.recv(100)) > 32
-        except OSError:
-            pass
-    for it in open_ones[:-400]:
-        it.close()
-    open_ones = open_ones[-400:]
-    rounds += 1
-print(rounds, answered)
-"""
+RATE = 100  # strangers a second of each process
 
 
 class Strangers(HostsCase):
@@ -60,23 +19,18 @@ class Strangers(HostsCase):
         coordinator = self.start_coordinator(self.job, *arguments, agents=1, least=2, sets=LONG)
         return coordinator, self.join_line(coordinator)
 
-    def refused(self, line, words, *arguments):
-        host = self.start_agents(1, line, "--orphan-timeout", "2s", *arguments)
-        host.process.wait(30)
-        self.assertIn(words, host.result().err)
-        self.assertNotEqual(host.process.returncode, 0)
-        self.assertEqual(len(host.result().err.strip().splitlines()), 1, host.result())
-        self.assertFalse(host.run_dir.exists())
+    def not_in_by(self, line, words, code=2):
+        self.not_let_in(self.start_agents(1, line, "--orphan-timeout", "2s"), words, code=code)
 
     def test_a_line_that_is_wrong(self):
         coordinator, line = self.waiting()
         token = line.split("/")[3].split("@")[0]
         digit = "0" if line[-1] != "0" else "1"
-        self.refused(line[:-1] + digit, "fingerprint")
-        self.refused(line.replace(token, "a" * 6 + "." + "a" * 24), "token")
-        self.refused(line.replace(f":{PORT}", ":1"), "cannot reach")
-        self.refused(line.replace(self.network.address(0), "nobody.invalid"), "nobody.invalid")
-        self.refused("instep://somewhere", "--join")
+        self.not_in_by(line[:-1] + digit, "fingerprint")
+        self.not_in_by(line.replace(token, "a" * 6 + "." + "a" * 24), "token")
+        self.not_in_by(line.replace(f":{PORT}", ":1"), "cannot reach", 1)
+        self.not_in_by(line.replace(self.network.address(0), "nobody.invalid"), "nobody.invalid")
+        self.not_in_by("instep://somewhere", "--join")
         reasons = [it["reason"] for it in self.audit(coordinator) if it["what"] == "refused"]
         self.assertEqual(len(reasons), 1, "the hub heard of one token")
 
@@ -88,13 +42,15 @@ class Strangers(HostsCase):
                                    check=True, env=self.environment)
             return "expired" in shown.stdout
         self.wait_for(coordinator, "end of the token", over)
-        self.refused(line, "expired")
+        self.not_in_by(line, "expired")
 
     def test_an_address_that_cannot_be_had(self):
         self.waiting()
-        for address, words in ((f"{self.network.address(0)}:{PORT}", "another program has that port"), ("10.99.99.99:4600", "10.99.99.99"),
-                               ("nobody.invalid:4600", "nobody.invalid"), (":4600", "--listen")):
-            other = self.start_on(0, instep_test.INSTEP, "coordinator", self.job, "--listen", address, "--run-dir", "run")
+        for address, words in ((self.network.place(0, PORT), "another program has that port"),
+                               ("10.99.99.99:4600", "10.99.99.99"), ("nobody.invalid:4600", "nobody.invalid"),
+                               (":4600", "--listen")):
+            other = self.start_on(0, instep_test.INSTEP, "coordinator", self.job, "--listen", address, "--run-dir",
+                                  "run")
             self.assertIn(words, self.end_of(other, code=2).err)
             self.assertFalse(other.run_dir.exists())
 
@@ -102,14 +58,9 @@ class Strangers(HostsCase):
         calm = self.train(self.job, 1, LONG)
         coordinator, line = self.waiting()
         folder = self.new_path("stranger")
-        folder.mkdir()
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "9", "-subj", "/CN=host-1", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-                       check=True, capture_output=True)
-        attackers = [
-            subprocess.Popen([*self.network.on(1), sys.executable, "-c", ATTACK, self.network.address(0), str(PORT),
-                              str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for _ in range(2)]
+        strangers.make_certificate(folder)
+        attackers = [strangers.start(self.network.on(1), self.network.address(0), PORT, folder, RATE)
+                     for _ in range(2)]
         try:
             # They are at it when the host joins, and while it trains.
             self.wait_for(coordinator, "attack",
@@ -118,18 +69,19 @@ class Strangers(HostsCase):
             for report in self.reports_under_attack([coordinator, member]):
                 self.assert_same_bits(calm, report)
         finally:
-            done = [attacker.communicate("enough")[0].split() for attacker in attackers]
-        for rounds, answered in done:
-            self.assertGreater(int(rounds), 5)
-            self.assertEqual(int(answered), 0, "a stranger was told something")
+            done = [strangers.finish(attacker) for attacker in attackers]
+        for it in done:
+            for kind in strangers.KINDS:
+                self.assertGreater(it[kind], 0, it)
+            self.assertEqual(it["answered"], 0, "a stranger was told something")
         joined = [it for it in self.audit(coordinator) if it["what"] in ("enrolled", "joined")]
         self.assertEqual([it.get("name") for it in joined], ["host1", "host1"], joined)
         away = [it for it in self.audit(coordinator) if it["what"] == "turned away"]
         self.assertGreater(sum(it.get("times", 1) for it in away), 4 * len(done))
         self.assertLess(len(away), 400, "an attack does not fill the disk")
         logged = (coordinator.run_dir / "logs/launcher.log").read_text().count("was turned away")
-        # Each of their rounds brings half a dozen.
-        self.assertLess(logged, sum(int(rounds) for rounds, _ in done), "nor does what the log says of it")
+        came = sum(it[kind] for it in done for kind in set(strangers.KINDS))
+        self.assertLess(logged, came / 4, "nor does what the log says of it")
 
     def reports_under_attack(self, hosts):
         for host in hosts:

@@ -28,7 +28,7 @@ CLI::Option* add_agents(CLI::App* command, Options& options, const char* help) {
 
 constexpr const char* kAgentsHelp =
     "agents to start (default: as many as there are processors for, at most one a shard); MIN:MAX: "
-    "below MIN the run waits";
+    "below MIN the run waits. With --hosts: of all of them, and further ones may join up to MAX";
 
 // Of runs, whose agents may come and go.
 void add_agent_range(CLI::App* command, Options& options, const char* help) {
@@ -64,7 +64,7 @@ CLI::Option* add_duration(CLI::App* command, const char* name, std::optional<std
 // How agents fail, in earnest and for a drill.
 void add_fault_options(CLI::App* command, Options& options) {
   command->add_flag("--no-replace", options.no_replace,
-                    "start no agent in the place of a dead one");
+                    "start no agent in the place of a dead one, and no host that is lost again");
   command->add_option("--fault", options.fault,
                       "a drill, as 'kill 2 at 100; hang 1 at 200 for 5s; slow 3 by 3x at 50; "
                       "join at 300; leave 0 at 400; flip at 120'");
@@ -96,24 +96,27 @@ void add_run_options(CLI::App* command, Options& options) {
   command->add_flag("--no-pin", options.no_pin, "do not bind agents to processors");
 }
 
-// Of a run that starts the other hosts itself.
-void add_host_options(CLI::App* command, Options& options) {
+// Of a run that starts the other hosts itself: the list of them in both forms.
+struct HostLists {
+  CLI::Option* file = nullptr;
+  CLI::Option* words = nullptr;
+};
+HostLists add_host_options(CLI::App* command, Options& options) {
   CLI::Option* file = command->add_option(
       "--hostfile", options.hostfile, "file of hosts to train on, a line a host: 'node1 slots=4'");
-  command
-      ->add_option(
-          "--hosts", options.hosts,
-          "hosts to train on, this one among them, with the agents on each: NAME[:SLOTS],…")
-      ->excludes(file);
-  command->add_option("--listen", options.listen,
-                      "ADDR or ADDR:PORT that the other hosts can reach (default: the address from "
-                      "which the first of them is reached, any port)");
+  CLI::Option* words =
+      command
+          ->add_option(
+              "--hosts", options.hosts,
+              "hosts to train on, this one among them, with the agents on each: NAME[:SLOTS],…")
+          ->excludes(file);
   command->add_option("--rsh", options.rsh,
                       "what runs a command there, in the place of 'ssh -o BatchMode=yes'");
   command->add_option("--remote-instep", options.remote_instep,
                       "instep's path there (default: this one's, else the one in PATH)");
   command->add_option("--remote-dir", options.remote_dir,
                       "working directory there (default: where a login begins)");
+  return {file, words};
 }
 
 void add_sets(CLI::App* command, Options& options, const char* help) {
@@ -126,7 +129,8 @@ void define_agent(CLI::App& app, Options& options) {
       "join a run of another host, or train as one of the processes that torchrun, mpirun "
       "or srun started");
   CLI::Option* join = agent->add_option(
-      "--join", options.join, "the line that instep coordinator has printed; -: reads it");
+      "--join", options.join,
+      "the line that instep coordinator has printed (with --insecure: HOST:PORT); -: reads it");
   add_agents(agent, options, "agents to start here (default: as many as there are processors for)");
   agent
       ->add_option("--listen", options.listen,
@@ -154,21 +158,29 @@ void define_agent(CLI::App& app, Options& options) {
                    "of --from-env on several hosts: HOST:PORT where the host of rank 0 listens "
                    "(default: as the launcher's variables say; mpirun sets none)")
       ->needs(from_env);
-  agent
-      ->add_flag("--insecure", options.insecure,
-                 "of --from-env on several hosts: without INSTEP_SECRET; anyone who reaches the "
-                 "port can join")
-      ->needs(from_env);
+  agent->add_flag("--insecure", options.insecure,
+                  "join a coordinator that has --insecure; of --from-env on several hosts: without "
+                  "INSTEP_SECRET. Anyone who reaches the first host's port can join");
   agent->add_option("JOB", options.target, "of --from-env: job file, or a folder with one");
   add_sets(agent, options, "of --from-env: KEY=VALUE: set a key of the job over its file");
 }
 
 // Of the host on which a run of many hosts begins.
-void add_first_options(CLI::App* command, Options& options) {
-  command->add_option("--local", options.local,
-                      "agents on this host (default: as many as there are processors for)");
-  command->add_option("--token-ttl", options.token_ttl,
-                      "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+void add_first_options(CLI::App* command, Options& options, const HostLists& lists = {}) {
+  CLI::Option* local =
+      command->add_option("--local", options.local,
+                          "agents on this host (default: as many as there are processors for)");
+  CLI::Option* ttl =
+      command->add_option("--token-ttl", options.token_ttl,
+                          "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  CLI::Option* insecure =
+      command
+          ->add_flag("--insecure", options.insecure,
+                     "hosts join by the address alone: anyone who reaches the port can")
+          ->excludes(ttl);
+  for (CLI::Option* list : {lists.file, lists.words}) {
+    if (list != nullptr) list->excludes(local)->excludes(ttl)->excludes(insecure);
+  }
 }
 
 void define(CLI::App& app, Options& options) {
@@ -185,6 +197,9 @@ void define(CLI::App& app, Options& options) {
   run->add_option("--run-dir", options.run_dir, "directory of the run (default: runs/NAME-TIME)");
 
   add_host_options(run, options);
+  run->add_option("--listen", options.listen,
+                  "ADDR or ADDR:PORT that the other hosts can reach (default: the address from "
+                  "which the first of them is reached, any port)");
 
   CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
   resume->add_option("RUN", options.target, "directory or name of the run")->required();
@@ -195,8 +210,9 @@ void define(CLI::App& app, Options& options) {
            "KEY=VALUE: change epochs, stop.*, checkpoint.* or faults.* (repeatable)");
 
   resume->add_option("--listen", options.listen,
-                     "ADDR:PORT: on this host and on those that join there; -n is of all then");
-  add_first_options(resume, options);
+                     "ADDR:PORT: on this host and on those that join there; -n is of all then. "
+                     "With --hosts as in run");
+  add_first_options(resume, options, add_host_options(resume, options));
 
   CLI::App* first = app.add_subcommand("coordinator", "train a job here and on hosts that join");
   first->add_option("JOB", options.target, "job file, or a folder with one")->required();

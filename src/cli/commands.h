@@ -28,7 +28,7 @@ struct Options {
   std::string run_dir, report;
   std::string listen, join, name;     // of many hosts
   std::string address;                // agent --from-env: where the first host listens
-  bool insecure = false;              // agent --from-env: several hosts without INSTEP_SECRET
+  bool insecure = false;              // of many hosts: whoever reaches the first one may join
   std::optional<std::string> secret;  // INSTEP_SECRET
   std::string hosts, hostfile;        // run
   std::optional<std::string> rsh, remote_instep, remote_dir;

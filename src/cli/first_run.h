@@ -23,13 +23,15 @@ Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_
 // Whether there may be so many agents here and in all.
 Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
 // Other hosts can join from then on. `first` says where it listens and what it waits for; the rest
-// is of the plan.
+// is of the plan. `dir`: in a directory that is there.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                            coord::FirstHost::Plan first);
+                            coord::FirstHost::Plan first, std::optional<coord::RunDir> dir = {});
+// To its end; the exit code.
+int train_first(const Options& options, FirstRun run, const std::string& job_toml,
+                const std::vector<std::string>& warnings);
 // Where --listen, --token-ttl and -n say, from the plan of this host to the end of the run; `dir`:
 // in a directory that is there. Returns the exit code.
 int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                     std::optional<coord::RunDir> dir = {},
-                     const std::vector<std::string>& warnings = {});
+                     std::optional<coord::RunDir> dir = {}, std::vector<std::string> warnings = {});
 
 }  // namespace instep::cli

@@ -6,9 +6,9 @@
 #include "base/machine.h"
 #include "base/text.h"
 #include "cli/first_run.h"
+#include "cli/insecure.h"
 #include "cli/joined_run.h"
 #include "cli/meeting.h"
-#include "cli/recorded.h"
 #include "fabric/shared_secret.h"
 
 namespace instep::cli {
@@ -16,9 +16,6 @@ namespace {
 
 // For the first host, which waits a minute for its own processes before it listens.
 constexpr std::int64_t kMeetMs = 120'000;
-
-// What everybody knows, in the place of a secret.
-constexpr const char* kNoSecret = "instep --insecure";
 
 Error no_secret(const Rank& rank) {
   return invalid(cat(
@@ -45,8 +42,8 @@ Result<std::string> secret_of(const Options& options, const Rank& rank) {
 }
 
 std::vector<std::string> warnings_of(const HostGroup& group) {
-  if (group.warning.empty()) return {};
-  return {group.warning};
+  if (!group.insecure) return {};
+  return {coord::insecure_warning(group.meeting)};
 }
 
 // A number is listened on alone. A name may mean here what others do not reach, so: everywhere.
@@ -77,12 +74,12 @@ coord::FirstHost::Plan plan_meeting(const HostGroup& group, const fabric::Shared
   out.shared = keys;
   out.listen_advice = cat("\nthe hosts of this job meet there (", group.meeting_from,
                           "); --address HOST:PORT, the same on all of them, says another place");
-  out.warning = group.warning;
+  out.insecure = group.insecure;
   out.rules.min_agents = out.rules.max_agents = group.rank.size;
   return out;
 }
 
-int train_first(const Options& options, const HostGroup& group, const fabric::SharedKeys& keys) {
+int train_as_first(const Options& options, const HostGroup& group, const fabric::SharedKeys& keys) {
   Options here = options;
   here.agents = group.rank.size;
   here.local = group.rank.local_size;
@@ -93,8 +90,7 @@ int train_first(const Options& options, const HostGroup& group, const fabric::Sh
   auto run = open_first(here, plan.take(), *job_text, plan_meeting(group, keys));
   if (!run.ok()) return fail(run.error());
   say_waiting(options, group, true);
-  return Recorded(here, std::move(run->plan), std::move(run->dir))
-      .run(job_text->text, warnings_of(group));
+  return train_first(here, run.take(), job_text->text, warnings_of(group));
 }
 
 coord::JoinedHost::Plan plan_join(const HostGroup& group, const fabric::SharedKeys& keys,
@@ -106,8 +102,8 @@ coord::JoinedHost::Plan plan_join(const HostGroup& group, const fabric::SharedKe
   out.meet_ms = kMeetMs;
   out.patience_ms = patience_s * 1000;
   out.disbelief = cat("it does not prove to be this run's coordinator; ",
-                      group.warning.empty() ? "is INSTEP_SECRET the same on all hosts, and "
-                                            : "is --insecure given on all hosts, and is ",
+                      group.insecure ? "is --insecure given on all hosts, and is "
+                                     : "is INSTEP_SECRET the same on all hosts, and ",
                       "the place where they meet (", group.meeting_from, ")?");
   return out;
 }
@@ -155,10 +151,7 @@ Result<HostGroup> read_host_group(const Options& options, const Rank& rank) {
   INSTEP_ASSIGN_OR_RETURN(Meeting meeting, read_meeting(environment(), rank, options.address));
   out.meeting = std::move(meeting.address);
   out.meeting_from = std::move(meeting.from);
-  if (options.insecure) {
-    out.warning = cat("--insecure: anyone who reaches ", to_text(out.meeting),
-                      " can join this run, and so read and change what is trained");
-  }
+  out.insecure = options.insecure;
   return out;
 }
 
@@ -167,7 +160,7 @@ int train_in_group(const Options& options, const HostGroup& group) {
   const auto keys = fabric::derive_keys(
       group.secret, cat("from-env\n", rank.launcher, "\n", rank.run, "\n", to_text(group.meeting)));
   if (!keys.ok()) return fail(keys.error());
-  return rank.rank == 0 ? train_first(options, group, *keys)
+  return rank.rank == 0 ? train_as_first(options, group, *keys)
                         : train_beside_the_first(options, group, *keys);
 }
 

@@ -15,7 +15,7 @@ struct HostGroup {
   fabric::Address meeting;  // where the first host listens
   std::string meeting_from;
   std::string secret;
-  std::string warning;  // of --insecure; else empty
+  bool insecure = false;  // the secret is none
 };
 // An Error that is the same in all processes that the launcher has given the same variables.
 Result<HostGroup> read_host_group(const Options& options, const Rank& rank);

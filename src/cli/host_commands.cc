@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/first_run.h"
 #include "cli/from_env.h"
+#include "cli/insecure.h"
 #include "cli/joined_run.h"
 #include "cli/recorded.h"
 
@@ -16,24 +17,38 @@ namespace {
 
 // Any free one, unless one is asked for.
 constexpr std::uint16_t kAnyPort = 0;
-constexpr std::uint16_t kUsualPort = 4600;
 
 // What --join says, or the first line of the standard input.
-Result<fabric::JoinLine> read_line(const std::string& text) {
-  if (text != "-") return fabric::parse_join_line(text);
+Result<std::string> line_text(const std::string& text) {
+  if (text != "-") return text;
   constexpr std::size_t kMostBytes = 4096;
   std::string line(kMostBytes, '\0');
   std::cin.getline(line.data(), static_cast<std::streamsize>(line.size()));
   line.resize(std::strlen(line.c_str()));
   if (line.empty()) return invalid("there is no line to join by on the standard input");
-  return fabric::parse_join_line(line);
+  return line;
+}
+
+Result<fabric::JoinLine> read_line(const Options& options) {
+  INSTEP_ASSIGN_OR_RETURN(const std::string text, line_text(options.join));
+  if (options.insecure) return insecure_line(text);
+  if (fabric::parse_address(text, fabric::kUsualPort).ok()) {
+    return invalid(cat(text,
+                       " lets nobody in by itself: give the whole line that the coordinator has "
+                       "printed (instep://…), or start both it and this with --insecure, where "
+                       "nobody else reaches it"));
+  }
+  return fabric::parse_join_line(text);
 }
 
 void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
   const std::uint32_t least = options.min_agents;
-  std::printf("listening on %s; on every other machine (good for %s):\n\n",
-              to_text(fabric::Address{line.host, line.port}).c_str(), options.token_ttl.c_str());
-  std::printf("  instep agent --join %s\n\n", to_text(line).c_str());
+  const std::string address = to_text(fabric::Address{line.host, line.port});
+  const std::string good = options.insecure ? "as long as the run" : cat("for ", options.token_ttl);
+  std::printf("listening on %s; on every other machine (good %s):\n\n", address.c_str(),
+              good.c_str());
+  std::printf("  instep agent --join %s\n\n",
+              options.insecure ? cat(address, " --insecure").c_str() : to_text(line).c_str());
   if (least > here) {
     std::printf("waiting for agents: %u of at least %u are here\n", here, least);
   }
@@ -45,32 +60,41 @@ Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::L
   coord::FirstHost::Plan first;
   const auto ttl = parse_duration(options.token_ttl);
   if (!ttl.ok()) return invalid(cat("--token-ttl: ", ttl.error().message));
-  const auto listen =
-      fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen, kUsualPort);
+  const auto listen = fabric::parse_address(options.listen.empty() ? "127.0.0.1" : options.listen,
+                                            fabric::kUsualPort);
   if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
   first.listen = *listen;
   first.rules.max_agents = options.agents.value_or(plan.agents);
   first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
   first.token_seconds = *ttl;
+  first.insecure = options.insecure;
+  if (options.insecure) {
+    INSTEP_ASSIGN_OR_RETURN(first.shared, insecure_keys());
+  }
   return first;
 }
 
-Result<FirstRun> open_first_in(coord::RunDir dir, coord::LaunchPlan plan, const JobText& job_text,
-                               coord::FirstHost::Plan first) {
-  first.rules.first_holds = !plan.checkpoint.empty();
-  first.run_dir = dir.path();
-  first.job_toml = job_text.text;
-  first.job = *plan.job;
-  first.agents = plan.agents;
-  auto host = coord::FirstHost::open(first);
-  if (!host.ok()) {
-    dir.discard();
-    return host.error();
+Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
+  coord::JoinedHost::Plan out;
+  auto line = read_line(options);
+  if (!line.ok()) return invalid(cat("--join: ", line.error().message));
+  out.line = line.take();
+  if (options.insecure) {
+    out.disbelief =
+        "it is no coordinator that was begun with --insecure: join it by the line that it has "
+        "printed, without --insecure here";
   }
-  plan.hosted = true;
-  plan.bridge = &(*host)->bridge();
-  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
-  return FirstRun{std::move(plan), std::move(dir), host.take()};
+  const auto patience = parse_duration(options.orphan_timeout);
+  if (!patience.ok()) return invalid(cat("--orphan-timeout: ", patience.error().message));
+  out.meet_ms = out.patience_ms = *patience * 1000;
+  if (!options.listen.empty()) {
+    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
+    out.listen = listen.take();
+  }
+  INSTEP_ASSIGN_OR_RETURN(out.agents, agent_count(options, 1, fabric::kMaxSlots));
+  out.name = options.name.empty() ? machine_name() : options.name;
+  return out;
 }
 
 }  // namespace
@@ -102,21 +126,45 @@ Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
 }
 
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                            coord::FirstHost::Plan first) {
-  INSTEP_ASSIGN_OR_RETURN(coord::RunDir dir, create_run_dir(options, plan.job->name));
-  return open_first_in(std::move(dir), std::move(plan), job_text, std::move(first));
+                            coord::FirstHost::Plan first, std::optional<coord::RunDir> dir) {
+  if (!dir) {
+    INSTEP_ASSIGN_OR_RETURN(dir, create_run_dir(options, plan.job->name));
+  }
+  first.rules.first_holds = !plan.checkpoint.empty();
+  first.run_dir = dir->path();
+  first.job_toml = job_text.text;
+  first.job = *plan.job;
+  first.agents = plan.agents;
+  auto host = coord::FirstHost::open(first);
+  if (!host.ok()) {
+    dir->discard();
+    return host.error();
+  }
+  plan.hosted = true;
+  plan.bridge = &(*host)->bridge();
+  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
+  return FirstRun{std::move(plan), std::move(*dir), host.take()};
+}
+
+int train_first(const Options& options, FirstRun run, const std::string& job_toml,
+                const std::vector<std::string>& warnings) {
+  // Others take that for the end. A host that comes to the hub of a run which has not begun would
+  // write into its directory while that is removed.
+  const auto close = [&run] { run.host.reset(); };
+  return Recorded(options, std::move(run.plan), std::move(run.dir)).run(job_toml, warnings, close);
 }
 
 int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
-                     std::optional<coord::RunDir> dir, const std::vector<std::string>& warnings) {
+                     std::optional<coord::RunDir> dir, std::vector<std::string> warnings) {
   auto first = read_first(options, plan);
   if (!first.ok()) return fail(first.error());
   const std::uint32_t here = plan.agents;
-  auto run = dir ? open_first_in(std::move(*dir), std::move(plan), job_text, first.take())
-                 : open_first(options, std::move(plan), job_text, first.take());
+  auto run = open_first(options, std::move(plan), job_text, first.take(), std::move(dir));
   if (!run.ok()) return fail(run.error());
-  say_line(options, run->host->line(), here);
-  return Recorded(options, std::move(run->plan), std::move(run->dir)).run(job_text.text, warnings);
+  const fabric::JoinLine& line = run->host->line();
+  say_line(options, line, here);
+  if (options.insecure) warnings.push_back(coord::insecure_warning({line.host, line.port}));
+  return train_first(options, run.take(), job_text.text, warnings);
 }
 
 int coordinator_command(const Options& options) {
@@ -130,25 +178,16 @@ int coordinator_command(const Options& options) {
 int agent_command(const Options& options) {
   if (const Status status = flags_go_together(options); !status.ok()) return fail(status.error());
   if (options.from_env) return from_env_command(options);
-  coord::JoinedHost::Plan join;
-  auto line = read_line(options.join);
-  if (!line.ok()) return fail(invalid(cat("--join: ", line.error().message)));
-  const auto patience = parse_duration(options.orphan_timeout);
-  if (!patience.ok()) return fail(invalid(cat("--orphan-timeout: ", patience.error().message)));
-  if (!options.listen.empty()) {
-    auto listen = fabric::parse_address(options.listen, kAnyPort);
-    if (!listen.ok()) return fail(invalid(cat("--listen: ", listen.error().message)));
-    join.listen = listen.take();
+  auto plan = plan_join(options);
+  if (!plan.ok()) return fail(plan.error());
+  JoinedRun run;
+  run.agents = plan->agents;
+  if (options.insecure) {
+    run.warnings = {coord::insecure_warning({plan->line.host, plan->line.port})};
   }
-  const auto agents = agent_count(options, 1, fabric::kMaxSlots);
-  if (!agents.ok()) return fail(agents.error());
-  join.line = line.take();
-  join.name = options.name.empty() ? machine_name() : options.name;
-  join.agents = *agents;
-  join.meet_ms = join.patience_ms = *patience * 1000;
-  auto host = coord::JoinedHost::join(std::move(join));
+  auto host = coord::JoinedHost::join(plan.take());
   if (!host.ok()) return fail(host.error());
-  return train_joined(options, **host, {*agents, false, {}});
+  return train_joined(options, **host, run);
 }
 
 int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRun& run) {

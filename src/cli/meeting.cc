@@ -11,7 +11,6 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host.starts_with("127.") || host == "::1";
 }
 
-constexpr std::uint16_t kUsualPort = 4600;
 constexpr std::uint16_t kMostPort = 65535;
 
 Result<Meeting> by_master(const Environment& variables, const Rank& rank) {
@@ -54,12 +53,12 @@ Result<Meeting> by_slurm(const Environment& variables) {
   if (const auto text = variables("SLURM_JOB_ID")) {
     INSTEP_ASSIGN_OR_RETURN(job, number_of("SLURM_JOB_ID", *text));
   }
-  return Meeting{{node.take(), static_cast<std::uint16_t>(kUsualPort + job % kPorts)},
+  return Meeting{{node.take(), static_cast<std::uint16_t>(fabric::kUsualPort + job % kPorts)},
                  cat(name, " and SLURM_JOB_ID")};
 }
 
 Result<Meeting> by_flag(const std::string& flag) {
-  auto address = fabric::parse_address(flag, kUsualPort);
+  auto address = fabric::parse_address(flag, fabric::kUsualPort);
   if (!address.ok()) return invalid(cat("--address: ", address.error().message));
   if (address->port == 0) return invalid("--address: all hosts must know the port, so it is not 0");
   return Meeting{address.take(), "--address"};

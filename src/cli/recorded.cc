@@ -24,13 +24,17 @@ Recorded::Recorded(const Options& options, coord::LaunchPlan plan, coord::RunDir
   plan_.start_ns = options.start_ns;
 }
 
-int Recorded::run(const std::string& job_toml, const std::vector<std::string>& warnings) {
+int Recorded::run(const std::string& job_toml, const std::vector<std::string>& warnings,
+                  const std::function<void()>& when_over) {
   if (const Status status = begin(job_toml, warnings); !status.ok()) {
     const int code = fail(status.error());
+    if (when_over) when_over();
     dir_.discard();
     return code;
   }
-  return end(coord::launch(plan_));
+  const coord::LaunchResult result = coord::launch(plan_);
+  if (when_over) when_over();
+  return end(result);
 }
 
 Status Recorded::begin(const std::string& job_toml, const std::vector<std::string>& warnings) {

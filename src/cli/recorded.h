@@ -2,6 +2,7 @@
 // said of it.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,10 @@ class Recorded {
  public:
   Recorded(const Options& options, coord::LaunchPlan plan, coord::RunDir dir);
 
-  // Returns the exit code. `warnings` are said once there is a log to keep them.
-  int run(const std::string& job_toml, const std::vector<std::string>& warnings = {});
+  // Returns the exit code. `warnings` are said once there is a log to keep them. `when_over` is
+  // called when the launcher has ended, before the directory is left as it is, or removed.
+  int run(const std::string& job_toml, const std::vector<std::string>& warnings = {},
+          const std::function<void()>& when_over = {});
 
  private:
   Status begin(const std::string& job_toml, const std::vector<std::string>& warnings);

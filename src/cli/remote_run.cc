@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "cli/first_run.h"
 #include "cli/host_list.h"
-#include "cli/recorded.h"
 #include "coord/joined_host.h"
 #include "coord/remote.h"
 
@@ -24,11 +23,6 @@ constexpr std::uint16_t kAnyPort = 0;
 constexpr const char* kRsh = "ssh -o BatchMode=yes";
 // For hosts that have finished the run to say goodbye.
 constexpr std::int64_t kEndLimitMs = 10'000;
-
-struct Places {
-  ListedHost here;
-  std::vector<ListedHost> others;
-};
 
 Result<std::vector<ListedHost>> listed(const Options& options) {
   if (options.hostfile.empty()) return parse_host_words(options.hosts);
@@ -72,18 +66,28 @@ Result<fabric::Address> address_for(const Options& options, const Places& places
   return fabric::Address{seen.ok() ? *seen : "0.0.0.0", kAnyPort};
 }
 
-Result<coord::LaunchPlan> plan_here(const Options& options, const Places& places,
-                                    const JobText& job_text) {
-  Options here = options;
-  here.agents = places.here.slots;
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(here, job_text));
-  std::int64_t least = plan.agents;
-  for (const ListedHost& host : places.others) least += host.slots.value_or(1);
-  if (least > plan.job->shards) {
-    return invalid(cat("the hosts have ", least, " slots, and the job ", plan.job->shards,
+// How many agents there may be: what -n says, or just those of the list; where a host's number is
+// left to itself, as many as the job has shards.
+Result<std::uint32_t> most_agents(const Options& options, const Places& places,
+                                  const coord::LaunchPlan& plan) {
+  std::uint64_t listed = plan.agents;
+  bool known = true;
+  for (const ListedHost& host : places.others) {
+    listed += host.slots.value_or(1);
+    known = known && host.slots;
+  }
+  const auto shards = static_cast<std::uint32_t>(plan.job->shards);
+  if (listed > shards) {
+    return invalid(cat("the hosts have ", listed, " slots, and the job ", shards,
                        " shards, so at most as many agents can train; set shards higher"));
   }
-  return plan;
+  if (!options.agents) return known ? static_cast<std::uint32_t>(listed) : shards;
+  if (*options.agents < listed) {
+    return invalid(cat("the hosts have ", listed, " slots, and -n allows ", *options.agents,
+                       " agents; all that are listed train"));
+  }
+  INSTEP_RETURN_IF_ERROR(agents_fit(options, plan));
+  return *options.agents;
 }
 
 std::vector<std::string> split(std::string_view text) {
@@ -150,7 +154,8 @@ Result<coord::Remote> start_others(const Options& options, const Places& places,
   }
   plan.line = to_text(first.host->line());
   plan.logs = first.dir.path() / "logs";
-  return coord::Remote::start(plan);
+  plan.again = !options.no_replace;
+  return coord::Remote::start(std::move(plan));
 }
 
 void say(const Options& options, const Places& places, const FirstRun& first) {
@@ -161,47 +166,24 @@ void say(const Options& options, const Places& places, const FirstRun& first) {
   std::printf("starting %s by %s; this machine listens on %s\n", join(names, ", ").c_str(),
               split(options.rsh.value_or(kRsh)).front().c_str(),
               to_text(fabric::Address{line.host, line.port}).c_str());
+  if (options.agents) {
+    std::printf("up to %u agents may train: instep token %s --make prints a line to join by\n",
+                *options.agents, first.dir.path().c_str());
+  }
   std::fflush(stdout);
 }
 
-// From the hosts' start to their end.
-int train(const Options& options, const Places& places, FirstRun first,
-          const std::string& job_toml) {
-  auto remote = start_others(options, places, first);
-  if (!remote.ok()) {
-    first.dir.discard();
-    return fail(remote.error());
-  }
-  say(options, places, first);
-  first.plan.remote = &*remote;
-  const int code = Recorded(options, std::move(first.plan), std::move(first.dir)).run(job_toml);
-  first.host.reset();  // which the others take for the end
-  remote->finish(kEndLimitMs);
-  return code;
-}
-
-// There is nobody to exchange with.
-int run_alone(Options options, const ListedHost& here) {
-  options.hosts.clear();
-  options.hostfile.clear();
-  options.listen.clear();
-  options.rsh.reset();
-  options.remote_instep.reset();
-  options.remote_dir.reset();
-  options.agents = here.slots;
-  return run_command(options);
-}
-
-Result<FirstRun> begin(const Options& options, const Places& places, const JobText& job_text) {
-  INSTEP_ASSIGN_OR_RETURN(coord::Drill drill, plan_drill(options));
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_here(options, places, job_text));
-  plan.drill = std::move(drill);
+Result<FirstRun> begin(const Options& options, const Places& places, coord::LaunchPlan plan,
+                       const JobText& job_text, std::optional<coord::RunDir> dir) {
   coord::FirstHost::Plan first;
   INSTEP_ASSIGN_OR_RETURN(first.listen, address_for(options, places));
-  // All that are listed, and after that whoever is left.
+  // All that are listed, and after that whoever is left or comes.
   first.rules.min_hosts = static_cast<std::uint32_t>(places.others.size() + 1);
-  INSTEP_ASSIGN_OR_RETURN(first.token_seconds, parse_duration(options.token_ttl));
-  return open_first(options, std::move(plan), job_text, std::move(first));
+  first.rules.gather_limit = 0;
+  INSTEP_ASSIGN_OR_RETURN(first.rules.max_agents, most_agents(options, places, plan));
+  first.rules.min_agents = options.min_agents;
+  first.token_seconds.reset();  // nobody sees the line, and it lets in who is started again
+  return open_first(options, std::move(plan), job_text, std::move(first), std::move(dir));
 }
 
 }  // namespace
@@ -212,39 +194,63 @@ bool on_hosts(const Options& options) {
 
 Status hosts_are_meant(const Options& options) {
   if (!on_hosts(options)) {
-    for (const auto& [given, flag] : {std::pair(!options.listen.empty(), "--listen"),
-                                      {options.rsh.has_value(), "--rsh"},
+    for (const auto& [given, flag] : {std::pair(options.rsh.has_value(), "--rsh"),
                                       {options.remote_instep.has_value(), "--remote-instep"},
                                       {options.remote_dir.has_value(), "--remote-dir"}}) {
       if (given) return invalid(cat(flag, " is of use only with --hosts or --hostfile"));
     }
     return {};
   }
-  if (options.agents) {
-    return invalid(
-        "-n says nothing where hosts are listed: each has its slots, as in --hosts "
-        "localhost:2,node2:4");
-  }
   if (!options.program.empty()) {
     return invalid("a program of yours trains on one host only; several hosts need a job file");
-  }
-  if (options.target.empty()) {
-    return invalid("instep run needs a job file (instep run JOB.toml --hosts …)");
   }
   return {};
 }
 
-int run_on_hosts(const Options& options) {
-  auto hosts = listed(options);
-  if (!hosts.ok()) return fail(hosts.error());
-  const auto places = place(hosts.take());
-  if (!places.ok()) return fail(places.error());
-  if (places->others.empty()) return run_alone(options, places->here);
-  const auto job_text = read_job(options.target);
-  if (!job_text.ok()) return fail(job_text.error());
-  auto first = begin(options, *places, *job_text);
+Result<Places> read_places(const Options& options) {
+  INSTEP_ASSIGN_OR_RETURN(std::vector<ListedHost> hosts, listed(options));
+  INSTEP_ASSIGN_OR_RETURN(Places out, place(std::move(hosts)));
+  if (out.others.empty() && options.agents) {
+    return invalid(
+        "-n is of all hosts together, and only this machine is listed; give its slots, as in "
+        "--hosts localhost:2, or begin with `instep coordinator`, where others can join");
+  }
+  return out;
+}
+
+Options options_of(const Options& options, const ListedHost& here) {
+  Options out = options;
+  out.agents = here.slots;
+  out.min_agents = 1;
+  return out;
+}
+
+Options options_alone(const Options& options, const ListedHost& here) {
+  Options out = options_of(options, here);
+  out.hosts.clear();
+  out.hostfile.clear();
+  out.listen.clear();
+  out.rsh.reset();
+  out.remote_instep.reset();
+  out.remote_dir.reset();
+  return out;
+}
+
+int train_on_hosts(const Options& options, const Places& places, coord::LaunchPlan plan,
+                   const JobText& job_text, std::optional<coord::RunDir> dir,
+                   const std::vector<std::string>& warnings) {
+  auto first = begin(options, places, std::move(plan), job_text, std::move(dir));
   if (!first.ok()) return fail(first.error());
-  return train(options, *places, first.take(), job_text->text);
+  auto remote = start_others(options, places, *first);
+  if (!remote.ok()) {
+    first->dir.discard();
+    return fail(remote.error());
+  }
+  say(options, places, *first);
+  first->plan.remote = &*remote;
+  const int code = train_first(options, first.take(), job_text.text, warnings);
+  remote->finish(kEndLimitMs);
+  return code;
 }
 
 }  // namespace instep::cli

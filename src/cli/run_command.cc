@@ -151,19 +151,29 @@ Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& ru
 
 int run_command(const Options& options) {
   if (const Status status = hosts_are_meant(options); !status.ok()) return fail(status.error());
-  if (on_hosts(options)) return run_on_hosts(options);
   if (options.program.empty() && options.target.empty()) {
     return fail(
         invalid("instep run needs a job file (instep run JOB.toml) or a program of yours "
                 "(instep run -n 4 -- ./program)"));
   }
+  if (!on_hosts(options) && !options.listen.empty()) {
+    return fail(invalid("--listen is of use only with --hosts or --hostfile"));
+  }
+  std::optional<Places> places;
+  if (on_hosts(options)) {
+    auto read = read_places(options);
+    if (!read.ok()) return fail(read.error());
+    if (read->others.empty()) return run_command(options_alone(options, read->here));
+    places = read.take();
+  }
   auto drill = plan_drill(options);
   if (!drill.ok()) return fail(drill.error());
   auto job_text = read_job(options.target);
   if (!job_text.ok()) return fail(job_text.error());
-  auto plan = plan_run(options, *job_text);
+  auto plan = plan_run(places ? options_of(options, places->here) : options, *job_text);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
+  if (places) return train_on_hosts(options, *places, plan.take(), *job_text);
   auto dir = create_run_dir(
       options, plan->job ? plan->job->name : fs::path(options.program.front()).filename().string());
   if (!dir.ok()) return fail(dir.error());
@@ -171,8 +181,17 @@ int run_command(const Options& options) {
 }
 
 int resume_command(const Options& options) {
-  if (options.listen.empty() && options.local) {
-    return fail(invalid("--local is of runs on many hosts: it needs --listen"));
+  if (const Status status = hosts_are_meant(options); !status.ok()) return fail(status.error());
+  if (options.listen.empty() && (options.local || options.insecure)) {
+    return fail(invalid(cat(options.local ? "--local" : "--insecure",
+                            " is of runs on many hosts: it needs --listen")));
+  }
+  std::optional<Places> places;
+  if (on_hosts(options)) {
+    auto read = read_places(options);
+    if (!read.ok()) return fail(read.error());
+    if (read->others.empty()) return resume_command(options_alone(options, read->here));
+    places = read.take();
   }
   auto drill = plan_drill(options);
   if (!drill.ok()) return fail(drill.error());
@@ -187,15 +206,19 @@ int resume_command(const Options& options) {
   auto dir = coord::RunDir::reopen(*run);
   if (!dir.ok()) return fail(dir.error());
   std::vector<std::string> warnings;
-  const bool with_hosts = !options.listen.empty();
-  auto plan = plan_resume(with_hosts ? options_here(options) : options, *run, warnings);
+  const bool listens = !options.listen.empty();
+  auto plan = plan_resume(places    ? options_of(options, places->here)
+                          : listens ? options_here(options)
+                                    : options,
+                          *run, warnings);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
-  if (!with_hosts) return Recorded(options, plan.take(), dir.take()).run("", warnings);
+  if (!places && !listens) return Recorded(options, plan.take(), dir.take()).run("", warnings);
   if (plan->own_program) {
-    return fail(invalid(cat("--listen: ", run->string(),
+    return fail(invalid(cat(places ? "--hosts" : "--listen", ": ", run->string(),
                             " is a run of your own program, which trains on one host")));
   }
+  if (places) return train_on_hosts(options, *places, plan.take(), {}, dir.take(), warnings);
   if (const Status fit = agents_fit(options, *plan); !fit.ok()) return fail(fit.error());
   return train_with_hosts(options, plan.take(), {}, dir.take(), warnings);
 }

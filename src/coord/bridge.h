@@ -74,10 +74,14 @@ struct LinesSeen {
 // To the first host: another one is in.
 struct HostCame {
   std::string name;
-  std::uint32_t agents = 0;
+  std::uint32_t agents = 0, host = 0;
+};
+// To the first host: one is lost.
+struct HostWent {
+  std::uint32_t host = 0;
 };
 using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
-                                StateCame, BridgeNote, HostCame, LinesSeen>;
+                                StateCame, BridgeNote, HostCame, HostWent, LinesSeen>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:

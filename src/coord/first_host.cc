@@ -28,6 +28,11 @@ Result<fabric::Authority> authority_of(const FirstHost::Plan& plan, const std::s
 
 }  // namespace
 
+std::string insecure_warning(const fabric::Address& address) {
+  return cat("--insecure: anyone who reaches ", fabric::to_text(address),
+             " can join this run, and so read and change what is trained");
+}
+
 Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   std::unique_ptr<FirstHost> out(new FirstHost());
   const std::string run = plan.run_dir.filename().string();
@@ -58,7 +63,7 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   hub.name = machine_name();
   hub.address = address;
   hub.agents = plan.agents;
-  hub.warning = plan.warning;
+  if (plan.insecure) hub.warning = insecure_warning({out->line_.host, out->line_.port});
   out->hub_ = std::make_unique<Hub>(out->loop_, std::move(hub), std::move(authority),
                                     std::move(tokens), std::move(audit));
   out->hub_->use(*out->bridge_);
@@ -78,7 +83,9 @@ Result<fabric::TokenBook> FirstHost::open_line(const Plan& plan,
     line_.token = plan.shared->token;
     INSTEP_RETURN_IF_ERROR(tokens.know(line_.token, now));
   } else {
-    INSTEP_ASSIGN_OR_RETURN(line_.token, tokens.make(std::nullopt, now + plan.token_seconds, now));
+    std::optional<std::int64_t> until;
+    if (plan.token_seconds) until = now + *plan.token_seconds;
+    INSTEP_ASSIGN_OR_RETURN(line_.token, tokens.make(std::nullopt, until, now));
   }
   return tokens;
 }

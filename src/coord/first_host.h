@@ -18,6 +18,9 @@
 
 namespace instep::coord {
 
+// What it means that anybody can join, for logs.
+std::string insecure_warning(const fabric::Address& address);
+
 class FirstHost {
  public:
   struct Plan {
@@ -25,15 +28,16 @@ class FirstHost {
     fabric::Address listen;
     std::string job_toml;
     job::Job job;
-    std::uint32_t agents = 1;           // on this host
-    member::HostsRules rules;           // agents of all hosts
-    std::int64_t token_seconds = 3600;  // that the join line is good for
+    std::uint32_t agents = 1;  // on this host
+    member::HostsRules rules;  // agents of all hosts
+    // That the join line is good for; none: as long as the run.
+    std::optional<std::int64_t> token_seconds = 3600;
     // Of hosts that make the join line themselves: it is good as long as the run, and its address
     // is that by which they know this host.
     std::optional<fabric::SharedKeys> shared;
     std::optional<fabric::Address> known_as;
     std::string listen_advice;  // what to do where another program has the port
-    std::string warning;        // for the audit
+    bool insecure = false;      // `shared` is known to everybody: for the audit
   };
   static Result<std::unique_ptr<FirstHost>> open(const Plan& plan);
   ~FirstHost();

@@ -125,15 +125,6 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
     turned_away(link->address(), invalid("it is no host of this run"));
     return nullptr;
   }
-  // An earlier run with the same key has let it in.
-  if (*host >= next_host_) {
-    turned_away(link->address(), invalid("it is a host of an earlier run"));
-    link->send({kMessageFrame, 0, 0, 0, 0},
-               wire::encode_host(wire::failed_of({ErrorKind::kUnavailable,
-                                                  "another run has begun where the coordinator of "
-                                                  "this one was"})));
-    return nullptr;
-  }
   Guest& guest = guests_[*host];
   if (guest.gone) {
     link->send({kMessageFrame, 0, 0, 0, 0},
@@ -162,7 +153,7 @@ fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHell
                   plan_.run, plan_.job_json, plan_.job_toml, plan_.has_dataset,
                   plan_.rules.first_holds || state_.phase != member::HostsPhase::kGathering});
   if (data_) send_data(link);
-  bridge_->say(HostCame{guest.name, hello.agents});
+  bridge_->say(HostCame{guest.name, hello.agents, *host});
   happen(member::HostJoined{*host, guest.name, guest.address, hello.agents});
   return this;
 }
@@ -248,6 +239,7 @@ void Hub::lose(std::uint32_t host, const std::string& why) {
   guest.patience.cancel();
   note({"", "lost", host, guest.name, guest.address, why});
   happen(member::HostLost{host, why});
+  bridge_->say(HostWent{host});
 }
 
 void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {

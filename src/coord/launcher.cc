@@ -214,6 +214,9 @@ std::int64_t Launcher::next_wakeup() const {
     if (at) until = std::min(until, *at);
   }
   if (drill_at_ && standing().phase == Phase::kRunning) until = std::min(until, *drill_at_);
+  if (const auto at = plan_.remote != nullptr ? plan_.remote->due() : std::nullopt; at) {
+    until = std::min(until, *at);
+  }
   if (wall_at_ && standing().viewed) until = std::min(until, *wall_at_);
   return until;
 }

@@ -50,17 +50,21 @@ void Launcher::take_bridge() {
     } else if (const auto* seen = std::get_if<LinesSeen>(&news)) {
       narrator_.lines(*seen);
     } else if (auto* host = std::get_if<HostCame>(&news)) {
-      if (plan_.remote != nullptr) plan_.remote->joined(host->name);
+      if (plan_.remote != nullptr) plan_.remote->joined(host->name, host->host);
       narrator_.tell({"hosts", -1, round(), "", 0,
                       cat("host ", host->name, " has joined with ", host->agents,
                           host->agents == 1 ? " agent" : " agents")});
+    } else if (const auto* went = std::get_if<HostWent>(&news)) {
+      if (plan_.remote != nullptr && !stopping_) plan_.remote->lost(went->host);
     } else {
       all_done_ = true;
       if (!standing().viewed) stop("the run is over", false, false);
     }
   }
   if (plan_.remote == nullptr) return;
-  if (const auto failed = plan_.remote->failure()) tell(member::LauncherFailed{*failed});
+  const Remote::News news = plan_.remote->look();
+  for (const std::string& note : news.notes) narrator_.tell({"hosts", -1, round(), "", 0, note});
+  if (news.failure) tell(member::LauncherFailed{*news.failure});
 }
 
 // A run ends on all hosts together: others may be saving still.

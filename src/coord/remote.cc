@@ -14,7 +14,6 @@
 #include "coord/output.h"
 
 namespace instep::coord {
-namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
@@ -35,75 +34,143 @@ Result<Fd> with_line(const std::string& line) {
 
 // Programs and shells say by these codes that something could not be found or understood; 255 is
 // ssh's own.
-bool can_be_mended(const Process::Ended& ended) {
+bool says_what_to_mend(const Process::Ended& ended) {
   constexpr std::array kCodes = {2, 126, 127, 255};
   return std::find(kCodes.begin(), kCodes.end(), ended.code) != kCodes.end();
 }
 
-Error why(const std::string& program, const std::string& host, const fs::path& log,
-          const Process::Ended& ended) {
-  const std::string how = ended.signal != 0 ? cat("was killed by signal ", ended.signal)
-                                            : cat("ended with exit code ", ended.code);
-  const std::string words = tail(log, 0);
-  return {
-      can_be_mended(ended) ? ErrorKind::kNotFound : ErrorKind::kUnavailable,
-      cat("host ", host, " has not joined: ", program, " ", how,
-          words.empty() ? std::string(" and said nothing") : cat("; its last words:\n", words))};
+std::string how_it_ended(const Process::Ended& ended) {
+  return ended.signal != 0 ? cat("was killed by signal ", ended.signal)
+                           : cat("ended with exit code ", ended.code);
 }
 
 }  // namespace
 
-Result<Remote> Remote::start(const Plan& plan) {
-  Remote out;
-  INSTEP_ASSIGN_OR_RETURN(const fs::path program, find_program(plan.command.front()));
-  out.program_ = program.filename().string();
-  for (const Host& host : plan.hosts) {
-    const fs::path log = plan.logs / cat("host-", host.name, ".log");
-    const Fd output(::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644));
-    if (!output.valid()) return os_error("write", log, errno);
-    INSTEP_ASSIGN_OR_RETURN(const Fd input, with_line(plan.line));
-    ProcessPlan process;
-    process.program = program;
-    process.arguments.assign(plan.command.begin() + 1, plan.command.end());
-    process.arguments.insert(process.arguments.end(), {host.name, "--", host.words});
-    process.input = input.get();
-    process.output = process.errors = output.get();
-    INSTEP_ASSIGN_OR_RETURN(Process started, Process::start(process));
-    out.launched_.push_back({host.name, host.alias, log, std::move(started)});
+Result<Remote> Remote::start(Plan plan) {
+  Remote out(std::move(plan));
+  INSTEP_ASSIGN_OR_RETURN(out.program_, find_program(out.plan_.command.front()));
+  for (const Host& host : out.plan_.hosts) {
+    Launched it;
+    it.host = host;
+    it.log = out.plan_.logs / cat("host-", host.name, ".log");
+    INSTEP_RETURN_IF_ERROR(out.launch(it));
+    out.launched_.push_back(std::move(it));
   }
   return out;
 }
 
+Status Remote::launch(Launched& it) const {
+  it.in.reset();
+  it.lost = it.judged = false;
+  const Fd output(::open(it.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!output.valid()) return os_error("write", it.log, errno);
+  it.log_from = static_cast<std::uint64_t>(std::max<off_t>(0, ::lseek(output.get(), 0, SEEK_END)));
+  INSTEP_ASSIGN_OR_RETURN(const Fd input, with_line(plan_.line));
+  ProcessPlan process;
+  process.program = program_;
+  process.arguments.assign(plan_.command.begin() + 1, plan_.command.end());
+  process.arguments.insert(process.arguments.end(), {it.host.name, "--", it.host.words});
+  process.input = input.get();
+  process.output = process.errors = output.get();
+  INSTEP_ASSIGN_OR_RETURN(Process started, Process::start(process));
+  it.process.emplace(std::move(started));
+  return {};
+}
+
 void Remote::collect(std::vector<int>& descriptors) const {
   for (const Launched& it : launched_) {
-    if (!it.ended) descriptors.push_back(it.process.pidfd());
+    if (it.process) descriptors.push_back(it.process->pidfd());
   }
 }
 
-void Remote::joined(const std::string& alias) {
-  const auto host = std::find_if(launched_.begin(), launched_.end(), [&](const Launched& it) {
-    return it.alias == alias && !it.joined;
+std::optional<std::int64_t> Remote::due() const {
+  std::optional<std::int64_t> out;
+  for (const Launched& it : launched_) {
+    if (it.again_at && (!out || *it.again_at < *out)) out = it.again_at;
+  }
+  return out;
+}
+
+void Remote::joined(const std::string& alias, std::uint32_t host) {
+  const auto it = std::find_if(launched_.begin(), launched_.end(), [&](const Launched& one) {
+    return one.host.alias == alias && !one.in;
   });
-  if (host != launched_.end()) host->joined = true;
+  if (it == launched_.end()) return;
+  it->in = host;
+  it->was_in = true;
+  it->comeback.works(monotonic_ns());
 }
 
-std::optional<Error> Remote::failure() {
+// Its command may live on: where a machine is cut off nothing ends it.
+void Remote::lost(std::uint32_t host) {
   for (Launched& it : launched_) {
-    if (it.ended) continue;
-    const Process::Ended end = it.process.reap();
-    it.ended = end.ended;
-    if (end.ended && !it.joined) return why(program_, it.name, it.log, end);
+    if (it.in != host) continue;
+    it.lost = true;
+    if (it.process) it.process->signal(SIGTERM);
   }
-  return std::nullopt;
+}
+
+Remote::News Remote::look() {
+  News out;
+  for (Launched& it : launched_) look(it, out);
+  return out;
+}
+
+void Remote::look(Launched& it, News& news) const {
+  bool can_be_mended = false;
+  if (it.process) {
+    const Process::Ended how = it.process->reap();
+    if (!how.ended) return;
+    it.process.reset();
+    it.end = how_it_ended(how);
+    can_be_mended = says_what_to_mend(how);
+  }
+  if (it.again_at) return start_again(it, news);
+  if (it.judged || (it.in && !it.lost)) return;
+  it.judged = true;
+  if (!it.was_in) {
+    news.failure = failure(it, can_be_mended);
+    return;
+  }
+  if (!plan_.again) return;
+  const std::int64_t now = monotonic_ns();
+  it.again_at = it.comeback.failed(now);
+  const std::string end =
+      cat("host ", it.host.name, ": ", program_.filename().string(), " ", it.end);
+  if (!it.again_at) {
+    news.notes.push_back(cat(end, ", as so often before; the host is left out from now on"));
+  } else if (*it.again_at > now) {
+    news.notes.push_back(
+        cat(end, "; it is started again in ", (*it.again_at - now) / (1000 * kMs), " s"));
+  }
+  if (it.again_at) start_again(it, news);
+}
+
+void Remote::start_again(Launched& it, News& news) const {
+  if (monotonic_ns() < *it.again_at) return;
+  it.again_at.reset();
+  news.notes.push_back(
+      cat("host ", it.host.name, " is started again by ", program_.filename().string()));
+  if (const Status status = launch(it); !status.ok()) it.end = status.error().message;
+}
+
+Error Remote::failure(const Launched& it, bool can_be_mended) const {
+  const std::string words = tail(it.log, it.log_from);
+  return {
+      can_be_mended ? ErrorKind::kNotFound : ErrorKind::kUnavailable,
+      cat("host ", it.host.name, " has not joined: ", program_.filename().string(), " ", it.end,
+          words.empty() ? std::string(" and said nothing") : cat("; its last words:\n", words))};
 }
 
 void Remote::finish(std::int64_t limit_ms) {
-  for (const Launched& it : launched_) {
-    if (!it.joined && !it.ended) it.process.signal(SIGTERM);
+  plan_.again = false;
+  for (Launched& it : launched_) {
+    it.again_at.reset();
+    if (it.process && !it.in) it.process->signal(SIGTERM);
   }
   const std::int64_t until = monotonic_ns() + limit_ms * kMs;
   while (true) {
-    failure();
+    look();
     std::vector<int> descriptors;
     collect(descriptors);
     const std::int64_t left_ms = (until - monotonic_ns()) / kMs;

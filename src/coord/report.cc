@@ -76,7 +76,7 @@ Json merge_report(const ReportParts& parts) {
   out["job"] = parse_fields(parts.job_json);
   out["job_hash"] = parts.job_hash;
   out["build"] =
-      named("build").empty() ? cat("instep ", kVersion, ", gcc ", __VERSION__) : named("build");
+      named("program").empty() ? cat("instep ", kVersion, ", gcc ", __VERSION__) : named("program");
   out["libtorch"] = libtorch.empty() ? named("libtorch") : libtorch;
   out["cpu"] = cpu_model();
   out["agents"] = parts.agents;

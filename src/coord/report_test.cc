@@ -13,7 +13,7 @@ ReportParts parts(const Json& events) {
   ReportParts out;
   out.job_json = R"({"name":"j","model":{"kind":"mlp"}})";
   out.job_hash = "jh";
-  out.fingerprint = {{"build", "b1"}, {"libtorch", "2.0"}};
+  out.fingerprint = {{"program", "b1"}, {"libtorch", "2.0"}};
   out.agents = 2;
   out.shards = 8;
   out.agent_reports = {

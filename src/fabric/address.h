@@ -10,6 +10,9 @@
 
 namespace instep::fabric {
 
+// Of the first host, unless another one is given.
+inline constexpr std::uint16_t kUsualPort = 4600;
+
 struct Address {
   std::string host;  // a name or a number; IPv6 without brackets
   std::uint16_t port = 0;

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/utf8.h"
 #include "fabric/openssl.h"
 
 namespace instep::fabric {
@@ -47,10 +48,16 @@ bool set_name(X509_NAME* to, const std::string& name) {
                                     -1, 0) == 1;
 }
 
+Result<std::uint64_t> random_number() {
+  std::uint64_t out = 0;
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(&out), sizeof out) == 1) return out;
+  return openssl_error("cannot draw a random number");
+}
+
 bool set_serial(X509* certificate) {
-  std::uint64_t serial = 0;
-  return RAND_bytes(reinterpret_cast<unsigned char*>(&serial), sizeof serial) == 1 &&
-         ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), (serial >> 1) | 1) == 1;
+  const auto serial = random_number();
+  return serial.ok() &&
+         ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), (*serial >> 1) | 1) == 1;
 }
 
 bool set_validity(X509* certificate, const Validity& validity) {
@@ -150,8 +157,10 @@ Result<Authority> Authority::with_key(const std::string& run_name, const std::st
     ERR_clear_error();
     return invalid("the key of a run's authority must be EC P-256");
   }
-  // For people who look at it; it decides nothing, so it may be cut.
-  const std::string name = cat("instep run ", run_name).substr(0, kMostName);
+  // By the number runs with one key are told apart, even if they have one name: none believes the
+  // certificates of another. The name is for people who look at it, so it may be cut.
+  INSTEP_ASSIGN_OR_RETURN(const std::uint64_t number, random_number());
+  const std::string name = fit(cat("instep run ", number, ' ', run_name), kMostName);
   INSTEP_ASSIGN_OR_RETURN(state->certificate, make_root(name, state->key.get(), validity));
   INSTEP_ASSIGN_OR_RETURN(state->pem, pem_of(state->certificate.get()));
   return Authority(std::move(state));

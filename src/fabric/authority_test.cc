@@ -97,8 +97,14 @@ TEST(Authority, NamesArePlain) {
 }
 
 TEST(Authority, ARunMayHaveAnyName) {
-  const Authority authority = Authority::make(std::string(500, 'x')).take();
-  EXPECT_TRUE(vouches(authority, authority.issue("a")->certificate));
+  std::string umlauts;
+  for (int i = 0; i < 500; ++i) umlauts += "\xc3\xa4";
+  for (const std::string& name :
+       {std::string(500, 'x'), umlauts, "x" + umlauts, std::string("\xff")}) {
+    const auto authority = Authority::make(name);
+    ASSERT_TRUE(authority.ok()) << authority.error().message;
+    EXPECT_TRUE(vouches(*authority, authority->issue("a")->certificate));
+  }
 }
 
 TEST(Authority, CertificatesAreValidFromADayAgoForTenYears) {

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "fabric/authority.h"
+#include "fabric/testing_links.h"
 #include "fabric/token_book.h"
 
 namespace instep::fabric {
@@ -40,6 +41,26 @@ TEST(SharedSecret, AnAuthorityWithTheKeyHasTheFingerprintWheneverItIsMade) {
   EXPECT_EQ(one.fingerprint(), keys.fingerprint);
   EXPECT_EQ(other.fingerprint(), keys.fingerprint);
   EXPECT_FALSE(Authority::with_key("run-1", "no key", now).ok());
+}
+
+// A host of an earlier run would otherwise take its number for its own.
+TEST(SharedSecret, RunsWithOneKeyAndOneNameDoNotBelieveEachOthersHosts) {
+  const SharedKeys keys = derive_keys(kSecret, "run-1").take();
+  const Validity now = usual_validity(std::time(nullptr));
+  const Authority earlier = Authority::with_key("run-1", keys.authority_key, now).take();
+  const Authority later = Authority::with_key("run-1", keys.authority_key, now).take();
+  Server server(later.issue("host-0").take());
+  Client mine, stranger, deceived;
+  EXPECT_TRUE(mine.connect(server.address(), later.issue("host-1").take()).ok());
+  EXPECT_EQ(server.accepted(), 1U);
+  const Identity left = earlier.issue("host-1").take();
+  const Status refused = stranger.connect(server.address(), left);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("another run"), std::string::npos);
+  Identity credulous = left;
+  credulous.authority = later.certificate();  // it would believe the server
+  EXPECT_FALSE(deceived.connect(server.address(), credulous).ok());
+  EXPECT_EQ(server.accepted(), 1U);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ std::string clock_words(const X509* certificate) {
   return cat("this machine's clock says ", clock_text(std::time(nullptr)), ", the certificate of ",
              common_name(certificate), " is valid from ",
              clock_text(unix_of(X509_get0_notBefore(certificate))), " to ",
-             clock_text(unix_of(X509_get0_notAfter(certificate))), "; set the clock");
+             clock_text(unix_of(X509_get0_notAfter(certificate))), "; set the clock that is wrong");
 }
 
 // The certificate of the chain that has the fingerprint.
@@ -38,7 +38,8 @@ std::string words_of(X509_STORE_CTX* store) {
   switch (error) {
     case X509_V_ERR_CERT_NOT_YET_VALID:
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return at != nullptr ? clock_words(at) : "a certificate is out of date; set the clock";
+      return at != nullptr ? clock_words(at)
+                           : "a certificate is out of date; set the clock that is wrong";
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:

@@ -8,9 +8,11 @@
 #include <ATen/ops/from_blob.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file.h"
@@ -61,11 +63,37 @@ std::string probe() {
 }
 
 // Which program this is: programs of another build may compute otherwise.
-std::string build() {
+std::string program() {
   constexpr std::uint64_t kLargest = 1U << 30;
-  const Result<std::string> program = read_file("/proc/self/exe", kLargest);
-  if (!program.ok()) return "unknown";
-  return cat(std::hex, xxh3(std::as_bytes(std::span(*program))));
+  const Result<std::string> bytes = read_file("/proc/self/exe", kLargest);
+  if (!bytes.ok()) return "unknown";
+  return cat(std::hex, xxh3(std::as_bytes(std::span(*bytes))));
+}
+
+// The libtorch that is loaded, which may be another one than that which this program was built
+// with.
+struct Libtorch {
+  std::string version = TORCH_VERSION, build;
+};
+
+Libtorch libtorch() {
+  const std::string text = at::show_config();
+  Libtorch out;
+  std::string kept;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    // That is of the processor.
+    if (line.find("CPU capability") == std::string::npos) kept += line;
+    at = end + 1;
+  }
+  out.build = cat(std::hex, xxh3(std::as_bytes(std::span(kept))));
+  constexpr std::string_view kKey = "TORCH_VERSION=";
+  if (const std::size_t at = text.find(kKey); at != std::string::npos) {
+    const std::size_t begin = at + kKey.size();
+    out.version = text.substr(begin, text.find_first_of(", \n", begin) - begin);
+  }
+  return out;
 }
 
 }  // namespace
@@ -96,9 +124,12 @@ Status prepare_libtorch(const job::Job& job) {
 }
 
 std::map<std::string, std::string> fingerprint() {
+  const Libtorch loaded = libtorch();
+  // Of several differences the first one by name is told: a version says more than a hash.
   return {{"instep", kVersion},
-          {"build", build()},
-          {"libtorch", TORCH_VERSION},
+          {"libtorch", loaded.version},
+          {"libtorch build", loaded.build},
+          {"program", program()},
           {"processor", cpu_model()},
           {"capability", cat(at::get_cpu_capability(), ": ", cpu_capability())},
           {"threads", cat(at::get_num_threads())},

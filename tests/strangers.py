@@ -1,5 +1,6 @@
-"""Strangers at a port, at a steady rate, for hosts.py: as many half-open and slow connections as others; those send
-random bytes, or come by TLS: with a certificate of their own, with a frame that claims 4 GiB, or one that is no message.
+"""Strangers at a port, at a steady rate, for tests and benchmarks: as many half-open and slow connections as others;
+those send random bytes, or come by TLS: with a certificate of their own, with a frame that claims 4 GiB, or one that is
+no message.
 
     python strangers.py ADDRESS PORT FOLDER RATE     until its standard input ends; then says how many there were
 """
@@ -9,6 +10,7 @@ import os
 import select
 import socket
 import ssl
+import subprocess
 import sys
 import time
 
@@ -20,6 +22,24 @@ GREETING_BYTES = 32  # of a ping, which everybody hears
 KINDS = ("half-open", "slow", "half-open", "slow", "random", "foreign", "claim", "nonsense")
 FRAMES = {"claim": (1).to_bytes(4, "little") + b"\xff" * 28 + b"x" * 100,
           "nonsense": (1).to_bytes(4, "little") + (5).to_bytes(4, "little") + bytes(24) + b"\xa0" * 5}
+
+
+def make_certificate(folder):
+    """Of their own, in FOLDER; it needs openssl."""
+    os.makedirs(folder, exist_ok=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "9", "-subj", "/CN=host-1", "-keyout", os.path.join(folder, "key.pem"), "-out",
+                    os.path.join(folder, "cert.pem")], check=True, capture_output=True)
+
+
+def start(before, address, port, folder, rate):
+    """A process of strangers; `before` goes before the command. finish() ends it and gives what they did."""
+    return subprocess.Popen([*before, sys.executable, "-B", __file__, address, str(port), str(folder), str(rate)],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    return json.loads(process.communicate()[0])
 
 
 def context(folder=None):
@@ -150,4 +170,5 @@ def main():
                       "cpu_s": time.process_time(), "seconds": time.monotonic() - began}))
 
 
-main()
+if __name__ == "__main__":
+    main()
