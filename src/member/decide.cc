@@ -181,11 +181,14 @@ void Step::on(StopAsked& event) {
       return end(abandon());
     case Phase::kRunning:
       state_.phase = Phase::kStopping;
+      state_.stop_signalled = event.by_signal;
       state_.outcome.stop_reason = event.reason;
       state_.outcome.interrupted = event.interrupted;
       return;  // settle() tells everybody
     case Phase::kStopping:
-      if (!event.by_signal) return;
+      // The first may come behind another reason: a scheduler's goes to all processes, and the
+      // last agent to leave stops the run.
+      if (!event.by_signal || !std::exchange(state_.stop_signalled, true)) return;
       end(abandon());
       return kill_all();
     case Phase::kLeaving:  // everything is saved; only a process that does not end is waited for

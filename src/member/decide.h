@@ -125,6 +125,7 @@ struct RunState {
   bool over = false;  // no round is left to plan a view for
   bool joinable = true;
   bool stop_is_out = false;
+  bool stop_signalled = false;  // by a signal: the next one ends everything at once
   bool waiting_told = false;
   // What the first agent said, which all others must say too.
   std::optional<std::pair<AgentId, wire::Hello>> first_hello;

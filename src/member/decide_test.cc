@@ -182,6 +182,17 @@ TEST(Decide, AnInterruptSavesAndASecondOneKills) {
   EXPECT_EQ(exit_code(twice.state.outcome), 130);
 }
 
+TEST(Decide, TheFirstSignalOfARunThatStopsAlreadyKillsNobody) {
+  Driver driver(2);
+  driver.to_running();
+  driver.feed(StopAsked{"agent 1 was asked to leave", false, false});
+  driver.feed(StopAsked{"stop", true, false});
+  EXPECT_EQ(driver.state.phase, Phase::kStopping);
+  EXPECT_TRUE(driver.signalled(SIGKILL).empty());
+  driver.feed(StopAsked{"stop", true, false});
+  EXPECT_EQ(driver.signalled(SIGKILL), (std::set<AgentId>{0, 1}));
+}
+
 TEST(Decide, AStopByCommandOrWallTimeIsASuccess) {
   Driver driver(1);
   driver.to_running();
