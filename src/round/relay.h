@@ -19,6 +19,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -144,9 +145,9 @@ class Relay {
   };
 
   std::vector<reduce::Node> nodes_of(const std::vector<std::uint32_t>& shards) const;
-  // `source(input, tensor, at)`: where an input has the tensor's value at a flat element; null if
-  // it has none of the tensor.
-  template <class Source>
+  // (input, tensor, at): where an input has the tensor's value at a flat element; null if it has
+  // none of the tensor.
+  using Source = std::function<const float*(std::size_t, std::size_t, std::uint64_t)>;
   void add_up(reduce::NodeSum& adder, const reduce::Range& range, float* to, const Source& source);
   std::vector<Chunk> chunks_of(std::size_t host) const;
   void send_head();
