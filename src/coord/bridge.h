@@ -1,7 +1,7 @@
-// A host's bridge to the others of its run: waits until the host's members have published their
-// parts of a round, exchanges with the other hosts' bridges what they sum up to (round/relay.h),
-// and gives the members the sums of all hosts. Which hosts these are, and who of them computes
-// which shards, it hears from the hub (hub.h), and tells the launcher.
+// A host's bridge to the others of its run: takes the host's members' parts of a round as they
+// come, exchanges with the other hosts' bridges what they sum up to (round/relay.h), and gives the
+// members the sums of all hosts. Which hosts these are, and who of them computes which shards, it
+// hears from the hub (hub.h), and tells the launcher.
 //
 // Its work is done on the loop's thread. The launcher's thread calls what is marked so.
 //
