@@ -19,8 +19,8 @@ const fabric::Arena& arena() {
   constexpr std::size_t kBytes = 16 << 20;
   static auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, kBytes));
   static fabric::Arena made({memory, kBytes});
-  static const bool installed = (install_arena(made), true);
-  (void)installed;
+  static const bool kInstalled = (install_arena(made), true);
+  (void)kInstalled;
   return made;
 }
 
