@@ -17,12 +17,12 @@ Memory::Memory(const Job& job, std::uint32_t slots)
   stamps_at_ = pages(job.space.blocks() * sizeof(double));
   regions_at_ = stamps_at_ + pages(job.space.blocks() * sizeof(round::Stamp));
   const std::uint64_t state = pages(regions_at_ + 5 * elements_ * sizeof(float));
-  mapped_ = slots * kArenaBytes + state;
+  mapped_ = slots * kArenaBytes + kWorldBytes + state;
   void* at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   INSTEP_CHECK(at != MAP_FAILED, "address space for a simulated host");
   arenas_ = static_cast<std::byte*>(at);
-  state_ = {arenas_ + slots * kArenaBytes, state};
+  state_ = {arenas_ + slots * kArenaBytes + kWorldBytes, state};
 }
 
 Memory::~Memory() { ::munmap(arenas_, mapped_); }

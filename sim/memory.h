@@ -28,6 +28,8 @@ class Memory {
     return {arenas_ + static_cast<std::size_t>(slot) * kArenaBytes, kArenaBytes};
   }
   std::span<std::byte> state() { return state_; }
+  // The bridge's arena.
+  std::span<std::byte> world() const { return {arenas_ + slots_ * kArenaBytes, kWorldBytes}; }
   std::uint32_t slots() const { return slots_; }
 
   double* block_sums() { return reinterpret_cast<double*>(state_.data()); }
@@ -38,6 +40,7 @@ class Memory {
 
  private:
   static constexpr std::size_t kArenaBytes = std::size_t{48} << 20;
+  static constexpr std::size_t kWorldBytes = std::size_t{4} << 20;
   float* region(std::uint64_t index) {
     return reinterpret_cast<float*>(state_.data() + regions_at_) + index * elements_;
   }

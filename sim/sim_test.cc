@@ -107,6 +107,18 @@ void run_seeds(std::uint64_t from) {
 TEST(Simulator, FirstThousand) { run_seeds(1); }
 TEST(Simulator, SecondThousand) { run_seeds(1 + kSeeds); }
 
+// Hosts that train together.
+TEST(Simulator, Hosts) {
+  for (std::uint64_t seed = 1; seed <= (kAll ? 150 : 9); ++seed) {
+    const Options options{seed, kRounds, 2 + static_cast<std::uint32_t>(seed % 3)};
+    const Report report = simulate(options);
+    ASSERT_EQ(report.violation, "") << command(options);
+    EXPECT_EQ(report.rounds, kRounds) << command(options);
+    if (seed % 25 != 0) continue;
+    EXPECT_EQ(simulate(options).hash, report.hash) << "another history: " << command(options);
+  }
+}
+
 // Each planted bug is found.
 class Planted : public testing::TestWithParam<int> {};
 
