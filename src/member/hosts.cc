@@ -8,6 +8,9 @@
 namespace instep::member {
 namespace {
 
+constexpr Nanoseconds kOwnGap = 1'000'000'000;
+constexpr const char* kUnreached = "it and other hosts do not reach each other";
+
 Error nobody_holds() {
   return {ErrorKind::kUnavailable, "no host is left that holds the state of the run"};
 }
@@ -125,12 +128,18 @@ void HostsStep::on(const HostBroken& event) {
 // Of two hosts without a link between them one has to go; the first one never is.
 void HostsStep::lose_late() {
   if (state_.phase != HostsPhase::kTelling || !state_.told_at) return;
-  if (now_ < *state_.told_at + state_.rules.link_limit) return;
+  const Nanoseconds late = now_ - *state_.told_at - state_.rules.link_limit;
+  if (late < 0) return;
+  // Whoever looks that late stood still meanwhile, and cannot say that others did (design, rule
+  // 11).
+  if (late > kOwnGap) return void(state_.told_at = now_);
   for (auto it = state_.hosts.rbegin(); it != state_.hosts.rend(); ++it) {
     if (it->second.took || it->first == 0) continue;
     const HostId host = it->first;
     state_.told_at = now_;
-    return remove(host, "it and other hosts do not reach each other", false);
+    remove(host, kUnreached, false);
+    // The hub still reaches it, so it would wait for the others for ever.
+    return refuse(host, cat("the run goes on without this host: ", kUnreached));
   }
 }
 
