@@ -94,6 +94,7 @@ void Bridge::halt(const wire::HostsHalt& halt) {
   wanted_ = 0;
   watch_.want({}, 0);
   plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(0) : 0, false});
+  if (done_) plan_.tell_hub(wire::HostDone{});
 }
 
 round::Sums Bridge::sums() const {

@@ -337,6 +337,7 @@ void Cluster::send(AgentId from, wire::Message message) {
 void Cluster::round_begun(AgentId /*agent*/, std::uint64_t round) {
   if (round + 1 <= begun_) return;
   begun_ = round + 1;
+  if (hosted) place_.begins(round);
   if (next_fault_ < faults_.size() && !fault_due_ && faults_[next_fault_].round <= round) {
     fault_due_ = true;
     push(upto(2 * kMillisecond), What::kFault, -1, 0);

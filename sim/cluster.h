@@ -47,8 +47,9 @@ const char* name_of(Fault fault);
 struct Place {
   HostId host = 0;
   std::uint32_t agents = 1;
-  std::uint64_t faults = 0;    // of its own
-  std::function<void()> ends;  // its launcher does
+  std::uint64_t faults = 0;                   // of its own
+  std::function<void()> ends;                 // its launcher does
+  std::function<void(std::uint64_t)> begins;  // somebody here a round, as the first one
 };
 
 class Cluster final : public Host, private Actor {
@@ -70,8 +71,10 @@ class Cluster final : public Host, private Actor {
   bool leave();
   void stop_run() { tell(member::StopAsked{"stop", true, false}); }
   bool gone() const { return gone_; }
-  bool training() const { return !gone_ && !outcome_ && client_.standing().viewed; }
+  bool present() const { return !gone_ && client_.standing().viewed; }
+  std::uint64_t begun() const { return begun_; }  // rounds
   std::uint64_t done() const { return done_; }
+  std::uint64_t injected() const { return injected_; }
   const std::optional<member::Outcome>& outcome() const { return outcome_; }
   const std::string& orphaned() const { return orphaned_; }
   bool left() const { return left_; }

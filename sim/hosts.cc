@@ -35,10 +35,11 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
   plan.agents = agents.front();
   plan.acts = [this](const member::HostsAction& action) { watch(action); };
   plan.lost = [this](HostId host, const std::string& why) {
-    trace(cat("the hub loses host ", host, ": ", why));
+    throw Violation(cat("the hub loses host ", host, ": ", why));
   };
   hub_ = std::make_unique<Hub>(*hosts_[0]->loop, net_, *hosts_[0]->bridge, std::move(plan));
   hosts_[0]->loop->post([this] { hub_->begin(); });
+  plan_faults();
 }
 
 Hosts::~Hosts() = default;
@@ -49,7 +50,9 @@ void Hosts::add(std::uint32_t agents) {
   Place place;
   place.host = host;
   place.agents = agents;
+  place.faults = random_.below(4);
   place.ends = [this, host] { ends(host); };
+  place.begins = [this](std::uint64_t round) { round_begun(round); };
   it.memory = std::make_unique<Memory>(job_, kSlots);
   it.cluster = std::make_unique<Cluster>(options_, job_, *it.memory, oracle_, timeline_, random_,
                                          counts_, &place);
@@ -153,7 +156,11 @@ Report Hosts::run() {
     trace(cat("VIOLATION: ", report.violation));
   }
   running_cluster = nullptr;
-  for (const auto& it : hosts_) report.rounds = std::max(report.rounds, it->cluster->done());
+  report.faults = injected_;
+  for (const auto& it : hosts_) {
+    report.rounds = std::max(report.rounds, it->cluster->done());
+    report.faults += it->cluster->injected();
+  }
   report.hash = timeline_.hash();
   report.time_ns = timeline_.now();
   report.events = timeline_.events();

@@ -14,7 +14,17 @@
 
 namespace instep::sim {
 
-class Hosts {
+enum class HostFault {
+  kBreakLink,  // of two hosts, or of one to the hub
+  kBreakTwo,   // one behind the other
+  kPartition,  // two hosts, or one and all others; both ways or one, healed before the patience
+  kStand,      // its network thread alone, for a while
+  kSuspend,    // a whole host
+  kLast = kSuspend
+};
+const char* name_of(HostFault fault);
+
+class Hosts final : private Actor {
  public:
   Hosts(const Options& options, const Job& job, Random& random, Counts& counts);
   ~Hosts();
@@ -32,12 +42,27 @@ class Hosts {
     std::unique_ptr<HubLink> link;  // but the first
   };
 
+  enum class What : std::uint32_t { kFault, kHeal };
+  void happen(const Event& event) override;
   void add(std::uint32_t agents);
   void ends(HostId host);
   void watch(const member::HostsAction& action);
+  void round_begun(std::uint64_t round);
   bool over() const;
   void check(HostId host) const;
   void trace(const std::string& what) const;
+
+  // hosts_faults.cc: what goes wrong between hosts, and when.
+  void plan_faults();
+  void inject();
+  bool inject(HostFault fault);
+  bool partition();
+  bool suspend();
+  void block(const std::vector<std::pair<HostId, HostId>>& ways, Nanoseconds time);
+  void heal();
+  std::vector<HostId> living() const;
+  HostId pick(const std::vector<HostId>& from) { return from[random_.below(from.size())]; }
+  Nanoseconds time_of_partition();
 
   const Options options_;
   const Job& job_;
@@ -48,6 +73,18 @@ class Hosts {
   Network net_;
   std::vector<std::unique_ptr<One>> hosts_;
   std::unique_ptr<Hub> hub_;
+
+  struct Planned {
+    std::uint64_t round = 0;
+    HostFault fault = HostFault::kBreakLink;
+  };
+  std::vector<Planned> faults_;  // in order
+  std::size_t next_fault_ = 0;
+  bool fault_due_ = false;
+  std::uint64_t tries_ = 0;  // of the fault that is due
+  std::uint64_t injected_ = 0;
+  std::uint64_t begun_ = 0;                         // the newest round, plus one
+  std::vector<std::pair<HostId, HostId>> blocked_;  // until they are healed
 };
 
 Report simulate_hosts(const Options& options);

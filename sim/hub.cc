@@ -63,7 +63,7 @@ void Hub::closed(Link& link) {
   Guest& guest = guests_.at(host);
   if (guest.link.get() != &link) return;
   guest.link.reset();
-  if (guest.gone) return;
+  if (guest.gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, "its link broke");
   look_for(host, "its link broke", loop_.timeline().now() + kLinkPatience);
 }
@@ -102,7 +102,6 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
     if (host != kFirst) guests_.at(host).gone = true;
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
-    if (host != kFirst) guests_.at(host).gone = true;
     happen(member::HostDone{host});
   } else {
     throw Violation(cat("host ", host, " says what no host may say"));

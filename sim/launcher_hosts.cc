@@ -69,7 +69,7 @@ void Cluster::end_host() {
 }
 
 bool Cluster::leave() {
-  if (place_.host == 0 || !training() || std::exchange(left_, true)) return false;
+  if (place_.host == 0 || !present() || outcome_ || std::exchange(left_, true)) return false;
   bridge_->leave();
   tell(member::StopAsked{"leave", true, false});
   tell(member::StopAsked{"leave", true, false});

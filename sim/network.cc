@@ -74,7 +74,7 @@ void Link::move() {
 }
 
 void Link::resume() {
-  if (!std::exchange(parked_, false)) return;
+  if (net_.parked_.erase(this) == 0) return;
   net_.loop(there_).after(net_.timeline_.upto(100 * kMicrosecond),
                           [self = shared_from_this()] { self->arrive(); });
 }
@@ -88,8 +88,9 @@ void Link::next() {
 void Link::arrive() {
   const auto to = other_.lock();
   if (broken_ || !to || to->ended_) return queue_.clear();
+  // It waits: the way is blocked, or nobody reads.
   if (net_.blocked(here_, there_) || to->sink_ == nullptr) {
-    parked_ = true;
+    net_.parked_.emplace(this, shared_from_this());
     return;
   }
   if (half_) return end_frame();
@@ -219,7 +220,9 @@ void Network::block(HostId from, HostId to) {
 
 void Network::open(HostId from, HostId to) {
   blocked_.erase({from, to});
-  for (const auto& link : ends(from, to)) link->resume();
+  for (const auto& link : ends(from, to)) {
+    if (parked_.contains(link.get())) link->resume();
+  }
 }
 
 bool Network::break_link(HostId a, HostId b) {

@@ -81,7 +81,6 @@ class Link : public std::enable_shared_from_this<Link> {
   Sink* sink_ = nullptr;
   std::deque<Packet> queue_;                  // to the other end
   bool moving_ = false;                       // the first of them is on its way
-  bool parked_ = false;                       // it waits: the way is blocked, or nobody reads
   std::optional<std::span<std::byte>> half_;  // where it goes, when a half of it is there
   bool ended_ = false;                        // by this end, or by its process
   bool broken_ = false;                       // for both; this one may not know yet
@@ -135,6 +134,7 @@ class Network {
   std::map<std::pair<HostId, HostId>, std::uint64_t> blocked_;  // by which block
   std::uint64_t blocks_ = 0;
   std::map<const Link*, std::shared_ptr<Door>> doors_;
+  std::map<const Link*, std::shared_ptr<Link>> parked_;
 };
 
 }  // namespace instep::sim

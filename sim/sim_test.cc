@@ -88,6 +88,20 @@ const std::vector<std::string>& wanted() {
   return kNames;
 }
 
+// The same of runs of several hosts.
+constexpr const char* kOfHosts[] = {"fault break a link",
+                                    "fault break two links",
+                                    "fault partition",
+                                    "fault bridge stands still",
+                                    "fault suspend a host",
+                                    "partitions one way",
+                                    "partitions of one and all",
+                                    "partitions of two",
+                                    "line-ups",
+                                    "line-ups with a donor",
+                                    "halts",
+                                    "runs that all have done"};
+
 void run_seeds(std::uint64_t from) {
   Counts counts;
   for (std::uint64_t seed = from; seed < from + kSeeds; ++seed) {
@@ -109,14 +123,18 @@ TEST(Simulator, SecondThousand) { run_seeds(1 + kSeeds); }
 
 // Hosts that train together.
 TEST(Simulator, Hosts) {
-  for (std::uint64_t seed = 1; seed <= (kAll ? 150 : 9); ++seed) {
+  Counts counts;
+  for (std::uint64_t seed = 1; seed <= (kAll ? 240 : 9); ++seed) {
     const Options options{seed, kRounds, 2 + static_cast<std::uint32_t>(seed % 3)};
     const Report report = simulate(options);
     ASSERT_EQ(report.violation, "") << command(options);
     EXPECT_EQ(report.rounds, kRounds) << command(options);
-    if (seed % 25 != 0) continue;
+    counts.add(report.counts);
+    if (seed % 40 != 0) continue;
     EXPECT_EQ(simulate(options).hash, report.hash) << "another history: " << command(options);
   }
+  if (!kAll) return;
+  for (const char* what : kOfHosts) EXPECT_GT(counts.of[what], 0U) << what;
 }
 
 // Each planted bug is found.
