@@ -97,10 +97,7 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
       tell("waiting", "",
            cat("waits for agents: ", agents(), " of at least ", state_.rules.min_agents));
     } else if (state_.phase == HostsPhase::kTelling) {
-      Lineup next =
-          without_hosts(*state_.lineup, {host}, ++state_.number, state_.lineup->first_round);
-      name_newcomers(next, kFirstHost);
-      tell_lineup(std::move(next));
+      tell_anew({host});
     }
     return;
   }
@@ -121,8 +118,17 @@ void HostsStep::halt(std::optional<HostId> lost) {
 }
 
 void HostsStep::on(const HostBroken& event) {
-  if (find(event.host) == nullptr || !state_.gone_on) return;
-  halt(std::nullopt);
+  if (find(event.host) == nullptr) return;
+  if (state_.gone_on) return halt(std::nullopt);
+  // Some may have taken it with the link that is no more.
+  if (state_.phase == HostsPhase::kTelling) tell_anew({});
+}
+
+// Before the first Go: nobody has exchanged anything.
+void HostsStep::tell_anew(const std::vector<HostId>& lost) {
+  Lineup next = without_hosts(*state_.lineup, lost, ++state_.number, state_.lineup->first_round);
+  name_newcomers(next, kFirstHost);
+  tell_lineup(std::move(next));
 }
 
 // Of two hosts without a link between them one has to go; the first one never is.

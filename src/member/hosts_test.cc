@@ -210,6 +210,24 @@ TEST(DecideHosts, ALineupThatNobodyWentOnWithIsToldAnew) {
   EXPECT_NE(hub.asked<Go>(), nullptr);
 }
 
+// The one that had taken the line-up with the old link waited for ever for what was sent by it.
+TEST(DecideHosts, WhereALinkBreaksBeforeTheFirstGoAllTakeItAnew) {
+  Hub hub;
+  hub.join(0);
+  hub.join(1);
+  hub.ready(0);
+  hub.ready(1);
+  hub.feed(HostTook{1, 1});
+  hub.feed(HostBroken{1});
+  ASSERT_NE(hub.asked<TellLineup>(), nullptr);
+  EXPECT_EQ(hub.asked<TellLineup>()->lineup, assign_hosts(2, 7, {{0, 1, 1}, {1, 1, 1}}, 8, 100));
+  hub.feed(HostTook{0, 1});
+  hub.feed(HostTook{0, 2});
+  EXPECT_EQ(hub.asked<Go>(), nullptr);
+  hub.feed(HostTook{1, 2});
+  EXPECT_NE(hub.asked<Go>(), nullptr);
+}
+
 TEST(DecideHosts, WithTooFewBeforeTheFirstGoItGathersAgain) {
   Hub hub;
   hub.join(0);
