@@ -124,6 +124,7 @@ void Bridge::line_up(member::Lineup lineup) {
   }
   mine_ = me->shards;
   halted_ = lineup.number;
+  lined_up_at_ = loop_.timeline().now();
   went_ = said_took_ = false;
   round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
   for (const member::HostPart& part : lineup.hosts) {

@@ -46,6 +46,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
     HostId host = 0;
     std::function<void(const wire::HostMessage&)> tell_hub;
     std::function<void()> news;  // there is some for the launcher
+    std::function<void(const char*)> note;
   };
   Bridge(Loop& loop, Network& net, const Job& job, Memory& memory, Plan plan);
 
@@ -90,6 +91,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   Result<round::LocalPart> local_part(AgentId agent, fabric::Ticket ticket, std::uint64_t round,
                                       bool& later) const;
   std::uint64_t check_of_state(std::uint64_t round) const;
+  Error out_of_turn(HostId from, const Error& why) const;
   void pump();
   void after_progress();
   void offer(std::uint64_t round);
@@ -116,6 +118,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
   bool pumping_ = false;
   fabric::Ticket wanted_ = 0;
+  Nanoseconds lined_up_at_ = 0;
 };
 
 }  // namespace instep::sim

@@ -134,12 +134,22 @@ void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std
   peers_.send(to, frame, payload, relay_);
 }
 
+// Until the hub says that all halt the other one may go on by a new link, and what was lost with
+// the old one is missing: the link ends. Nothing else may bring that about.
+Error Bridge::out_of_turn(HostId from, const Error& why) const {
+  if (peers_.since(from) <= lined_up_at_) {
+    throw Violation(cat("host ", plan_.host, ": ", why.message));
+  }
+  plan_.note("frames out of turn behind a break");
+  return why;
+}
+
 Result<std::span<std::byte>> Bridge::place(HostId from, const RelayFrame& frame) {
   Arriving& it = arriving_[from];
   it.relay = relay_;
   if (relay_) {
     auto place = relay_->place(from, frame);
-    if (!place.ok()) throw Violation(cat("host ", plan_.host, ": ", place.error().message));
+    if (!place.ok()) return out_of_turn(from, place.error());
     return place;
   }
   it.forgotten.resize(frame.bytes);

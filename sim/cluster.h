@@ -69,7 +69,10 @@ class Cluster final : public Host, private Actor {
   bool suspend(Nanoseconds time);
   // SIGTERM to the launcher; false: not now.
   bool leave();
-  void stop_run() { tell(member::StopAsked{"stop", true, false}); }
+  void stop_run() {
+    tell(member::StopAsked{"stop", true, false});
+    look_again();
+  }
   bool gone() const { return gone_; }
   bool present() const { return !gone_ && client_.standing().viewed; }
   std::uint64_t begun() const { return begun_; }  // rounds

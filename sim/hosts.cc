@@ -35,7 +35,11 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
   plan.agents = agents.front();
   plan.acts = [this](const member::HostsAction& action) { watch(action); };
   plan.lost = [this](HostId host, const std::string& why) {
-    throw Violation(cat("the hub loses host ", host, ": ", why));
+    trace(cat("the hub loses host ", host, ": ", why));
+    counts_.note("hosts lost");
+    if (hosts_[host]->fate == One::Fate::kWell) {
+      throw Violation(cat("the hub loses host ", host, ", which is well: ", why));
+    }
   };
   hub_ = std::make_unique<Hub>(*hosts_[0]->loop, net_, *hosts_[0]->bridge, std::move(plan));
   hosts_[0]->loop->post([this] { hub_->begin(); });
@@ -60,6 +64,7 @@ void Hosts::add(std::uint32_t agents) {
   Bridge::Plan plan;
   plan.host = host;
   plan.news = [&it] { it.cluster->bridge_has_news(); };
+  plan.note = [this](const char* what) { counts_.note(what); };
   plan.tell_hub = [this, host](const wire::HostMessage& message) {
     host == 0 ? hub_->hear(host, message) : hosts_[host]->link->send(message);
   };
@@ -107,6 +112,7 @@ void Hosts::trace(const std::string& what) const {
 void Hosts::watch(const member::HostsAction& action) {
   timeline_.note(action.index());
   if (const auto* told = std::get_if<member::TellLineup>(&action)) {
+    break_in_lineup();
     const member::Lineup& lineup = told->lineup;
     const Status valid = member::validate(lineup, job_.shards, job_.space.blocks());
     if (!valid.ok()) throw Violation(cat("a line-up is told: ", valid.error().message));
@@ -116,6 +122,18 @@ void Hosts::watch(const member::HostsAction& action) {
   } else if (const auto* halt = std::get_if<member::Halt>(&action)) {
     counts_.note(halt->lost ? "halts without a host" : "halts");
     trace(cat("the hub halts all for line-up ", halt->number));
+  } else if (const auto* refused = std::get_if<member::Refuse>(&action)) {
+    counts_.note("hosts refused");
+    One::Fate& fate = hosts_[refused->host]->fate;
+    if (fate != One::Fate::kWell) return;
+    // Of two hosts without a link the one may be dead and not known to be: the other may go for it.
+    const auto& there = hub_->state().hosts;
+    const bool silent = std::any_of(there.begin(), there.end(), [this](const auto& it) {
+      return hosts_[it.first]->fate == One::Fate::kDead;
+    });
+    if (!silent) throw Violation(cat("host ", refused->host, " is refused: ", refused->why));
+    counts_.note("hosts refused in the place of a dead one");
+    fate = One::Fate::kMayGo;
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
     trace(cat("the hub tells: ", news->text));
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {
@@ -131,16 +149,37 @@ bool Hosts::over() const {
 
 // How a host ended that was not killed.
 void Hosts::check(HostId host) const {
-  const Cluster& it = *hosts_[host]->cluster;
+  const One& one = *hosts_[host];
+  const Cluster& it = *one.cluster;
   const auto wrong = [&](const std::string& what) {
     throw Violation(cat("host ", host, " ", what, ": ", member::describe(*it.outcome())));
   };
+  if (one.fate == One::Fate::kDead) return;
   const member::Reason reason = it.outcome()->reason;
+  if (one.fate == One::Fate::kGoes && reason == member::Reason::kAbandoned) return;
+  const bool out = reason == member::Reason::kLauncher && it.orphaned().empty();
+  if (one.fate != One::Fate::kWell && out) return;
   if (reason != member::Reason::kFinished && reason != member::Reason::kStopped) wrong("ended");
   if (reason == member::Reason::kFinished && it.done() != job_.rounds) {
     wrong(cat("finished after ", it.done(), " of ", job_.rounds, " rounds"));
   }
+  const bool may_stop = stop_asked_ || !it.orphaned().empty();
+  if (reason == member::Reason::kStopped && !may_stop) wrong("stopped by itself");
+  if (!it.orphaned().empty() && one.fate == One::Fate::kWell) wrong("lost the hub");
+  if (it.done() < one.owes) wrong(cat("did not finish round ", one.owes - 1));
   it.check_state_at_end();
+}
+
+// Those that nothing happened to end after the same round.
+void Hosts::check_together() const {
+  const Cluster* first = nullptr;
+  for (const auto& it : hosts_) {
+    if (it->fate != One::Fate::kWell) continue;
+    if (first == nullptr) first = it->cluster.get();
+    if (it->cluster->done() == first->done()) continue;
+    throw Violation(
+        cat("hosts end after ", first->done(), " and ", it->cluster->done(), " rounds"));
+  }
 }
 
 Report Hosts::run() {
@@ -151,6 +190,7 @@ Report Hosts::run() {
       for (const auto& it : hosts_) it->cluster->check_progress(kTooLong);
     }
     for (HostId host = 0; host < hosts_.size(); ++host) check(host);
+    check_together();
   } catch (const Violation& violation) {
     report.violation = violation.what();
     trace(cat("VIOLATION: ", report.violation));

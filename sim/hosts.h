@@ -20,14 +20,22 @@ enum class HostFault {
   kPartition,  // two hosts, or one and all others; both ways or one, healed before the patience
   kStand,      // its network thread alone, for a while
   kSuspend,    // a whole host
-  kLast = kSuspend
+  // Those that a host is lost by, or may be.
+  kKill,           // all of a host's processes
+  kKillFirst,      // the first one's
+  kVanish,         // its machine: nobody hears so
+  kLeave,          // SIGTERM
+  kPartitionLong,  // about as long as the patience, or longer
+  kSuspendLong,
+  kStop,  // of the run, on the first one
+  kLast = kStop
 };
 const char* name_of(HostFault fault);
 
 class Hosts final : private Actor {
  public:
   Hosts(const Options& options, const Job& job, Random& random, Counts& counts);
-  ~Hosts();
+  ~Hosts() override;
   Hosts(const Hosts&) = delete;
   Hosts& operator=(const Hosts&) = delete;
 
@@ -40,9 +48,13 @@ class Hosts final : private Actor {
     std::unique_ptr<Loop> loop;
     std::unique_ptr<Bridge> bridge;
     std::unique_ptr<HubLink> link;  // but the first
+    // What may become of it: it ends with the others; it may be lost, or lose the others; it goes;
+    // it is no more.
+    enum class Fate { kWell, kMayGo, kGoes, kDead } fate = Fate::kWell;
+    std::uint64_t owes = 0;  // rounds that it does whatever happens
   };
 
-  enum class What : std::uint32_t { kFault, kHeal };
+  enum class What : std::uint32_t { kFault, kHeal, kBreak };
   void happen(const Event& event) override;
   void add(std::uint32_t agents);
   void ends(HostId host);
@@ -50,19 +62,24 @@ class Hosts final : private Actor {
   void round_begun(std::uint64_t round);
   bool over() const;
   void check(HostId host) const;
+  void check_together() const;
   void trace(const std::string& what) const;
 
   // hosts_faults.cc: what goes wrong between hosts, and when.
   void plan_faults();
   void inject();
   bool inject(HostFault fault);
-  bool partition();
-  bool suspend();
+  void break_in_lineup();
+  bool partition(bool patient);
+  bool suspend(bool patient);
+  bool kill(HostId host, bool vanishes);
+  void may_go(HostId host);
+  void may_be_alone(HostId host);
   void block(const std::vector<std::pair<HostId, HostId>>& ways, Nanoseconds time);
   void heal();
   std::vector<HostId> living() const;
   HostId pick(const std::vector<HostId>& from) { return from[random_.below(from.size())]; }
-  Nanoseconds time_of_partition();
+  Nanoseconds time_apart(bool patient);
 
   const Options options_;
   const Job& job_;
@@ -83,6 +100,7 @@ class Hosts final : private Actor {
   bool fault_due_ = false;
   std::uint64_t tries_ = 0;  // of the fault that is due
   std::uint64_t injected_ = 0;
+  bool stop_asked_ = false;
   std::uint64_t begun_ = 0;                         // the newest round, plus one
   std::vector<std::pair<HostId, HostId>> blocked_;  // until they are healed
 };

@@ -61,6 +61,7 @@ void Cluster::look() {
   look_at_.reset();
   if (now() < stalled_until_) return look_again();
   if (outcome_) return wait_for_others();
+  take_bridge();
   std::vector<member::Event> events;
   for (AgentId agent = 0; agent < count(); ++agent) {
     Slot& it = slot(agent);
@@ -99,7 +100,6 @@ void Cluster::look() {
     for (const member::Action& action : reply.actions) act(action);
     if (reply.standing.outcome) outcome_ = reply.standing.outcome;
   }
-  take_bridge();
   if (outcome_) return wait_for_others();
   if (const auto due = client_.due_at(); due && now() >= *due) ask(member::TimePassed{});
   if (const auto due = client_.observe_at(); due && now() >= *due) ask(member::Observed{observe()});

@@ -27,6 +27,8 @@ class Network::Door final : public Link::Sink {
   void hear(Link& link, const wire::HostMessage& message) override {
     const auto keep = net_.doors_.extract(&link);
     link.sink_ = nullptr;
+    link.since_ = net_.timeline_.now();
+    if (const auto other = link.other_.lock()) other->since_ = link.since_;
     Link::Sink* const sink = net_.nodes_.at(here_).accept(link_, message);
     sink == nullptr ? link.finish() : link.start(sink);
   }
@@ -104,7 +106,7 @@ void Link::arrive() {
 
 void Link::begin_frame(Link& to, const Packet& packet) {
   const auto place = to.sink_->place(to, packet.frame);
-  if (!place.ok()) return;  // the sink has said so
+  if (!place.ok()) return to.give_up();
   half_ = *place;
   if (!packet.payload.empty()) {
     std::memcpy(half_->data(), packet.payload.data(), packet.payload.size() / 2);
@@ -152,6 +154,14 @@ void Link::tell_closed() {
   if (ended_ || std::exchange(told_, true) || sink_ == nullptr) return;
   const auto self = shared_from_this();
   std::exchange(sink_, nullptr)->closed(*this);
+}
+
+// As TlsLink::Impl::end().
+void Link::give_up() {
+  const auto self = shared_from_this();
+  Sink* const sink = sink_;
+  end(false);
+  if (sink != nullptr) sink->closed(*this);
 }
 
 std::shared_ptr<Link> Network::make(HostId from, HostId to) {
@@ -211,9 +221,7 @@ void Network::block(HostId from, HostId to) {
       const auto found = blocked_.find({from, to});
       if (found == blocked_.end() || found->second != number || !link->open()) return;
       counts_.note("links fallen silent");
-      Link::Sink* const sink = link->sink_;
-      link->end(false);
-      if (sink != nullptr) sink->closed(*link);
+      link->give_up();
     });
   }
 }
@@ -252,6 +260,7 @@ void Network::end(HostId host, bool whole) {
 }
 
 void Network::vanish(HostId host) {
+  vanished_.insert(host);
   for (const auto& [other, node] : nodes_) {
     if (other == host) continue;
     block(host, other);

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 #include <vector>
@@ -35,6 +36,7 @@ class Link : public std::enable_shared_from_this<Link> {
   class Sink {
    public:
     virtual ~Sink() = default;
+    // An Error ends the link.
     virtual Result<std::span<std::byte>> place(Link& link, const round::RelayFrame& frame) = 0;
     virtual Status took(Link& link, const round::RelayFrame& frame) = 0;
     virtual void hear(Link& link, const wire::HostMessage& message) = 0;
@@ -45,6 +47,8 @@ class Link : public std::enable_shared_from_this<Link> {
   Link(Network& net, HostId here, HostId there) : net_(net), here_(here), there_(there) {}
 
   HostId there() const { return there_; }
+  // When it was handed to whom it is for.
+  Nanoseconds since() const { return since_; }
   void start(Sink* sink);
   void send(const wire::HostMessage& message);
   void send(const round::RelayFrame& frame, std::span<const std::byte> payload,
@@ -73,11 +77,13 @@ class Link : public std::enable_shared_from_this<Link> {
   void next();
   void resume();
   void tell_closed();
+  void give_up();
   bool open() const { return !ended_ && !broken_; }
 
   Network& net_;
   const HostId here_, there_;
   std::weak_ptr<Link> other_;
+  Nanoseconds since_ = 0;
   Sink* sink_ = nullptr;
   std::deque<Packet> queue_;                  // to the other end
   bool moving_ = false;                       // the first of them is on its way
@@ -116,6 +122,7 @@ class Network {
   void end(HostId host, bool whole);
   // So has its machine: nobody hears so.
   void vanish(HostId host);
+  bool vanished(HostId host) const { return vanished_.contains(host); }
 
  private:
   friend class Link;
@@ -133,6 +140,7 @@ class Network {
   std::vector<std::weak_ptr<Link>> ends_;
   std::map<std::pair<HostId, HostId>, std::uint64_t> blocked_;  // by which block
   std::uint64_t blocks_ = 0;
+  std::set<HostId> vanished_;
   std::map<const Link*, std::shared_ptr<Door>> doors_;
   std::map<const Link*, std::shared_ptr<Link>> parked_;
 };

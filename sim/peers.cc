@@ -38,7 +38,10 @@ void Peers::connect(HostId id) {
 void Peers::take(HostId peer, std::shared_ptr<Link> link) {
   Peer& it = peers_[peer];
   if (it.out) return link->close();
-  if (it.link) it.link->close();
+  if (const auto old = std::exchange(it.link, nullptr)) {
+    old->close();
+    handler_.peer_is_down(peer);
+  }
   it.link = std::move(link);
   handler_.peer_is_up(peer);
 }

@@ -27,6 +27,7 @@ class Peers final : public Link::Sink {
   void cut(HostId peer);
   void cut_all();
   bool is_up(HostId peer) const;
+  Nanoseconds since(HostId peer) const { return peers_.at(peer).link->since(); }
   void send(HostId to, const round::RelayFrame& frame, std::span<const std::byte> payload,
             std::shared_ptr<const void> keeper);
 

@@ -94,12 +94,26 @@ constexpr const char* kOfHosts[] = {"fault break a link",
                                     "fault partition",
                                     "fault bridge stands still",
                                     "fault suspend a host",
+                                    "fault kill a host",
+                                    "fault kill the first host",
+                                    "fault lose a machine",
+                                    "fault leave as a host",
+                                    "fault long partition",
+                                    "fault suspend a host for long",
+                                    "fault stop all hosts",
                                     "partitions one way",
                                     "partitions of one and all",
                                     "partitions of two",
+                                    "links broken in a line-up",
+                                    "links broken in the first line-up",
+                                    "links fallen silent",
                                     "line-ups",
                                     "line-ups with a donor",
                                     "halts",
+                                    "halts without a host",
+                                    "hosts lost",
+                                    "hosts refused",
+                                    "orphaned",
                                     "runs that all have done"};
 
 void run_seeds(std::uint64_t from) {
@@ -124,11 +138,10 @@ TEST(Simulator, SecondThousand) { run_seeds(1 + kSeeds); }
 // Hosts that train together.
 TEST(Simulator, Hosts) {
   Counts counts;
-  for (std::uint64_t seed = 1; seed <= (kAll ? 240 : 9); ++seed) {
+  for (std::uint64_t seed = 1; seed <= (kAll ? 300 : 12); ++seed) {
     const Options options{seed, kRounds, 2 + static_cast<std::uint32_t>(seed % 3)};
     const Report report = simulate(options);
     ASSERT_EQ(report.violation, "") << command(options);
-    EXPECT_EQ(report.rounds, kRounds) << command(options);
     counts.add(report.counts);
     if (seed % 40 != 0) continue;
     EXPECT_EQ(simulate(options).hash, report.hash) << "another history: " << command(options);
