@@ -16,7 +16,7 @@ Bridge::Bridge(Loop& loop, Network& net, const Job& job, Memory& memory, Plan pl
       job_(job),
       memory_(memory),
       plan_(std::move(plan)),
-      peers_(loop, net, plan_.host, *this),
+      peers_(loop, net, plan_.host, plan_.plant, *this),
       watch_(loop, memory, [this](fabric::Ticket ticket) { parts_are_there(ticket); }) {}
 
 void Bridge::say(BridgeNews news) {
@@ -85,16 +85,19 @@ void Bridge::begin(const wire::HostsBegin& begin) {
 void Bridge::halt(const wire::HostsHalt& halt) {
   if (over_ || halt.number <= halted_) return;
   halted_ = halt.number;
-  went_ = false;
+  const bool goes_on = plan_.plant == Plant::kNoHalt;
+  went_ = goes_on;
   for (const HostId lost : halt.lost) {
     peers_.cut(lost);
     arriving_.erase(lost);
   }
-  relay_.reset();
-  wanted_ = 0;
-  watch_.want({}, 0);
+  if (!goes_on) {
+    relay_.reset();
+    wanted_ = 0;
+    watch_.want({}, 0);
+  }
   plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(0) : 0, false});
-  if (done_) plan_.tell_hub(wire::HostDone{});
+  if (done_ && plan_.plant != Plant::kDoneOnce) plan_.tell_hub(wire::HostDone{});
 }
 
 round::Sums Bridge::sums() const {
@@ -127,6 +130,7 @@ void Bridge::line_up(member::Lineup lineup) {
   lined_up_at_ = loop_.timeline().now();
   went_ = said_took_ = false;
   round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
+  if (plan_.plant == Plant::kNoDonor) setup.donor.reset();
   for (const member::HostPart& part : lineup.hosts) {
     setup.hosts.push_back({part.host,
                            part.shards,
@@ -148,6 +152,7 @@ void Bridge::took_if_connected() {
   }
   said_took_ = true;
   plan_.tell_hub(wire::HostTook{lineup_->number});
+  if (plan_.plant == Plant::kGoEarly) go(lineup_->number);
 }
 
 void Bridge::go(std::uint32_t number) {

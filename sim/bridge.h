@@ -18,6 +18,7 @@
 #include "memory.h"
 #include "part_watch.h"
 #include "peers.h"
+#include "plant.h"
 #include "round/relay.h"
 #include "wire/host_message.h"
 
@@ -44,6 +45,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
  public:
   struct Plan {
     HostId host = 0;
+    Plant plant = Plant::kNone;
     std::function<void(const wire::HostMessage&)> tell_hub;
     std::function<void()> news;  // there is some for the launcher
     std::function<void(const char*)> note;
@@ -111,6 +113,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   std::shared_ptr<round::Relay> relay_;
   struct Arriving {
     std::shared_ptr<round::Relay> relay;
+    std::uint32_t lineup = 0;  // of the frame
     std::vector<std::byte> forgotten;
   };
   std::map<HostId, Arriving> arriving_;

@@ -115,6 +115,9 @@ void Bridge::after_progress() {
   const auto round = relay_->completed();
   if (!round) return offer(relay_->due());
   offer(*round);
+  if (plan_.plant == Plant::kWorldReused) {
+    std::fill_n(world_->sum(*round, 0), job_.space.elements(), 0.0F);
+  }
   if (world_->whole(*round)->directive == round::Directive::kStop) say(AllStop{});
   look_for_parts();
 }
@@ -147,8 +150,12 @@ Error Bridge::out_of_turn(HostId from, const Error& why) const {
 Result<std::span<std::byte>> Bridge::place(HostId from, const RelayFrame& frame) {
   Arriving& it = arriving_[from];
   it.relay = relay_;
+  it.lineup = frame.lineup;
   if (relay_) {
-    auto place = relay_->place(from, frame);
+    if (plan_.plant == Plant::kOldLineup) it.lineup = std::max(frame.lineup, lineup_->number);
+    RelayFrame as_taken = frame;
+    as_taken.lineup = it.lineup;
+    auto place = relay_->place(from, as_taken);
     if (!place.ok()) return out_of_turn(from, place.error());
     return place;
   }
@@ -157,9 +164,11 @@ Result<std::span<std::byte>> Bridge::place(HostId from, const RelayFrame& frame)
 }
 
 Status Bridge::took(HostId from, const RelayFrame& frame) {
+  RelayFrame as_taken = frame;
+  if (arriving_[from].relay == relay_) as_taken.lineup = arriving_[from].lineup;
   arriving_.erase(from);
   if (!relay_) return {};
-  Status status = relay_->took(from, frame);
+  Status status = relay_->took(from, as_taken);
   if (!status.ok()) throw Violation(cat("host ", plan_.host, ": ", status.error().message));
   after_progress();
   return status;

@@ -35,7 +35,8 @@ const char* name_of(Plant plant) {
       "reuse-slot",  "backup",          "count-twice",    "forget-carried",  "forget-book",
       "same-number", "plan-too-early",  "death-too-late", "death-too-early", "before-verdict",
       "old-book",    "flag-after-look", "own-gap",        "send-first",      "hear-twice",
-      "forget-told"};
+      "forget-told", "old-lineup",      "go-early",       "no-halt",         "no-stands",
+      "no-donor",    "world-reused",    "stale-link",     "done-once"};
   return kNames[static_cast<int>(plant)];
 }
 

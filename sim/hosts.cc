@@ -33,6 +33,7 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
   Hub::Plan plan;
   plan.rules = rules;
   plan.agents = agents.front();
+  plan.plant = options.plant;
   plan.acts = [this](const member::HostsAction& action) { watch(action); };
   plan.lost = [this](HostId host, const std::string& why) {
     trace(cat("the hub loses host ", host, ": ", why));
@@ -63,6 +64,7 @@ void Hosts::add(std::uint32_t agents) {
   it.loop = std::make_unique<Loop>(timeline_, *it.cluster);
   Bridge::Plan plan;
   plan.host = host;
+  plan.plant = options_.plant;
   plan.news = [&it] { it.cluster->bridge_has_news(); };
   plan.note = [this](const char* what) { counts_.note(what); };
   plan.tell_hub = [this, host](const wire::HostMessage& message) {

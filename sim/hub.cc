@@ -94,6 +94,10 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
                                 ready->shards, ready->blocks, ready->fingerprint}});
   } else if (const auto* stands = std::get_if<wire::HostStands>(&message)) {
     happen(member::HostStands{host, stands->number, stands->done, stands->empty});
+    const HostId last = state_.hosts.rbegin()->first;
+    if (plan_.plant == Plant::kNoStands && host != last) {
+      happen(member::HostStands{last, stands->number, stands->done, false});
+    }
   } else if (const auto* it = std::get_if<wire::HostTook>(&message)) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {

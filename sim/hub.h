@@ -18,6 +18,7 @@ class Hub final : private Link::Sink {
   struct Plan {
     member::HostsRules rules;
     std::uint32_t agents = 1;  // on the first host
+    Plant plant = Plant::kNone;
     // Told of each, before anything is done of it.
     std::function<void(const member::HostsAction&)> acts;
     std::function<void(HostId host, const std::string& why)> lost;

@@ -70,7 +70,9 @@ void Link::push(Packet packet) {
 void Link::move() {
   if (moving_ || broken_ || (queue_.empty() && !ended_)) return;
   moving_ = true;
-  const Nanoseconds slow = net_.random_.below(200) == 0 ? 20 * kMillisecond : 30 * kMicrosecond;
+  // The first word of a link may wait for the end of its handshake.
+  const Nanoseconds slow =
+      net_.random_.below(since_ == 0 ? 4 : 200) == 0 ? 20 * kMillisecond : 30 * kMicrosecond;
   net_.loop(there_).after(5 * kMicrosecond + net_.timeline_.upto(slow),
                           [self = shared_from_this()] { self->arrive(); });
 }
@@ -246,7 +248,7 @@ bool Network::break_link(HostId a, HostId b) {
     link->queue_.clear();
     link->half_.reset();
     loop(link->here_)
-        .after(timeline_.upto(random_.below(4) == 0 ? 300 * kMillisecond : kMillisecond),
+        .after(timeline_.upto(random_.below(4) == 0 ? 2 * kSecond : kMillisecond),
                [link] { link->tell_closed(); });
   }
   return true;

@@ -40,7 +40,7 @@ void Peers::take(HostId peer, std::shared_ptr<Link> link) {
   if (it.out) return link->close();
   if (const auto old = std::exchange(it.link, nullptr)) {
     old->close();
-    handler_.peer_is_down(peer);
+    if (plant_ != Plant::kStaleLink) handler_.peer_is_down(peer);
   }
   it.link = std::move(link);
   handler_.peer_is_up(peer);

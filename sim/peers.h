@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "network.h"
+#include "plant.h"
 
 namespace instep::sim {
 
@@ -19,8 +20,8 @@ class Peers final : public Link::Sink {
     virtual void peer_is_down(HostId peer) = 0;
   };
 
-  Peers(Loop& loop, Network& net, HostId me, Handler& handler)
-      : loop_(loop), net_(net), me_(me), handler_(handler) {}
+  Peers(Loop& loop, Network& net, HostId me, Plant plant, Handler& handler)
+      : loop_(loop), net_(net), me_(me), plant_(plant), handler_(handler) {}
 
   void know(HostId peer);
   void take(HostId peer, std::shared_ptr<Link> link);
@@ -47,6 +48,7 @@ class Peers final : public Link::Sink {
   Loop& loop_;
   Network& net_;
   const HostId me_;
+  const Plant plant_;
   Handler& handler_;
   std::map<HostId, Peer> peers_;
 };
