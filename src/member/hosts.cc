@@ -42,8 +42,10 @@ bool HostsStep::over() const {
 
 void HostsStep::on(const HostStands& event) {
   HostLife* it = find(event.host);
-  if (it == nullptr || state_.phase != HostsPhase::kHalting) return;
-  if (event.number != state_.number) return;
+  if (it == nullptr || event.number != state_.number) return;
+  // Unasked: it has got the state, and is one of those that the end waits for.
+  if (state_.phase == HostsPhase::kRunning && !event.empty) it->empty = false;
+  if (state_.phase != HostsPhase::kHalting) return;
   it->stands = event.done;
   it->empty = event.empty;
 }

@@ -53,7 +53,7 @@ struct HostIsReady {
   HostId host;
   HostFacts facts;
 };
-// The answer to Halt.
+// The answer to Halt; and what one that came in says when it has got the state.
 struct HostStands {
   HostId host;
   std::uint32_t number;

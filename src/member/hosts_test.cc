@@ -489,6 +489,27 @@ TEST(DecideHosts, ARunThatEndsDoesNotWaitForOneWithoutTheState) {
   EXPECT_NE(hub.asked<EndRun>(), nullptr);
 }
 
+// The others ended without it, and it took the first one for dead.
+TEST(DecideHosts, ARunThatEndsWaitsForOneThatHasGotTheState) {
+  Hub hub(2, 3);
+  hub.join(0);
+  hub.join(1);
+  hub.now += hub.state.rules.gather_limit;
+  hub.feed(TimePassed{});
+  for (HostId host = 0; host < 2; ++host) hub.ready(host);
+  for (HostId host = 0; host < 2; ++host) hub.feed(HostTook{host, 1});
+  hub.join(2);
+  hub.ready(2);
+  for (HostId host = 0; host < 3; ++host) hub.feed(HostStands{host, 2, 9, host == 2});
+  for (HostId host = 0; host < 3; ++host) hub.feed(HostTook{host, 2});
+  ASSERT_EQ(hub.state.phase, HostsPhase::kRunning);
+  hub.feed(HostStands{2, 2, 9, false});
+  for (HostId host = 0; host < 2; ++host) hub.feed(HostDone{host});
+  EXPECT_EQ(hub.asked<EndRun>(), nullptr);
+  hub.feed(HostDone{2});
+  EXPECT_NE(hub.asked<EndRun>(), nullptr);
+}
+
 TEST(DecideHosts, ARunThatHasNotBegunAfterAllSendsThemAway) {
   Hub hub(2, 4);
   hub.join(0);
