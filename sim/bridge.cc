@@ -17,7 +17,8 @@ Bridge::Bridge(Loop& loop, Network& net, const Job& job, Memory& memory, Plan pl
       memory_(memory),
       plan_(std::move(plan)),
       peers_(loop, net, plan_.host, plan_.plant, *this),
-      watch_(loop, memory, [this](fabric::Ticket ticket) { parts_are_there(ticket); }) {}
+      watch_(loop, memory, [this](fabric::Ticket ticket) { parts_are_there(ticket); }),
+      empty_(plan_.late) {}
 
 void Bridge::say(BridgeNews news) {
   news_.push_back(std::move(news));
@@ -93,10 +94,12 @@ void Bridge::halt(const wire::HostsHalt& halt) {
   }
   if (!goes_on) {
     relay_.reset();
+    taker_.reset();
     wanted_ = 0;
     watch_.want({}, 0);
   }
-  plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(0) : 0, false});
+  plan_.tell_hub(
+      wire::HostStands{halt.number, world_ ? world_->done(first_round_) : first_round_, empty_});
   if (done_ && plan_.plant != Plant::kDoneOnce) plan_.tell_hub(wire::HostDone{});
 }
 
@@ -128,8 +131,12 @@ void Bridge::line_up(member::Lineup lineup) {
   mine_ = me->shards;
   halted_ = lineup.number;
   lined_up_at_ = loop_.timeline().now();
-  went_ = said_took_ = false;
+  went_ = said_took_ = given_ = false;
   round::RelaySetup setup{lineup.number, plan_.host, lineup.first_round, {}, lineup.donor};
+  if (empty_) {
+    if (const Status taking = take_from(lineup); !taking.ok()) return fail(taking.error());
+    setup.donor.reset();
+  }
   if (plan_.plant == Plant::kNoDonor) setup.donor.reset();
   for (const member::HostPart& part : lineup.hosts) {
     setup.hosts.push_back({part.host,
@@ -139,10 +146,23 @@ void Bridge::line_up(member::Lineup lineup) {
   lineup_ = std::move(lineup);
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
+  stale_view_ = gives() && !views_.empty() ? views_.back().epoch.number : 0;
+  if (gives()) world_->forget();
   offer(lineup_->first_round - 1);
   offer(lineup_->first_round);
-  say(Adopt{mine_, lineup_->first_round, false});
+  say(Adopt{mine_, lineup_->first_round, gives()});
   took_if_connected();
+}
+
+bool Bridge::gives() const { return !lineup_->newcomers.empty() && lineup_->donor == plan_.host; }
+
+Status Bridge::take_from(const member::Lineup& lineup) {
+  const auto& newcomers = lineup.newcomers;
+  if (std::find(newcomers.begin(), newcomers.end(), plan_.host) == newcomers.end()) {
+    return Error{ErrorKind::kUnavailable, "nobody gives this host the state of the run"};
+  }
+  taker_ = std::make_shared<StateTaker>(lineup.number, lineup.first_round, memory_);
+  return {};
 }
 
 void Bridge::took_if_connected() {
@@ -165,13 +185,13 @@ void Bridge::go(std::uint32_t number) {
 void Bridge::lose_hub(const std::string& why) {
   if (done_) return say(AllDone{});
   if (over_ || alone_) return;
-  if (!lineup_) return fail({ErrorKind::kUnavailable, why});
+  if (!lineup_ || empty_) return fail({ErrorKind::kUnavailable, why});
   alone_ = true;
   peers_.cut_all();
   arriving_.clear();
   say(Orphaned{why});
   const std::uint32_t number = std::max(halted_, lineup_->number) + 1;
-  line_up(member::assign_hosts(number, world_->done(0), {{plan_.host}}, job_.shards,
+  line_up(member::assign_hosts(number, world_->done(first_round_), {{plan_.host}}, job_.shards,
                                job_.space.blocks()));
   go(number);
 }

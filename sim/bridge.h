@@ -20,6 +20,7 @@
 #include "peers.h"
 #include "plant.h"
 #include "round/relay.h"
+#include "state_move.h"
 #include "wire/host_message.h"
 
 namespace instep::sim {
@@ -39,13 +40,19 @@ struct BridgeFailed {
 };
 struct AllDone {};
 struct DataCame {};
-using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame>;
+struct StateCame {
+  std::vector<std::byte> book;
+  std::uint64_t round = 0;
+};
+using BridgeNews =
+    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, StateCame>;
 
 class Bridge final : private Peers::Handler, private round::Carrier {
  public:
   struct Plan {
     HostId host = 0;
     Plant plant = Plant::kNone;
+    bool late = false;
     std::function<void(const wire::HostMessage&)> tell_hub;
     std::function<void()> news;  // there is some for the launcher
     std::function<void(const char*)> note;
@@ -97,6 +104,9 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   void pump();
   void after_progress();
   void offer(std::uint64_t round);
+  bool gives() const;
+  Status give(const member::View& view);
+  Status take_from(const member::Lineup& lineup);
 
   Loop& loop_;
   const Job& job_;
@@ -113,10 +123,16 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   std::shared_ptr<round::Relay> relay_;
   struct Arriving {
     std::shared_ptr<round::Relay> relay;
+    std::shared_ptr<StateTaker> taker;
     std::uint32_t lineup = 0;  // of the frame
     std::vector<std::byte> forgotten;
   };
   std::map<HostId, Arriving> arriving_;
+  bool empty_;
+  std::shared_ptr<StateTaker> taker_;
+  bool given_ = false;
+  std::uint32_t stale_view_ = 0;
+  std::uint64_t first_round_ = 0, told_ = 0;
   std::uint32_t halted_ = 0;
   bool went_ = false, said_took_ = false, alone_ = false, over_ = false, done_ = false;
   bool pumping_ = false;

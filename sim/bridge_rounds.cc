@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "bridge.h"
 #include "host.h"
+#include "round/book.h"
 #include "round/seat.h"
 
 namespace instep::sim {
@@ -43,7 +44,8 @@ void Bridge::look_for_parts() {
   for (std::uint32_t shard = 0; view != nullptr && shard < view->shard_agent.size(); ++shard) {
     if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
   }
-  if (view == nullptr || has != mine_ || view->members.empty()) {
+  const bool stale = view != nullptr && view->epoch.number <= stale_view_;
+  if (view == nullptr || stale || has != mine_ || view->members.empty()) {
     wanted_ = 0;
     return watch_.want({}, 0);
   }
@@ -72,7 +74,28 @@ Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
     if (later) return {};
     parts.push_back(part.take());
   }
-  return relay_->begin(round, std::move(parts), check_of_state(round));
+  INSTEP_RETURN_IF_ERROR(relay_->begin(round, std::move(parts), check_of_state(round)));
+  return give(view);
+}
+
+Status Bridge::give(const member::View& view) {
+  if (!gives() || std::exchange(given_, true)) return {};
+  const std::uint64_t round = lineup_->first_round;
+  const AgentId agent = member::participants(view, member::round_op(round)).front();
+  INSTEP_ASSIGN_OR_RETURN(const round::Book book,
+                          round::read_book(memory_.arena(agent), memory_.words(agent).book.load()));
+  const bool begun = told_ > round && plan_.plant != Plant::kHalfState;
+  if (book.round != round) {
+    return Error{ErrorKind::kInternal, cat("the book of round ", book.round, " in ", round)};
+  }
+  plan_.note(begun ? "states given of a round that is begun" : "states given");
+  for (const HostId newcomer : lineup_->newcomers) {
+    give_state(lineup_->number, round, round::copy_book(book), memory_, begun,
+               [&](const RelayFrame& frame, auto bytes, auto keeper) {
+                 peers_.send(newcomer, frame, bytes, std::move(keeper));
+               });
+  }
+  return {};
 }
 
 Result<round::LocalPart> Bridge::local_part(AgentId agent, fabric::Ticket ticket,
@@ -128,6 +151,7 @@ void Bridge::offer(std::uint64_t round) {
   if (view == nullptr) return;
   const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
   const bool whole = world_->whole(round) != nullptr;
+  told_ = std::max(told_, round + 1);
   if (whole && ticket > world_->published()) world_->publish(ticket, round);
   if (!whole && ticket > world_->told()) world_->tell(ticket, round);
 }
@@ -141,7 +165,7 @@ void Bridge::send(std::uint32_t to, const RelayFrame& frame, std::span<const std
 // the old one is missing: the link ends. Nothing else may bring that about.
 Error Bridge::out_of_turn(HostId from, const Error& why) const {
   if (peers_.since(from) <= lined_up_at_) {
-    throw Violation(cat("host ", plan_.host, ": ", why.message));
+    throw Violation(why.message);
   }
   plan_.note("frames out of turn behind a break");
   return why;
@@ -150,8 +174,16 @@ Error Bridge::out_of_turn(HostId from, const Error& why) const {
 Result<std::span<std::byte>> Bridge::place(HostId from, const RelayFrame& frame) {
   Arriving& it = arriving_[from];
   it.relay = relay_;
+  it.taker = taker_;
   it.lineup = frame.lineup;
-  if (relay_) {
+  if (is_state_frame(frame)) {
+    if (taker_ && lineup_->donor == from && frame.lineup == lineup_->number) {
+      return taker_->place(frame);
+    }
+    if (lineup_ && frame.lineup >= halted_) {
+      throw Violation(cat("host ", from, " sent a state that nobody wants"));
+    }
+  } else if (relay_) {
     if (plan_.plant == Plant::kOldLineup) it.lineup = std::max(frame.lineup, lineup_->number);
     RelayFrame as_taken = frame;
     as_taken.lineup = it.lineup;
@@ -167,9 +199,21 @@ Status Bridge::took(HostId from, const RelayFrame& frame) {
   RelayFrame as_taken = frame;
   if (arriving_[from].relay == relay_) as_taken.lineup = arriving_[from].lineup;
   arriving_.erase(from);
+  if (is_state_frame(frame)) {
+    if (!taker_ || frame.lineup != lineup_->number) return {};
+    taker_->took(frame);
+    if (!taker_->whole()) return {};
+    empty_ = false;
+    first_round_ = taker_->round();
+    told_ = first_round_ + 1;
+    say(StateCame{taker_->take_book(), taker_->round()});
+    taker_.reset();
+    plan_.tell_hub(wire::HostStands{lineup_->number, first_round_, false});
+    return {};
+  }
   if (!relay_) return {};
   Status status = relay_->took(from, as_taken);
-  if (!status.ok()) throw Violation(cat("host ", plan_.host, ": ", status.error().message));
+  if (!status.ok()) throw Violation(status.error().message);
   after_progress();
   return status;
 }

@@ -42,6 +42,8 @@ Cluster::Cluster(const Options& options, const Job& the_job, Memory& the_memory,
     rules.agents = std::min(place_.agents, rules.slots);
     rules.min_agents = std::min(rules.min_agents, rules.agents);
     rules.hosted = true;
+    rules.late = place_.late;
+    progress_at_ = now();
   }
   start_desk();
   plan_faults();

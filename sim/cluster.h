@@ -47,6 +47,7 @@ const char* name_of(Fault fault);
 struct Place {
   HostId host = 0;
   std::uint32_t agents = 1;
+  bool late = false;                          // it comes to a run under way
   std::uint64_t faults = 0;                   // of its own
   std::function<void()> ends;                 // its launcher does
   std::function<void(std::uint64_t)> begins;  // somebody here a round, as the first one
@@ -73,6 +74,7 @@ class Cluster final : public Host, private Actor {
     tell(member::StopAsked{"stop", true, false});
     look_again();
   }
+  HostId host() const { return place_.host; }
   bool gone() const { return gone_; }
   bool present() const { return !gone_ && client_.standing().viewed; }
   std::uint64_t begun() const { return begun_; }  // rounds

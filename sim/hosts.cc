@@ -29,7 +29,9 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
     agents.push_back(1 + static_cast<std::uint32_t>(random.below(3)));
     rules.max_agents += agents.back();
   }
-  for (const std::uint32_t count : agents) add(count);
+  for (const std::uint32_t count : agents) add(count, false);
+  // Room for others.
+  if (random.below(2) == 0) rules.max_agents += 1 + static_cast<std::uint32_t>(random.below(6));
   Hub::Plan plan;
   plan.rules = rules;
   plan.agents = agents.front();
@@ -49,15 +51,17 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
 
 Hosts::~Hosts() = default;
 
-void Hosts::add(std::uint32_t agents) {
+void Hosts::add(std::uint32_t agents, bool late) {
   const auto host = static_cast<HostId>(hosts_.size());
   One& it = *hosts_.emplace_back(std::make_unique<One>());
   Place place;
   place.host = host;
   place.agents = agents;
+  place.late = late;
+  if (late) it.fate = One::Fate::kComes;
   place.faults = random_.below(4);
   place.ends = [this, host] { ends(host); };
-  place.begins = [this](std::uint64_t round) { round_begun(round); };
+  place.begins = [this, host](std::uint64_t round) { round_begun(host, round); };
   it.memory = std::make_unique<Memory>(job_, kSlots);
   it.cluster = std::make_unique<Cluster>(options_, job_, *it.memory, oracle_, timeline_, random_,
                                          counts_, &place);
@@ -65,6 +69,7 @@ void Hosts::add(std::uint32_t agents) {
   Bridge::Plan plan;
   plan.host = host;
   plan.plant = options_.plant;
+  plan.late = late;
   plan.news = [&it] { it.cluster->bridge_has_news(); };
   plan.note = [this](const char* what) { counts_.note(what); };
   plan.tell_hub = [this, host](const wire::HostMessage& message) {
@@ -120,13 +125,15 @@ void Hosts::watch(const member::HostsAction& action) {
     if (!valid.ok()) throw Violation(cat("a line-up is told: ", valid.error().message));
     counts_.note(lineup.donor ? "line-ups with a donor" : "line-ups");
     trace(cat("the hub tells line-up ", lineup.number, " from round ", lineup.first_round, " of ",
-              lineup.hosts.size(), " hosts", lineup.donor ? cat(", donor ", *lineup.donor) : ""));
+              lineup.hosts.size(), " hosts", lineup.donor ? cat(", donor ", *lineup.donor) : "",
+              lineup.newcomers.empty() ? "" : ", with newcomers"));
   } else if (const auto* halt = std::get_if<member::Halt>(&action)) {
     counts_.note(halt->lost ? "halts without a host" : "halts");
     trace(cat("the hub halts all for line-up ", halt->number));
   } else if (const auto* refused = std::get_if<member::Refuse>(&action)) {
     counts_.note("hosts refused");
     One::Fate& fate = hosts_[refused->host]->fate;
+    if (fate == One::Fate::kComes) counts_.note("hosts refused that came late");
     if (fate != One::Fate::kWell) return;
     // Of two hosts without a link the one may be dead and not known to be: the other may go for it.
     const auto& there = hub_->state().hosts;
@@ -158,6 +165,8 @@ void Hosts::check(HostId host) const {
   };
   if (one.fate == One::Fate::kDead) return;
   const member::Reason reason = it.outcome()->reason;
+  // The run was over before it came in.
+  if (one.fate == One::Fate::kComes && reason == member::Reason::kAbandoned) return;
   if (one.fate == One::Fate::kGoes && reason == member::Reason::kAbandoned) return;
   const bool out = reason == member::Reason::kLauncher && it.orphaned().empty();
   if (one.fate != One::Fate::kWell && out) return;
@@ -189,12 +198,19 @@ Report Hosts::run() {
   try {
     while (!over()) {
       if (!timeline_.step()) throw Violation("nothing is left to happen");
-      for (const auto& it : hosts_) it->cluster->check_progress(kTooLong);
+      for (const auto& it : hosts_) {
+        running_cluster = it->cluster.get();
+        it->cluster->check_progress(kTooLong);
+      }
     }
+    running_cluster = nullptr;
     for (HostId host = 0; host < hosts_.size(); ++host) check(host);
     check_together();
   } catch (const Violation& violation) {
     report.violation = violation.what();
+    if (running_cluster != nullptr) {
+      report.violation = cat("host ", running_cluster->host(), ": ", report.violation);
+    }
     trace(cat("VIOLATION: ", report.violation));
   }
   running_cluster = nullptr;

@@ -28,7 +28,8 @@ enum class HostFault {
   kPartitionLong,  // about as long as the patience, or longer
   kSuspendLong,
   kStop,  // of the run, on the first one
-  kLast = kStop
+  kJoin,  // another host comes
+  kLast = kJoin
 };
 const char* name_of(HostFault fault);
 
@@ -48,18 +49,18 @@ class Hosts final : private Actor {
     std::unique_ptr<Loop> loop;
     std::unique_ptr<Bridge> bridge;
     std::unique_ptr<HubLink> link;  // but the first
-    // What may become of it: it ends with the others; it may be lost, or lose the others; it goes;
-    // it is no more.
-    enum class Fate { kWell, kMayGo, kGoes, kDead } fate = Fate::kWell;
+    // What may become of it: it comes, and may be refused; it ends with the others; it may be lost,
+    // or lose the others; it goes; it is no more.
+    enum class Fate { kComes, kWell, kMayGo, kGoes, kDead } fate = Fate::kWell;
     std::uint64_t owes = 0;  // rounds that it does whatever happens
   };
 
   enum class What : std::uint32_t { kFault, kHeal, kBreak };
   void happen(const Event& event) override;
-  void add(std::uint32_t agents);
+  void add(std::uint32_t agents, bool late);
   void ends(HostId host);
   void watch(const member::HostsAction& action);
-  void round_begun(std::uint64_t round);
+  void round_begun(HostId host, std::uint64_t round);
   bool over() const;
   void check(HostId host) const;
   void check_together() const;
@@ -73,6 +74,7 @@ class Hosts final : private Actor {
   bool partition(bool patient);
   bool suspend(bool patient);
   bool kill(HostId host, bool vanishes);
+  bool join();
   void may_go(HostId host);
   void may_be_alone(HostId host);
   void block(const std::vector<std::pair<HostId, HostId>>& ways, Nanoseconds time);

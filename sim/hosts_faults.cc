@@ -12,7 +12,8 @@ const char* name_of(HostFault fault) {
       "break a link",        "break two links",         "partition",
       "bridge stands still", "suspend a host",          "kill a host",
       "kill the first host", "lose a machine",          "leave as a host",
-      "long partition",      "suspend a host for long", "stop all hosts"};
+      "long partition",      "suspend a host for long", "stop all hosts",
+      "join as a host"};
   return kNames[static_cast<int>(fault)];
 }
 
@@ -32,7 +33,9 @@ void Hosts::plan_faults() {
             [](const Planned& a, const Planned& b) { return a.round < b.round; });
 }
 
-void Hosts::round_begun(std::uint64_t round) {
+void Hosts::round_begun(HostId host, std::uint64_t round) {
+  One::Fate& fate = hosts_[host]->fate;
+  if (fate == One::Fate::kComes) fate = One::Fate::kWell;
   if (round + 1 <= begun_) return;
   begun_ = round + 1;
   if (fault_due_ || next_fault_ >= faults_.size() || faults_[next_fault_].round > round) return;
@@ -130,6 +133,8 @@ bool Hosts::inject(HostFault fault) {
       return all.front() == 0 && kill(0, false);
     case HostFault::kVanish:
       return kill(one, true);
+    case HostFault::kJoin:
+      return join();
     case HostFault::kStop:
       if (all.front() != 0 || stop_asked_) return false;
       stop_asked_ = true;
@@ -151,7 +156,8 @@ Nanoseconds Hosts::time_apart(bool patient) {
 
 void Hosts::may_go(HostId host) {
   One::Fate& fate = hosts_[host]->fate;
-  if (host != 0 && fate == One::Fate::kWell) fate = One::Fate::kMayGo;
+  const bool there = fate == One::Fate::kWell || fate == One::Fate::kComes;
+  if (host != 0 && there) fate = One::Fate::kMayGo;
 }
 
 // It may be lost to all; the first one never is, but all may lose it.
@@ -171,6 +177,13 @@ bool Hosts::kill(HostId host, bool vanishes) {
   it.cluster->perish();
   vanishes ? net_.vanish(host) : net_.end(host, false);
   it.loop->end();
+  return true;
+}
+
+bool Hosts::join() {
+  if (hosts_.size() > 5 || hosts_[0]->cluster->gone()) return false;
+  trace(cat("host ", hosts_.size(), " comes"));
+  add(1 + static_cast<std::uint32_t>(random_.below(3)), true);
   return true;
 }
 

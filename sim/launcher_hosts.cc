@@ -26,6 +26,12 @@ void Cluster::take_bridge() {
     if (auto* adopt = std::get_if<Adopt>(&news)) {
       tell(member::Observed{observe()});
       tell(member::Adopted{std::move(adopt->shards), adopt->round, adopt->anew});
+    } else if (auto* came = std::get_if<StateCame>(&news)) {
+      counts.note("states taken");
+      trace(-1, cat("comes into the run with round ", came->round));
+      book = std::move(came->book);
+      book_round_ = came->round;
+      tell(member::BookTaken{came->round});
     } else if (std::holds_alternative<DataCame>(news)) {
       tell(member::Prepared{});
     } else if (std::holds_alternative<AllStop>(news)) {

@@ -9,6 +9,7 @@ namespace instep::sim {
 Memory::Memory(const Job& job, std::uint32_t slots)
     : slots_(slots),
       elements_(job.space.elements()),
+      moments_(job.moments),
       control_(std::make_unique<fabric::ControlPage>()) {
   control_->magic = fabric::kHostMagic;
   control_->slots = slots;
@@ -23,6 +24,22 @@ Memory::Memory(const Job& job, std::uint32_t slots)
   INSTEP_CHECK(at != MAP_FAILED, "address space for a simulated host");
   arenas_ = static_cast<std::byte*>(at);
   state_ = {arenas_ + slots * kArenaBytes + kWorldBytes, state};
+}
+
+std::vector<std::span<std::byte>> Memory::state_at(std::uint64_t round) {
+  const std::uint64_t blocks = elements_ / reduce::kBlockElements;
+  std::vector<std::span<std::byte>> out;
+  out.push_back(std::as_writable_bytes(std::span(block_sums(), blocks)));
+  out.push_back(std::as_writable_bytes(std::span(stamps(), blocks)));
+  out.push_back(std::as_writable_bytes(std::span(parameters(round), elements_)));
+  for (int i = 0; i < moments_; ++i) {
+    out.push_back(std::as_writable_bytes(std::span(moment(i), elements_)));
+  }
+  return out;
+}
+
+std::vector<std::span<std::byte>> Memory::state_next(std::uint64_t round) {
+  return {std::as_writable_bytes(std::span(parameters(round + 1), elements_))};
 }
 
 Memory::~Memory() { ::munmap(arenas_, mapped_); }

@@ -32,6 +32,10 @@ class Memory {
   std::span<std::byte> world() const { return {arenas_ + slots_ * kArenaBytes, kWorldBytes}; }
   std::uint32_t slots() const { return slots_; }
 
+  // What the beginning of a round is in, and what else that of the next one.
+  std::vector<std::span<std::byte>> state_at(std::uint64_t round);
+  std::vector<std::span<std::byte>> state_next(std::uint64_t round);
+
   double* block_sums() { return reinterpret_cast<double*>(state_.data()); }
   round::Stamp* stamps() { return reinterpret_cast<round::Stamp*>(state_.data() + stamps_at_); }
   float* parameters(std::uint64_t round) { return region(round & 1); }
@@ -47,6 +51,7 @@ class Memory {
 
   const std::uint32_t slots_;
   const std::uint64_t elements_;
+  const int moments_;
   std::unique_ptr<fabric::ControlPage> control_;
   std::uint64_t stamps_at_ = 0, regions_at_ = 0;
   std::span<std::byte> state_;

@@ -35,8 +35,9 @@ enum class Plant {
   kWorldReused,  // rule 3: sums are overwritten before all members have read them
   kStaleLink,    // what was sent by a link is lost with it, and nobody says so
   kDoneOnce,     // that a host is done is not said again when it may have been lost
+  kHalfState,    // rule 9: a newcomer does not get what is stepped already of the round
   kFirstOfHosts = kOldLineup,
-  kLast = kDoneOnce
+  kLast = kHalfState
 };
 
 const char* name_of(Plant plant);

@@ -114,7 +114,10 @@ constexpr const char* kOfHosts[] = {"fault break a link",
                                     "hosts lost",
                                     "hosts refused",
                                     "orphaned",
-                                    "runs that all have done"};
+                                    "runs that all have done",
+                                    "fault join as a host",
+                                    "states taken",
+                                    "hosts refused that came late"};
 
 void run_seeds(std::uint64_t from) {
   Counts counts;
