@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/text.h"
+#include "hosts.h"
 
 namespace instep::sim {
 
@@ -18,8 +19,12 @@ constexpr Nanoseconds kTooLong = 30 * kSecond;  // without a round, when nothing
 }  // namespace
 
 Cluster::Cluster(const Options& options, const Job& the_job, Memory& the_memory, Oracle& the_oracle,
-                 Random& the_random, Counts& the_counts)
-    : Host(the_job, the_memory, the_oracle, the_random, the_counts), options_(options) {
+                 Timeline& timeline, Random& the_random, Counts& the_counts, const Place* place)
+    : Host(the_job, the_memory, the_oracle, the_random, the_counts),
+      options_(options),
+      timeline_(timeline),
+      place_(place == nullptr ? Place() : *place) {
+  hosted = place != nullptr;
   plant = options.plant;
   tracing = options.trace;
   slots_.resize(the_memory.slots());
@@ -33,6 +38,13 @@ Cluster::Cluster(const Options& options, const Job& the_job, Memory& the_memory,
   rules.agents = std::min(rules.agents, rules.slots);
   rules.min_agents = random.below(3) == 0 ? std::min(rules.agents, 2U) : 1;
   rules.patience_ceiling = 2 * kSecond;
+  if (hosted) {
+    rules.agents = std::min(place_.agents, rules.slots);
+    rules.min_agents = std::min(rules.min_agents, rules.agents);
+    rules.hosted = true;
+    rules.late = place_.late;
+    progress_at_ = now();
+  }
   start_desk();
   plan_faults();
   for (std::uint32_t agent = 0; agent < rules.agents; ++agent) {
@@ -41,70 +53,71 @@ Cluster::Cluster(const Options& options, const Job& the_job, Memory& the_memory,
 }
 
 void Cluster::push(Nanoseconds after, What what, AgentId agent, std::uint64_t token) {
-  queue_.push({now_ + after, ++order_, what, agent, token});
+  timeline_.push(after, *this, static_cast<std::uint32_t>(what), agent, token);
 }
 
 void Cluster::trace(AgentId agent, const std::string& what) {
   if (!tracing) return;
-  std::printf("%12.3f ms  ", static_cast<double>(now_) * 1e-6);
+  std::printf("%12.3f ms  ", static_cast<double>(now()) * 1e-6);
+  if (hosted) std::printf("host %u ", place_.host);
   if (agent >= 0) std::printf("agent %d ", agent);
   std::printf("%s\n", what.c_str());
 }
 
 Report Cluster::run() {
   Report report;
-  running_cluster = this;
   try {
     tell(member::Prepared{});
     while (!outcome_) {
-      if (queue_.empty()) throw Violation("nothing is left to happen");
-      const Event event = queue_.top();
-      queue_.pop();
-      now_ = event.at;
-      happen(event);
-      if (now_ - progress_at_ > kTooLong) throw Violation("no round was done for 30 s");
+      if (!timeline_.step()) throw Violation("nothing is left to happen");
+      check_progress(kTooLong);
     }
     check_end();
   } catch (const Violation& violation) {
     report.violation = violation.what();
     trace(-1, cat("VIOLATION: ", report.violation));
   }
-  running_cluster = nullptr;
   report.rounds = done_;
   report.faults = injected_;
-  report.hash = hash_;
-  report.time_ns = now_;
-  report.events = events_;
+  report.hash = timeline_.hash();
+  report.time_ns = now();
+  report.events = timeline_.events();
   return report;
 }
 
+void Cluster::check_progress(Nanoseconds limit) const {
+  if (gone_ || outcome_ || now() - progress_at_ <= limit) return;
+  throw Violation(cat("no round was done for ", limit / kSecond, " s"));
+}
+
 void Cluster::happen(const Event& event) {
-  ++events_;
-  if (event.what == What::kStep) {
+  if (gone_) return;
+  running_cluster = this;
+  const auto what = static_cast<What>(event.what);
+  if (what == What::kStep) {
     Slot& it = slot(event.agent);
     if (event.token != it.token) return;
     note(mix(event.at, static_cast<std::uint64_t>(event.agent)));
     return step(event.agent);
   }
-  note(mix(event.at, static_cast<std::uint64_t>(event.what),
-           static_cast<std::uint64_t>(event.agent + 1)));
-  if (event.what == What::kLook) {
+  note(mix(event.at, event.what, static_cast<std::uint64_t>(event.agent + 1)));
+  if (what == What::kLook) {
     if (look_at_ && event.at == *look_at_) look();
     return;
   }
-  if (event.what == What::kDesk || event.what == What::kDeskStart) {
+  if (what == What::kDesk || what == What::kDeskStart) {
     if (event.token != desk_.life) return;
-    return event.what == What::kDesk ? hear_at_desk() : start_desk();
+    return what == What::kDesk ? hear_at_desk() : start_desk();
   }
-  if (event.what == What::kFault) return inject();
-  if (event.what == What::kEnding) {
+  if (what == What::kFault) return inject();
+  if (what == What::kEnding) {
     end();
     return look_again();
   }
-  if (event.what == What::kUndo) return undo(event.agent);
+  if (what == What::kUndo) return undo(event.agent);
   Slot& it = slot(event.agent);
   if (event.token != it.life) return;
-  switch (event.what) {
+  switch (what) {
     case What::kDeliver:
       return deliver(event.agent);
     case What::kDie:
@@ -175,6 +188,7 @@ void Cluster::step(AgentId agent) {
 }
 
 void Cluster::wakes(const void* word) {
+  if (bridge_ != nullptr) bridge_->woken(word);
   for (AgentId agent = 0; agent < count(); ++agent) {
     Slot& it = slot(agent);
     if (it.asleep_on != word || !lives(it)) continue;
@@ -268,7 +282,7 @@ void Cluster::stop(AgentId agent, Nanoseconds time, bool alone) {
   Slot& it = slot(agent);
   if (!lives(it)) return;
   ++it.stops;
-  if (alone && !it.still_since) it.still_since = now_;
+  if (alone && !it.still_since) it.still_since = now();
   trace(agent, cat("is stopped for ", time / kMicrosecond, " us"));
   push(time, What::kContinue, agent, it.life);
 }
@@ -278,7 +292,7 @@ void Cluster::go_on(AgentId agent) {
   if (!lives(it) || it.stops == 0) return;
   --it.stops;
   if (it.stops > 0) return;
-  it.still += now_ - it.still_since.value_or(now_);
+  it.still += now() - it.still_since.value_or(now());
   it.still_since.reset();
   trace(agent, "goes on");
   for (std::size_t i = 0; i < it.in.size(); ++i) {
@@ -297,8 +311,8 @@ void Cluster::post(AgentId agent, wire::Message message) {
   }
   it.in.push_back(std::move(message));
   const Nanoseconds slow = random.below(30) == 0 ? 20 * kMillisecond : 200 * kMicrosecond;
-  it.in_at = std::max(it.in_at, now_ + 5 * kMicrosecond + upto(slow));
-  push(it.in_at - now_, What::kDeliver, agent, it.life);
+  it.in_at = std::max(it.in_at, now() + 5 * kMicrosecond + upto(slow));
+  push(it.in_at - now(), What::kDeliver, agent, it.life);
 }
 
 void Cluster::deliver(AgentId agent) {
@@ -317,7 +331,7 @@ void Cluster::deliver(AgentId agent) {
 void Cluster::send(AgentId from, wire::Message message) {
   Slot& it = slot(from);
   const Nanoseconds slow = random.below(30) == 0 ? 20 * kMillisecond : 100 * kMicrosecond;
-  it.out_at = std::max(it.out_at, now_ + 5 * kMicrosecond + upto(slow));
+  it.out_at = std::max(it.out_at, now() + 5 * kMicrosecond + upto(slow));
   it.out.emplace_back(it.out_at, std::move(message));
   look_again();
 }
@@ -325,6 +339,7 @@ void Cluster::send(AgentId from, wire::Message message) {
 void Cluster::round_begun(AgentId /*agent*/, std::uint64_t round) {
   if (round + 1 <= begun_) return;
   begun_ = round + 1;
+  if (hosted) place_.begins(round);
   if (next_fault_ < faults_.size() && !fault_due_ && faults_[next_fault_].round <= round) {
     fault_due_ = true;
     push(upto(2 * kMillisecond), What::kFault, -1, 0);
@@ -338,7 +353,7 @@ void Cluster::round_begun(AgentId /*agent*/, std::uint64_t round) {
 void Cluster::round_done(AgentId /*agent*/, std::uint64_t round) {
   if (round <= done_) return;
   done_ = round;
-  progress_at_ = now_;
+  progress_at_ = now();
   // A kill that waits for its moment is still to come.
   const bool waits = std::any_of(slots_.begin(), slots_.end(), [this](const Slot& it) {
     return lives(it) && (it.die_torn || it.die_at_point || !it.die_where.empty());
@@ -363,6 +378,10 @@ void Cluster::check_end() {
   if (reason == member::Reason::kFinished && done_ != job.rounds) {
     throw Violation(cat("the run is finished after ", done_, " of ", job.rounds, " rounds"));
   }
+  check_state_at_end();
+}
+
+void Cluster::check_state_at_end() const {
   const Truth& truth = oracle.at(done_);
   const float* parameters = memory.parameters(done_);
   if (!std::equal(truth.parameters.begin(), truth.parameters.end(), parameters)) {
@@ -372,19 +391,22 @@ void Cluster::check_end() {
 
 std::string command(const Options& options) {
   std::string out = cat("./dev sim --seed ", options.seed, " --rounds ", options.rounds);
+  if (options.hosts > 1) out += cat(" --hosts ", options.hosts);
   if (options.plant != Plant::kNone) out += cat(" --plant ", name_of(options.plant));
   return out;
 }
 
 Report simulate(const Options& options) {
-  const Job job = Job::random(options.seed, options.rounds);
+  if (options.hosts > 1) return simulate_hosts(options);
+  const Job job = Job::random(options.seed, options.rounds, 1);
   Random random(mix(options.seed, 100));
   const std::uint32_t slots = options.plant == Plant::kReuseSlot || random.below(4) == 0 ? 6 : 16;
   Memory memory(job, slots);
   Oracle oracle(job);
   Counts counts;
   Report report;
-  Cluster cluster(options, job, memory, oracle, random, counts);
+  Timeline timeline(random);
+  Cluster cluster(options, job, memory, oracle, timeline, random, counts);
   report = cluster.run();
   for (std::size_t i = 0; i < cluster.turn_phases.size(); ++i) {
     if (cluster.turn_phases[i] > 0) counts.note(cat("Turn phase ", i), cluster.turn_phases[i]);

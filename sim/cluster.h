@@ -5,14 +5,15 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
-#include <queue>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "bridge.h"
 #include "host.h"
 #include "member/client.h"
 #include "member/coordinator.h"
@@ -42,12 +43,49 @@ enum class Fault {
 };
 const char* name_of(Fault fault);
 
-class Cluster final : public Host {
- public:
-  Cluster(const Options& options, const Job& job, Memory& memory, Oracle& oracle, Random& random,
-          Counts& counts);
+// Of a host among several.
+struct Place {
+  HostId host = 0;
+  std::uint32_t agents = 1;
+  bool late = false;                          // it comes to a run under way
+  std::uint64_t faults = 0;                   // of its own
+  std::function<void()> ends;                 // its launcher does
+  std::function<void(std::uint64_t)> begins;  // somebody here a round, as the first one
+};
 
+class Cluster final : public Host, private Actor {
+ public:
+  Cluster(const Options& options, const Job& job, Memory& memory, Oracle& oracle,
+          Timeline& timeline, Random& random, Counts& counts, const Place* place = nullptr);
+
+  // A run of this host alone.
   Report run();
+
+  // Of one among several: before it begins; that the bridge has news.
+  void use(Bridge& bridge) { bridge_ = &bridge; }
+  void bridge_has_news();
+  // It loses its power.
+  void perish() { gone_ = true; }
+  // All its processes stand still.
+  bool suspend(Nanoseconds time);
+  // SIGTERM to the launcher; false: not now.
+  bool leave();
+  void stop_run() {
+    tell(member::StopAsked{"stop", true, false});
+    look_again();
+  }
+  HostId host() const { return place_.host; }
+  bool gone() const { return gone_; }
+  bool present() const { return !gone_ && client_.standing().viewed; }
+  std::uint64_t begun() const { return begun_; }  // rounds
+  std::uint64_t done() const { return done_; }
+  std::uint64_t injected() const { return injected_; }
+  const std::optional<member::Outcome>& outcome() const { return outcome_; }
+  const std::string& orphaned() const { return orphaned_; }
+  bool left() const { return left_; }
+  // Broken invariants: that it makes no progress; and of how it ended.
+  void check_progress(Nanoseconds limit) const;
+  void check_state_at_end() const;
 
   // Of a process.
   void send(AgentId from, wire::Message message) override;
@@ -61,7 +99,7 @@ class Cluster final : public Host {
 
  private:
   enum class What : std::uint32_t {
-    kStep,       // of an agent
+    kStep,       // of an agent; its token is the newest, that of what follows the life's
     kDeliver,    // the next message to an agent
     kLook,       // the launcher's turn
     kDesk,       // the coordinator hears the next of what is told
@@ -73,16 +111,6 @@ class Cluster final : public Host {
     kEnding,     // of the run, before its time
     kTerminate,  // SIGTERM arrives
     kUndo        // of a planted bug
-  };
-  struct Event {
-    Nanoseconds at = 0;
-    std::uint64_t order = 0;
-    What what = What::kStep;
-    AgentId agent = -1;
-    std::uint64_t token = 0;  // of a step: valid while it is the agent's newest; else the life's
-    bool operator>(const Event& other) const {
-      return at != other.at ? at > other.at : order > other.order;
-    }
   };
   // A slot and its newest process.
   struct Slot {
@@ -110,7 +138,7 @@ class Cluster final : public Host {
 
   // cluster.cc: time, processes, links.
   void push(Nanoseconds after, What what, AgentId agent, std::uint64_t token);
-  void happen(const Event& event);
+  void happen(const Event& event) override;
   void step(AgentId agent);
   void schedule(AgentId agent, Nanoseconds after);
   void deliver(AgentId agent);
@@ -121,10 +149,9 @@ class Cluster final : public Host {
   void go_on(AgentId agent);
   void post(AgentId agent, wire::Message message);
   bool lives(const Slot& slot) const { return slot.process && !slot.dead; }
-  void note(std::uint64_t word) { hash_ = mix(hash_, word); }
-  Nanoseconds upto(Nanoseconds time) {
-    return static_cast<Nanoseconds>(random.below(static_cast<std::uint64_t>(time) + 1));
-  }
+  void note(std::uint64_t word) { timeline_.note(word); }
+  Nanoseconds upto(Nanoseconds time) { return timeline_.upto(time); }
+  Nanoseconds now() const { return timeline_.now(); }
   Slot& slot(AgentId agent) { return slots_[static_cast<std::size_t>(agent)]; }
   AgentId count() const { return static_cast<AgentId>(slots_.size()); }
   std::uint64_t tear(AgentId agent, std::uint64_t elements);
@@ -143,6 +170,11 @@ class Cluster final : public Host {
     Nanoseconds stalled_until = 0;
     std::optional<std::uint64_t> die_at;  // so many places on
   };
+
+  // launcher_hosts.cc: of one among several.
+  void take_bridge();
+  void wait_for_others();
+  void end_host();
 
   // launcher.cc: the shell around the client.
   void look();
@@ -186,9 +218,7 @@ class Cluster final : public Host {
   const Options options_;
   std::vector<Slot> slots_;
   member::Rules rules_;
-  std::priority_queue<Event, std::vector<Event>, std::greater<>> queue_;
-  Nanoseconds now_ = 0;
-  std::uint64_t order_ = 0, hash_ = 0, events_ = 0;
+  Timeline& timeline_;
   AgentId running_ = -1;  // whose step is under way
 
   Desk desk_;
@@ -200,6 +230,14 @@ class Cluster final : public Host {
   std::optional<Nanoseconds> look_at_;
   Nanoseconds stalled_until_ = 0;
   std::optional<std::uint64_t> book_round_;
+
+  // Of one among several.
+  const Place place_;
+  Bridge* bridge_ = nullptr;
+  std::optional<Nanoseconds> news_at_;       // of the bridge, is heard
+  std::optional<Nanoseconds> others_until_;  // they are waited for
+  std::string orphaned_;
+  bool all_done_ = false, left_ = false, gone_ = false;
 
   // Progress.
   std::uint64_t begun_ = 0, done_ = 0;  // newest rounds: begun by somebody, done by somebody

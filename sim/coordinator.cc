@@ -10,14 +10,14 @@ void Cluster::send_to_desk(std::variant<member::Open, member::Told> what) {
   if (!desk_.up) return;
   desk_.in.push_back(std::move(what));
   const Nanoseconds slow = random.below(60) == 0 ? 20 * kMillisecond : 60 * kMicrosecond;
-  desk_.in_at = std::max(desk_.in_at, now_ + 2 * kMicrosecond + upto(slow));
-  push(desk_.in_at - now_, What::kDesk, -1, desk_.life);
+  desk_.in_at = std::max(desk_.in_at, now() + 2 * kMicrosecond + upto(slow));
+  push(desk_.in_at - now(), What::kDesk, -1, desk_.life);
 }
 
 void Cluster::hear_at_desk() {
   if (!desk_.up || desk_.in.empty()) return;
-  if (now_ < desk_.stalled_until) {
-    push(desk_.stalled_until - now_, What::kDesk, -1, desk_.life);
+  if (now() < desk_.stalled_until) {
+    push(desk_.stalled_until - now(), What::kDesk, -1, desk_.life);
     return;
   }
   auto heard = std::move(desk_.in.front());
@@ -52,7 +52,7 @@ void Cluster::serve(const member::Open& open) {
   desk_.torn.clear();
   const std::uint32_t newest = desk_.newest ? desk_.newest->state.generation : 0;
   desk_.alive->begin_generation(std::max(newest, open.generation));
-  const auto replies = desk_.alive->open(open.heard, now_);
+  const auto replies = desk_.alive->open(open.heard, now());
   if (!replies.ok()) throw Violation(replies.error().message);
   write_journal();
   if (dies_at("begun")) return;
@@ -71,7 +71,7 @@ void Cluster::serve(member::Told told) {
   member::Record changed = {};
   if (plant == Plant::kOwnGap && std::holds_alternative<member::Observed>(told.event)) {
     changed = desk_.alive->record();
-    if (changed.state.observed_at) changed.state.observed_at = now_;
+    if (changed.state.observed_at) changed.state.observed_at = now();
     desk_.alive.emplace(std::move(changed));
   }
   if (plant == Plant::kSameNumber && gone >= 0) {
@@ -80,7 +80,7 @@ void Cluster::serve(member::Told told) {
     desk_.alive.emplace(std::move(changed));
   }
   const member::Phase before = state().phase;
-  auto taken = desk_.alive->take(std::move(told), now_);
+  auto taken = desk_.alive->take(std::move(told), now());
   if (!taken.ok()) throw Violation(taken.error().message);
   if (before != state().phase) {
     counts.note(
@@ -117,7 +117,7 @@ void Cluster::serve(member::Told told) {
 
 void Cluster::reply(const member::Reply& it) {
   const Nanoseconds slow = random.below(60) == 0 ? 20 * kMillisecond : 60 * kMicrosecond;
-  desk_.out_at = std::max(desk_.out_at, now_ + 2 * kMicrosecond + upto(slow));
+  desk_.out_at = std::max(desk_.out_at, now() + 2 * kMicrosecond + upto(slow));
   desk_.out.emplace_back(desk_.out_at, it);
   look_again();
 }
@@ -186,7 +186,7 @@ void Cluster::check_eviction(AgentId agent) {
   if (!state().agents[static_cast<std::size_t>(agent)].hung) return;
   const Slot& it = slot(agent);
   if (!lives(it) || it.doomed) return;
-  const Nanoseconds still = it.still + (it.still_since ? now_ - *it.still_since : 0);
+  const Nanoseconds still = it.still + (it.still_since ? now() - *it.still_since : 0);
   counts.note("evicted");
   if (still < 200 * kMillisecond) {
     throw Violation(

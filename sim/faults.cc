@@ -35,21 +35,23 @@ const char* name_of(Plant plant) {
       "reuse-slot",  "backup",          "count-twice",    "forget-carried",  "forget-book",
       "same-number", "plan-too-early",  "death-too-late", "death-too-early", "before-verdict",
       "old-book",    "flag-after-look", "own-gap",        "send-first",      "hear-twice",
-      "forget-told"};
+      "forget-told", "old-lineup",      "go-early",       "no-halt",         "no-stands",
+      "no-donor",    "world-reused",    "stale-link",     "done-once",       "half-state"};
   return kNames[static_cast<int>(plant)];
 }
 
 void Cluster::plan_faults() {
-  const std::uint64_t many = 6 + random.below(7);
+  const std::uint64_t many = hosted ? place_.faults : 6 + random.below(7);
   for (std::uint64_t i = 0; i < many; ++i) {
     const auto fault = static_cast<Fault>(random.below(static_cast<int>(Fault::kLast) + 1));
     faults_.push_back(
         {random.below(job.rounds - std::min<std::uint64_t>(job.rounds - 1, 40)), fault});
   }
   // Some fall together.
-  if (random.below(2) == 0) faults_.back().round = faults_.front().round;
+  if (many > 0 && random.below(2) == 0) faults_.back().round = faults_.front().round;
   std::sort(faults_.begin(), faults_.end(),
             [](const Planned& a, const Planned& b) { return a.round < b.round; });
+  if (hosted) return;
   // Most runs end by themselves.
   const std::uint64_t dice = random.below(120);
   ending_ = dice < 8    ? Ending::kStop
@@ -214,14 +216,14 @@ bool Cluster::inject(Fault fault) {
         if (lives(it) && it.stops > 0) return false;
       }
       for (AgentId agent = 0; agent < count(); ++agent) stop(agent, time, false);
-      stalled_until_ = std::max(stalled_until_, now_ + time + upto(60 * kMicrosecond));
-      desk_.stalled_until = std::max(desk_.stalled_until, now_ + time + upto(60 * kMicrosecond));
+      stalled_until_ = std::max(stalled_until_, now() + time + upto(60 * kMicrosecond));
+      desk_.stalled_until = std::max(desk_.stalled_until, now() + time + upto(60 * kMicrosecond));
       return true;
     }
     case Fault::kStall:
       stalled_until_ =
           std::max(stalled_until_,
-                   now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
+                   now() + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
       return true;
     case Fault::kLeave:
       if (all.size() < 2 || state().wanted < 2 || !calm()) return false;
@@ -248,11 +250,11 @@ bool Cluster::inject(Fault fault) {
     case Fault::kStallCoordinator:
       desk_.stalled_until =
           std::max(desk_.stalled_until,
-                   now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
+                   now() + upto(random.below(2) == 0 ? 20 * kMillisecond : 400 * kMillisecond));
       return true;
     case Fault::kSplit: {
       // Nothing passes between launcher and coordinator, in one direction or both.
-      const Nanoseconds until = now_ + upto(random.below(2) == 0 ? 20 * kMillisecond : kSecond);
+      const Nanoseconds until = now() + upto(random.below(2) == 0 ? 20 * kMillisecond : kSecond);
       const std::uint64_t ways = random.below(3);
       if (ways != 0) desk_.in_at = std::max(desk_.in_at, until);
       if (ways != 1) desk_.out_at = std::max(desk_.out_at, until);

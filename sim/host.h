@@ -15,15 +15,10 @@
 #include "memory.h"
 #include "plant.h"
 #include "round/turn.h"
+#include "timeline.h"
 #include "wire/message.h"
 
 namespace instep::sim {
-
-using member::AgentId;
-using member::Nanoseconds;
-inline constexpr Nanoseconds kMicrosecond = 1'000;
-inline constexpr Nanoseconds kMillisecond = 1'000'000;
-inline constexpr Nanoseconds kSecond = 1'000'000'000;
 
 // Something that must never be so. Thrown through production code, which is left as it stands.
 struct Violation : std::runtime_error {
@@ -39,6 +34,7 @@ struct Host {
   Random& random;
   Counts& counts;
   Plant plant = Plant::kNone;
+  bool hosted = false;  // one of several
   // The book that came with the newest restart, and the view that it came with.
   std::vector<std::byte> book;
   std::uint32_t book_view = 0;

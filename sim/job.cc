@@ -14,12 +14,12 @@ namespace instep::sim {
 using reduce::kBlockElements;
 using reduce::Range;
 
-Job Job::random(std::uint64_t seed, std::uint64_t rounds) {
+Job Job::random(std::uint64_t seed, std::uint64_t rounds, std::uint32_t hosts) {
   Random random(mix(seed, 1));
   Job job;
   job.seed = seed;
   job.rounds = rounds;
-  job.shards = 2 + static_cast<std::uint32_t>(random.below(6));
+  job.shards = std::max(hosts, 2 + static_cast<std::uint32_t>(random.below(6)));
   job.rounds_per_epoch = 10 + random.below(50);
   job.moments = 1 + static_cast<int>(random.below(2));
   if (random.below(3) == 0) job.clip_norm = 4.0 + static_cast<double>(random.below(200));
@@ -134,7 +134,7 @@ void note_epoch(Notes& notes, std::uint64_t tallied) {
   notes.state.loss_sum = 0;
 }
 
-Oracle::Oracle(const Job& job) : job_(job) {
+Oracle::Oracle(const Job& job, std::uint64_t kept) : job_(job), truth_(kept), outcome_(kept) {
   Truth& first = truth_[0];
   first.parameters.resize(job.space.elements());
   for (auto& moment : first.moment) moment.assign(job.space.elements(), 0.0F);
@@ -143,20 +143,20 @@ Oracle::Oracle(const Job& job) : job_(job) {
 
 const Truth& Oracle::at(std::uint64_t round) {
   while (newest_ < round) advance();
-  INSTEP_CHECK(newest_ - round < kKept, "the oracle remembers a few rounds");
-  return truth_[round % kKept];
+  INSTEP_CHECK(newest_ - round < truth_.size(), "the oracle remembers a few rounds");
+  return truth_[round % truth_.size()];
 }
 
 const round::Outcome& Oracle::outcome(std::uint64_t round) {
   (void)at(round + 1);
-  return outcome_[(round + 1) % kKept];
+  return outcome_[(round + 1) % truth_.size()];
 }
 
 void Oracle::advance() {
-  const Truth& now = truth_[newest_ % kKept];
+  const Truth& now = truth_[newest_ % truth_.size()];
   const std::uint64_t round = newest_;
-  Truth& next = truth_[(round + 1) % kKept];
-  round::Outcome& out = outcome_[(round + 1) % kKept];
+  Truth& next = truth_[(round + 1) % truth_.size()];
+  round::Outcome& out = outcome_[(round + 1) % truth_.size()];
   out = round::Outcome();
   std::vector<double> losses;
   for (std::uint32_t shard = 0; shard < job_.shards; ++shard) {

@@ -29,7 +29,8 @@ struct Job {
   std::optional<round::Carried> carried;  // the last tensor
   std::uint64_t carried_begin = ~0ULL;    // element from which on values are carried
 
-  static Job random(std::uint64_t seed, std::uint64_t rounds);
+  // With as many shards as there are hosts, at least.
+  static Job random(std::uint64_t seed, std::uint64_t rounds, std::uint32_t hosts);
 
   std::uint32_t samples(std::uint32_t shard, std::uint64_t round) const;
   round::ShardRow row(std::uint32_t shard, std::uint64_t round) const;
@@ -70,20 +71,20 @@ struct Truth {
 
 class Oracle {
  public:
-  explicit Oracle(const Job& job);
+  // Remembers so many rounds.
+  explicit Oracle(const Job& job, std::uint64_t kept = 8);
   // One of the newest that were asked for, or later than all.
   const Truth& at(std::uint64_t round);
   // Of the round that begins with at(round).
   const round::Outcome& outcome(std::uint64_t round);
 
  private:
-  static constexpr std::uint64_t kKept = 8;
   void advance();
 
   const Job& job_;
   std::uint64_t newest_ = 0;
-  std::array<Truth, kKept> truth_;
-  std::array<round::Outcome, kKept> outcome_;  // of the round before truth_'s
+  std::vector<Truth> truth_;             // [kept]
+  std::vector<round::Outcome> outcome_;  // of the round before truth_'s
 };
 
 }  // namespace instep::sim

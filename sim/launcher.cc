@@ -37,31 +37,37 @@ void Cluster::look_again() {
   const auto consider = [&at](const std::optional<Nanoseconds>& time) {
     if (time && (!at || *time < *at)) at = time;
   };
-  const Nanoseconds soon = now_ + 10 * kMicrosecond;
+  const Nanoseconds soon = now() + 10 * kMicrosecond;
+  consider(news_at_);
+  consider(others_until_);
   for (Slot& it : slots_) {
-    if (it.reaped) continue;
+    if (it.reaped || outcome_) continue;
     if (!it.out.empty()) consider(std::max(soon, it.out.front().first));
     if (it.proved || (it.link_ended && !it.told_end)) consider(soon);
   }
-  consider(client_.due_at());
-  consider(client_.observe_at());
-  if (!desk_.out.empty()) consider(std::max(soon, desk_.out.front().first));
+  if (!outcome_) {
+    consider(client_.due_at());
+    consider(client_.observe_at());
+    if (!desk_.out.empty()) consider(std::max(soon, desk_.out.front().first));
+  }
   if (!at) return;
   const Nanoseconds due = std::max({*at, soon, stalled_until_});
   if (look_at_ && *look_at_ <= due) return;
   look_at_ = due;
-  push(due - now_, What::kLook, -1, 0);
+  push(due - now(), What::kLook, -1, 0);
 }
 
 void Cluster::look() {
   look_at_.reset();
-  if (now_ < stalled_until_) return look_again();
+  if (now() < stalled_until_) return look_again();
+  if (outcome_) return wait_for_others();
+  take_bridge();
   std::vector<member::Event> events;
   for (AgentId agent = 0; agent < count(); ++agent) {
     Slot& it = slot(agent);
     if (it.reaped) continue;
     const bool ended = it.proved;
-    while (!it.out.empty() && (ended || it.out.front().first <= now_)) {
+    while (!it.out.empty() && (ended || it.out.front().first <= now())) {
       events.emplace_back(std::in_place_type<member::Heard>, agent,
                           std::move(it.out.front().second));
       it.out.pop_front();
@@ -78,24 +84,25 @@ void Cluster::look() {
       undo(agent);
     }
     events.emplace_back(std::in_place_type<member::Exited>,
-                        member::Exited{agent, it.code, it.signal, words_of(agent), now_});
+                        member::Exited{agent, it.code, it.signal, words_of(agent), now()});
   }
   if (std::any_of(events.begin(), events.end(), member::judged_by_words)) {
     tell(member::Observed{observe()});
   }
   for (member::Event& event : events) tell(std::move(event));
-  while (!desk_.out.empty() && desk_.out.front().first <= now_) {
+  while (!desk_.out.empty() && desk_.out.front().first <= now()) {
     const member::Reply reply = std::move(desk_.out.front().second);
     desk_.out.pop_front();
-    if (!client_.hear(reply, now_)) {
+    if (!client_.hear(reply, now())) {
       counts.note("replies heard twice");
       if (plant != Plant::kHearTwice) continue;
     }
     for (const member::Action& action : reply.actions) act(action);
     if (reply.standing.outcome) outcome_ = reply.standing.outcome;
   }
-  if (const auto due = client_.due_at(); due && now_ >= *due) ask(member::TimePassed{});
-  if (const auto due = client_.observe_at(); due && now_ >= *due) ask(member::Observed{observe()});
+  if (outcome_) return wait_for_others();
+  if (const auto due = client_.due_at(); due && now() >= *due) ask(member::TimePassed{});
+  if (const auto due = client_.observe_at(); due && now() >= *due) ask(member::Observed{observe()});
   look_again();
 }
 
@@ -131,7 +138,10 @@ void Cluster::act(const member::Action& action) {
       push(upto(200 * kMicrosecond), What::kTerminate, signal->agent, slot(signal->agent).life);
     }
   } else if (const auto* started = std::get_if<member::Start>(&action)) {
+    if (bridge_ != nullptr) bridge_->fence();
     start(started->agent);
+  } else if (std::holds_alternative<member::HostReady>(action)) {
+    bridge_->ready();
   } else if (std::holds_alternative<member::TakeBook>(action)) {
     take_book();
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
@@ -161,6 +171,7 @@ void Cluster::publish(const member::Publish& action) {
                   action.with_book ? ", with a book" : ""));
   }
   if (action.with_book) book_view = view.epoch.number;
+  if (bridge_ != nullptr) bridge_->view(view);
   const wire::ViewMessage message = member::to_message(view);
   for (const AgentId agent : action.to) post(agent, message);
 }

@@ -13,6 +13,7 @@ namespace {
 constexpr const char* kUsage =
     "instep-sim [--seeds N] [--from SEED] [--rounds R]   N runs, from that seed on\n"
     "instep-sim --seed SEED [--rounds R]                 one run, told event by event\n"
+    "  --hosts N      of so many hosts, 2 to 4, that train together\n"
     "  --plant NAME   with a bug planted, as the tests of the simulator have them\n";
 
 [[noreturn]] void usage(const std::string& what) {
@@ -62,6 +63,10 @@ int main(int argc, char** argv) {
     } else if (option == "--rounds") {
       options.rounds = number("--rounds", value);
       if (options.rounds < 1) usage("--rounds is 1 or more");
+    } else if (option == "--hosts") {
+      const std::uint64_t hosts = number("--hosts", value);
+      if (hosts < 1 || hosts > 4) usage("--hosts is 1 to 4");
+      options.hosts = static_cast<std::uint32_t>(hosts);
     } else if (option == "--plant") {
       const Plant none = Plant::kNone;
       for (int plant = 1; plant <= static_cast<int>(Plant::kLast); ++plant) {

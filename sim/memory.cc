@@ -9,6 +9,7 @@ namespace instep::sim {
 Memory::Memory(const Job& job, std::uint32_t slots)
     : slots_(slots),
       elements_(job.space.elements()),
+      moments_(job.moments),
       control_(std::make_unique<fabric::ControlPage>()) {
   control_->magic = fabric::kHostMagic;
   control_->slots = slots;
@@ -17,12 +18,28 @@ Memory::Memory(const Job& job, std::uint32_t slots)
   stamps_at_ = pages(job.space.blocks() * sizeof(double));
   regions_at_ = stamps_at_ + pages(job.space.blocks() * sizeof(round::Stamp));
   const std::uint64_t state = pages(regions_at_ + 5 * elements_ * sizeof(float));
-  mapped_ = slots * kArenaBytes + state;
+  mapped_ = slots * kArenaBytes + kWorldBytes + state;
   void* at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   INSTEP_CHECK(at != MAP_FAILED, "address space for a simulated host");
   arenas_ = static_cast<std::byte*>(at);
-  state_ = {arenas_ + slots * kArenaBytes, state};
+  state_ = {arenas_ + slots * kArenaBytes + kWorldBytes, state};
+}
+
+std::vector<std::span<std::byte>> Memory::state_at(std::uint64_t round) {
+  const std::uint64_t blocks = elements_ / reduce::kBlockElements;
+  std::vector<std::span<std::byte>> out;
+  out.push_back(std::as_writable_bytes(std::span(block_sums(), blocks)));
+  out.push_back(std::as_writable_bytes(std::span(stamps(), blocks)));
+  out.push_back(std::as_writable_bytes(std::span(parameters(round), elements_)));
+  for (int i = 0; i < moments_; ++i) {
+    out.push_back(std::as_writable_bytes(std::span(moment(i), elements_)));
+  }
+  return out;
+}
+
+std::vector<std::span<std::byte>> Memory::state_next(std::uint64_t round) {
+  return {std::as_writable_bytes(std::span(parameters(round + 1), elements_))};
 }
 
 Memory::~Memory() { ::munmap(arenas_, mapped_); }

@@ -28,7 +28,13 @@ class Memory {
     return {arenas_ + static_cast<std::size_t>(slot) * kArenaBytes, kArenaBytes};
   }
   std::span<std::byte> state() { return state_; }
+  // The bridge's arena.
+  std::span<std::byte> world() const { return {arenas_ + slots_ * kArenaBytes, kWorldBytes}; }
   std::uint32_t slots() const { return slots_; }
+
+  // What the beginning of a round is in, and what else that of the next one.
+  std::vector<std::span<std::byte>> state_at(std::uint64_t round);
+  std::vector<std::span<std::byte>> state_next(std::uint64_t round);
 
   double* block_sums() { return reinterpret_cast<double*>(state_.data()); }
   round::Stamp* stamps() { return reinterpret_cast<round::Stamp*>(state_.data() + stamps_at_); }
@@ -38,12 +44,14 @@ class Memory {
 
  private:
   static constexpr std::size_t kArenaBytes = std::size_t{48} << 20;
+  static constexpr std::size_t kWorldBytes = std::size_t{4} << 20;
   float* region(std::uint64_t index) {
     return reinterpret_cast<float*>(state_.data() + regions_at_) + index * elements_;
   }
 
   const std::uint32_t slots_;
   const std::uint64_t elements_;
+  const int moments_;
   std::unique_ptr<fabric::ControlPage> control_;
   std::uint64_t stamps_at_ = 0, regions_at_ = 0;
   std::span<std::byte> state_;

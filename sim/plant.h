@@ -26,7 +26,18 @@ enum class Plant {
   kSendFirst,      // rule 5: what the coordinator decides goes out before it is recorded
   kHearTwice,      // rule 5: the launcher does again what a new coordinator says again
   kForgetTold,     // rule 5: what the dead coordinator had not recorded is not told again
-  kLast = kForgetTold
+  // Of several hosts.
+  kOldLineup,    // a relay takes a frame that was sent under an earlier line-up
+  kGoEarly,      // a bridge exchanges under a line-up that others have not taken
+  kNoHalt,       // it says where it stands, and goes on
+  kNoStands,     // the hub does not wait for one of those that it has halted
+  kNoDonor,      // who lacks the sums of the round before does not ask for them
+  kWorldReused,  // rule 3: sums are overwritten before all members have read them
+  kStaleLink,    // what was sent by a link is lost with it, and nobody says so
+  kDoneOnce,     // that a host is done is not said again when it may have been lost
+  kHalfState,    // rule 9: a newcomer does not get what is stepped already of the round
+  kFirstOfHosts = kOldLineup,
+  kLast = kHalfState
 };
 
 const char* name_of(Plant plant);

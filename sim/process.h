@@ -96,7 +96,7 @@ class Process final : private round::Turn::Agent {
   Nap after(round::Turn::Step step);
   Nap done_round();
   Nap fail(const Error& error);
-  void check_state(std::uint64_t round) const;
+  void check_state(std::uint64_t round, bool enters = false) const;
   void fill();
   std::vector<std::byte> gathered() const;
   void make_exchange(std::vector<reduce::Range> units);

@@ -28,6 +28,8 @@ Result<std::vector<std::uint32_t>> Process::take_up(bool in_round) {
   setup_.tensors = job_.space.tensors();
   setup_.carried = job_.carried;
   setup_.control = &host_.memory.control();
+  setup_.hosted = host_.hosted;
+  if (host_.hosted) setup_.world = host_.memory.world();
   setup_.shuffle = job_.seed % 2 == 0 ? job_.seed : 0;
   setup_.arenas.resize(host_.memory.slots());
   for (const AgentId agent : view.members) {
@@ -49,7 +51,13 @@ Result<std::vector<std::uint32_t>> Process::take_up(bool in_round) {
   std::vector<std::uint32_t> more;
   std::set_difference(my_shards_.begin(), my_shards_.end(), before.begin(), before.end(),
                       std::back_inserter(more));
-  if (in_round) {
+  if (in_round && my_shards_.size() < before.size() + more.size()) {
+    more = my_shards_;
+    gradients_->assign(my_shards_);
+    gradients_->begin_round();
+    rows_.clear();
+    host_.counts.note("shards given away in a round");
+  } else if (in_round) {
     gradients_->extend(more);
   } else {
     gradients_->assign(my_shards_);
@@ -98,6 +106,7 @@ void Process::begin_round() {
   failpoint("book.before_commit");
   book_->commit(round_, std::as_bytes(std::span(&notes_.state, 1)));
   failpoint("book.after_commit");
+  gradients_->assign(my_shards_);
   gradients_->begin_round();
   rows_.clear();
 }

@@ -88,6 +88,37 @@ const std::vector<std::string>& wanted() {
   return kNames;
 }
 
+// The same of runs of several hosts.
+constexpr const char* kOfHosts[] = {"fault break a link",
+                                    "fault break two links",
+                                    "fault partition",
+                                    "fault bridge stands still",
+                                    "fault suspend a host",
+                                    "fault kill a host",
+                                    "fault kill the first host",
+                                    "fault lose a machine",
+                                    "fault leave as a host",
+                                    "fault long partition",
+                                    "fault suspend a host for long",
+                                    "fault stop all hosts",
+                                    "partitions one way",
+                                    "partitions of one and all",
+                                    "partitions of two",
+                                    "links broken in a line-up",
+                                    "links broken in the first line-up",
+                                    "links fallen silent",
+                                    "line-ups",
+                                    "line-ups with a donor",
+                                    "halts",
+                                    "halts without a host",
+                                    "hosts lost",
+                                    "hosts refused",
+                                    "orphaned",
+                                    "runs that all have done",
+                                    "fault join as a host",
+                                    "states taken",
+                                    "hosts refused that came late"};
+
 void run_seeds(std::uint64_t from) {
   Counts counts;
   for (std::uint64_t seed = from; seed < from + kSeeds; ++seed) {
@@ -107,6 +138,21 @@ void run_seeds(std::uint64_t from) {
 TEST(Simulator, FirstThousand) { run_seeds(1); }
 TEST(Simulator, SecondThousand) { run_seeds(1 + kSeeds); }
 
+// Hosts that train together.
+TEST(Simulator, Hosts) {
+  Counts counts;
+  for (std::uint64_t seed = 1; seed <= (kAll ? 300 : 12); ++seed) {
+    const Options options{seed, kRounds, 2 + static_cast<std::uint32_t>(seed % 3)};
+    const Report report = simulate(options);
+    ASSERT_EQ(report.violation, "") << command(options);
+    counts.add(report.counts);
+    if (seed % 40 != 0) continue;
+    EXPECT_EQ(simulate(options).hash, report.hash) << "another history: " << command(options);
+  }
+  if (!kAll) return;
+  for (const char* what : kOfHosts) EXPECT_GT(counts.of[what], 0U) << what;
+}
+
 // Each planted bug is found.
 class Planted : public testing::TestWithParam<int> {};
 
@@ -115,6 +161,7 @@ TEST_P(Planted, IsFound) {
   options.plant = static_cast<Plant>(GetParam());
   constexpr std::uint64_t kMost = 1500;
   for (options.seed = 1; options.seed <= kMost; ++options.seed) {
+    if (options.plant >= Plant::kFirstOfHosts) options.hosts = 2 + options.seed % 3;
     const Report report = simulate(options);
     if (report.violation.empty()) continue;
     std::printf("%s: seed %llu: %s\n  %s\n", name_of(options.plant),

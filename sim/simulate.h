@@ -13,6 +13,7 @@ namespace instep::sim {
 struct Options {
   std::uint64_t seed = 1;
   std::uint64_t rounds = 200;
+  std::uint32_t hosts = 1;
   Plant plant = Plant::kNone;
   bool trace = false;  // every event goes to stdout
 };

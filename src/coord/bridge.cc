@@ -149,6 +149,8 @@ void Bridge::halt(const wire::HostsHalt& halt) {
   if (watch_) watch_->want({}, 0);
   const std::uint64_t first = ready_.first_round;
   plan_.tell_hub(wire::HostStands{halt.number, world_ ? world_->done(first) : first, empty_});
+  // Again: it may have been lost with a link.
+  if (done_) plan_.tell_hub(wire::HostDone{});
 }
 
 // Top-k's sums are encoded by their owners, who have what was kept back of them.

@@ -193,6 +193,9 @@ class Bridge : private Peers::Handler, private round::Carrier {
   bool empty_;                         // the state has not come yet
   std::shared_ptr<StateTaker> taker_;  // of it
   bool given_ = false;                 // it was sent to those that come in with the line-up
+  // Rounds of which members were told something: they may have stepped blocks in them, in a void
+  // one even before any sums have come.
+  std::uint64_t told_ = 0;
   // Who gives the state waits for a view behind this one: under it members may step blocks in the
   // round that it is of.
   std::uint32_t stale_view_ = 0;

@@ -100,7 +100,7 @@ Status Bridge::give(const member::View& view) {
   INSTEP_ASSIGN_OR_RETURN(const round::Book book,
                           round::read_book({arena.data(), arena.size()}, at));
   INSTEP_ASSIGN_OR_RETURN(const auto parts, state_parts(ready_, round, state_.size()));
-  const bool begun = !world_->open(round, {0, world_->sums().elements});
+  const bool begun = told_ > round;
   if (book.round != round) {
     return Error{ErrorKind::kInternal, cat("the book of round ", book.round, " in ", round)};
   }
@@ -118,8 +118,10 @@ void Bridge::take_state() {
   failpoint("state.came");
   empty_ = false;
   ready_.first_round = taker_->round();
+  told_ = taker_->round() + 1;  // to members of the host that gave it
   say(StateCame{taker_->take_book(), taker_->round()});
   taker_.reset();
+  plan_.tell_hub(wire::HostStands{lineup_->number, ready_.first_round, false});
 }
 
 Result<round::LocalPart> Bridge::local_part(member::AgentId agent, fabric::Ticket ticket,
@@ -183,6 +185,7 @@ void Bridge::offer(std::uint64_t round) {
   if (view == nullptr) return;
   const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
   const bool whole = world_->whole(round) != nullptr;
+  told_ = std::max(told_, round + 1);
   if (whole && ticket > world_->published()) world_->publish(ticket, round);
   if (!whole && ticket > world_->told()) world_->tell(ticket, round);
 }
@@ -200,7 +203,7 @@ Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame&
       failpoint("state.comes");
       return taker_->place(frame);
     }
-    if (lineup_ && frame.lineup >= lineup_->number) {
+    if (lineup_ && frame.lineup >= halted_) {
       return Error{ErrorKind::kCorrupt, cat("host ", from, " sent a state that nobody wants")};
     }
   } else if (relay_) {

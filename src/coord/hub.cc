@@ -213,7 +213,7 @@ void Hub::closed(fabric::TlsLink& link, const Error& why) {
   Guest* const guest = guest_of(link, host);
   if (guest == nullptr) return;
   guest->link.reset();
-  if (guest->gone) return;
+  if (guest->gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, why.message);
   look_for(host, why.message, monotonic_ns() + kLinkPatienceMs * 1'000'000);
 }
@@ -262,7 +262,6 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
     }
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
-    if (host != kFirst) guests_.at(host).gone = true;  // it may go now
     happen(member::HostDone{host});
   } else if (host != kFirst) {
     refuse(host, {ErrorKind::kCorrupt, "it says what no host may say"});

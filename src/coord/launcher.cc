@@ -98,11 +98,12 @@ LaunchResult Launcher::run() {
 void Launcher::loop() {
   while (!outcome_) {
     wait(next_wakeup());
-    // What has arrived comes before what is late.
+    // What has arrived comes before what is late; and that all hosts stop before what agents say
+    // who have stopped: the run is not finished by that.
+    take_bridge();
     take_events();
     take_replies();
     take_dataset();
-    take_bridge();
     take_signals();
     judge_time();
     if (scale_server_) scale_server_->serve(*this, monotonic_ns());

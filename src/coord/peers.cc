@@ -72,8 +72,12 @@ void Peers::connect_later(std::uint32_t id) {
 void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
   Peer& it = peers_[peer];
   if (it.out) return link->close();
-  if (it.link) it.link->close();
-  it.forget();
+  if (const auto old = std::exchange(it.link, nullptr)) {
+    // The other end has seen before us that it broke: what we have sent by it since is lost.
+    old->close();
+    it.forget();
+    handler_.peer_is_down(peer, {ErrorKind::kUnavailable, "another link was made"});
+  }
   it.link = std::move(link);
   handler_.peer_is_up(peer);
 }

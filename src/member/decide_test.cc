@@ -276,6 +276,15 @@ TEST(Decide, TheUsualLengthOfARoundIsLearntBySomebodyWhoWakesLate) {
   EXPECT_NEAR(static_cast<double>(usual_round(driver.state)), 50.3e6 / 10, 1e6);
 }
 
+// A host that stood still just after its first view killed its agents as it went on.
+TEST(Decide, TheFirstLookEvictsNobodyHoweverLateItIs) {
+  Driver driver(2);
+  driver.to_running();
+  driver.now += 2 * driver.state.rules.patience_ceiling;
+  driver.feed(Observed{{Words{}, Words{}}});
+  EXPECT_TRUE(driver.signalled(SIGKILL).empty());
+}
+
 // On a machine that had too much to do for a second, a host's one agent after the other was killed
 // as hung, and after the third the run ended: "round 6144 kills one agent after the other".
 TEST(Decide, PatienceGrowsWithEachDeathUntilARoundIsFinished) {

@@ -69,9 +69,10 @@ void Step::tell(const char* kind, AgentId agent, const std::string& reason,
 
 void Step::on(Observed& event) {
   if (!training() || !state_.view || state_.restart) return;
-  // Whoever looks late cannot say that others are.
-  const Nanoseconds late =
-      state_.observed_at ? std::max<Nanoseconds>(0, now_ - *state_.observed_at - tick(state_)) : 0;
+  // Whoever looks late cannot say that others are, nor whoever looks for the first time.
+  const Nanoseconds late = state_.observed_at
+                               ? std::max<Nanoseconds>(0, now_ - *state_.observed_at - tick(state_))
+                               : now_;
   state_.observed_at = now_;
   for (AgentId agent = 0; agent < count(); ++agent) {
     AgentLife& it = life(agent);

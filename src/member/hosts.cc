@@ -8,6 +8,9 @@
 namespace instep::member {
 namespace {
 
+constexpr Nanoseconds kOwnGap = 1'000'000'000;
+constexpr const char* kUnreached = "it and other hosts do not reach each other";
+
 Error nobody_holds() {
   return {ErrorKind::kUnavailable, "no host is left that holds the state of the run"};
 }
@@ -39,8 +42,10 @@ bool HostsStep::over() const {
 
 void HostsStep::on(const HostStands& event) {
   HostLife* it = find(event.host);
-  if (it == nullptr || state_.phase != HostsPhase::kHalting) return;
-  if (event.number != state_.number) return;
+  if (it == nullptr || event.number != state_.number) return;
+  // Unasked: it has got the state, and is one of those that the end waits for.
+  if (state_.phase == HostsPhase::kRunning && !event.empty) it->empty = false;
+  if (state_.phase != HostsPhase::kHalting) return;
   it->stands = event.done;
   it->empty = event.empty;
 }
@@ -94,10 +99,7 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
       tell("waiting", "",
            cat("waits for agents: ", agents(), " of at least ", state_.rules.min_agents));
     } else if (state_.phase == HostsPhase::kTelling) {
-      Lineup next =
-          keep_hosts(*state_.lineup, weights(), ++state_.number, state_.lineup->first_round);
-      name_newcomers(next, kFirstHost);
-      tell_lineup(std::move(next));
+      tell_anew();
     }
     return;
   }
@@ -118,19 +120,34 @@ void HostsStep::halt(std::optional<HostId> lost) {
 }
 
 void HostsStep::on(const HostBroken& event) {
-  if (find(event.host) == nullptr || !state_.gone_on) return;
-  halt(std::nullopt);
+  if (find(event.host) == nullptr) return;
+  if (state_.gone_on) return halt(std::nullopt);
+  // Some may have taken it with the link that is no more.
+  if (state_.phase == HostsPhase::kTelling) tell_anew();
+}
+
+// Before the first Go: nobody has exchanged anything.
+void HostsStep::tell_anew() {
+  Lineup next = keep_hosts(*state_.lineup, weights(), ++state_.number, state_.lineup->first_round);
+  name_newcomers(next, kFirstHost);
+  tell_lineup(std::move(next));
 }
 
 // Of two hosts without a link between them one has to go; the first one never is.
 void HostsStep::lose_late() {
   if (state_.phase != HostsPhase::kTelling || !state_.told_at) return;
-  if (now_ < *state_.told_at + state_.rules.link_limit) return;
+  const Nanoseconds late = now_ - *state_.told_at - state_.rules.link_limit;
+  if (late < 0) return;
+  // Whoever looks that late stood still meanwhile, and cannot say that others did (design, rule
+  // 11).
+  if (late > kOwnGap) return void(state_.told_at = now_);
   for (auto it = state_.hosts.rbegin(); it != state_.hosts.rend(); ++it) {
     if (it->second.took || it->first == 0) continue;
     const HostId host = it->first;
     state_.told_at = now_;
-    return remove(host, "it and other hosts do not reach each other", false);
+    remove(host, kUnreached, false);
+    // The hub still reaches it, so it would wait for the others for ever.
+    return refuse(host, cat("the run goes on without this host: ", kUnreached));
   }
 }
 

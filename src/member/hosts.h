@@ -54,7 +54,7 @@ struct HostIsReady {
   HostId host;
   HostFacts facts;
 };
-// The answer to Halt.
+// The answer to Halt; and what one that came in says when it has got the state.
 struct HostStands {
   HostId host;
   std::uint32_t number;
@@ -132,7 +132,7 @@ struct HostsRules {
   // Training does not begin before so many hosts have come, whether or not all of them stayed.
   std::uint32_t min_hosts = 1;
   // From a line-up to the last one who takes it: for links between hosts to be made, or made again.
-  // Who has not by then is lost.
+  // Who has not by then is lost, and told so.
   Nanoseconds link_limit = 15'000'000'000;
   // The run goes on from a checkpoint of the first host: it gives all others the state.
   bool first_holds = false;

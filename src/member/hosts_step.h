@@ -64,6 +64,7 @@ class HostsStep {
   void end(std::optional<Error> error);
   void remove(HostId host, const std::string& why, bool leaves);
   void halt(std::optional<HostId> lost);
+  void tell_anew();
   void lose_late();
   void next_lineup();
   void name_newcomers(Lineup& lineup, HostId holder) const;

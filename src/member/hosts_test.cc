@@ -210,6 +210,24 @@ TEST(DecideHosts, ALineupThatNobodyWentOnWithIsToldAnew) {
   EXPECT_NE(hub.asked<Go>(), nullptr);
 }
 
+// The one that had taken the line-up with the old link waited for ever for what was sent by it.
+TEST(DecideHosts, WhereALinkBreaksBeforeTheFirstGoAllTakeItAnew) {
+  Hub hub;
+  hub.join(0);
+  hub.join(1);
+  hub.ready(0);
+  hub.ready(1);
+  hub.feed(HostTook{1, 1});
+  hub.feed(HostBroken{1});
+  ASSERT_NE(hub.asked<TellLineup>(), nullptr);
+  EXPECT_EQ(hub.asked<TellLineup>()->lineup, assign_hosts(2, 7, {{0, 1, 1}, {1, 1, 1}}, 8, 100));
+  hub.feed(HostTook{0, 1});
+  hub.feed(HostTook{0, 2});
+  EXPECT_EQ(hub.asked<Go>(), nullptr);
+  hub.feed(HostTook{1, 2});
+  EXPECT_NE(hub.asked<Go>(), nullptr);
+}
+
 TEST(DecideHosts, WithTooFewBeforeTheFirstGoItGathersAgain) {
   Hub hub;
   hub.join(0);
@@ -301,6 +319,35 @@ TEST(DecideHosts, OneThatLeavesIsNoAlarm) {
   EXPECT_NE(hub.asked<Halt>(), nullptr);
   hub.feed(HostLost{1, "gone"});
   EXPECT_TRUE(hub.newest.empty());
+}
+
+// It waited for ever: the others had cut it off, and its own link to the hub was well.
+TEST(DecideHosts, OneThatDoesNotReachAnotherIsToldThatItIsOut) {
+  Hub hub(3, 3);
+  hub.to_running(3);
+  hub.feed(HostBroken{2});
+  for (HostId host = 0; host < 3; ++host) hub.feed(HostStands{host, 2, 9});
+  hub.feed(HostTook{0, 2});
+  hub.now = *next_deadline(hub.state) - 1;
+  hub.feed(TimePassed{});
+  EXPECT_TRUE(hub.newest.empty());
+  ++hub.now;
+  hub.feed(TimePassed{});
+  ASSERT_NE(hub.asked<Refuse>(), nullptr);
+  EXPECT_EQ(hub.asked<Refuse>()->host, 2U);
+}
+
+// The first host stood still for 16 s, and lost all others as soon as it went on.
+TEST(DecideHosts, WhoStoodStillItselfLosesNobody) {
+  Hub hub;
+  hub.to_running(2);
+  hub.feed(HostBroken{1});
+  for (HostId host = 0; host < 2; ++host) hub.feed(HostStands{host, 2, 9});
+  hub.now = *next_deadline(hub.state) + 2 * kSecond;
+  hub.feed(HostTook{0, 2});
+  EXPECT_TRUE(hub.newest.empty());
+  hub.feed(HostTook{1, 2});
+  EXPECT_NE(hub.asked<Go>(), nullptr);
 }
 
 TEST(DecideHosts, WhoIsDoneIsNotMissed) {
@@ -439,6 +486,27 @@ TEST(DecideHosts, ARunThatEndsDoesNotWaitForOneWithoutTheState) {
   for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 2});
   hub.feed(HostDone{0});
   hub.feed(HostDone{1});
+  EXPECT_NE(hub.asked<EndRun>(), nullptr);
+}
+
+// The others ended without it, and it took the first one for dead.
+TEST(DecideHosts, ARunThatEndsWaitsForOneThatHasGotTheState) {
+  Hub hub(2, 3);
+  hub.join(0);
+  hub.join(1);
+  hub.now += hub.state.rules.gather_limit;
+  hub.feed(TimePassed{});
+  for (HostId host = 0; host < 2; ++host) hub.ready(host);
+  for (HostId host = 0; host < 2; ++host) hub.feed(HostTook{host, 1});
+  hub.join(2);
+  hub.ready(2);
+  for (HostId host = 0; host < 3; ++host) hub.feed(HostStands{host, 2, 9, host == 2});
+  for (HostId host = 0; host < 3; ++host) hub.feed(HostTook{host, 2});
+  ASSERT_EQ(hub.state.phase, HostsPhase::kRunning);
+  hub.feed(HostStands{2, 2, 9, false});
+  for (HostId host = 0; host < 2; ++host) hub.feed(HostDone{host});
+  EXPECT_EQ(hub.asked<EndRun>(), nullptr);
+  hub.feed(HostDone{2});
   EXPECT_NE(hub.asked<EndRun>(), nullptr);
 }
 

@@ -238,6 +238,20 @@ TEST_F(OwnerUpdateTest, AFlippedBitOfAnyPartOfTheStateIsFound) {
   }
 }
 
+// A host that came in where blocks were stepped already clipped the others by a norm without them.
+TEST_F(OwnerUpdateTest, ANewHostGetsTheScalarsOfAllBlocks) {
+  auto files = fabric::make_host_files(1);
+  auto memory = StateMemory::map(files->state, kBlocks, 2);
+  ASSERT_TRUE(memory.ok());
+  const std::vector<std::uint64_t> parts = memory->state_at(3);
+  for (const double* sums : {memory->gradient_sums(), memory->change_sums()}) {
+    const auto* at = reinterpret_cast<const std::byte*>(sums);
+    const auto found = std::find(parts.begin(), parts.end(), std::uint64_t(at - memory->data()));
+    ASSERT_NE(found, parts.end());
+    EXPECT_EQ(found[1], kBlocks * sizeof(double));
+  }
+}
+
 TEST_F(OwnerUpdateTest, OthersSlicesAreReadOnly) {
   auto files = fabric::make_host_files(1);
   auto memory = StateMemory::map(files->state, kBlocks, 0);

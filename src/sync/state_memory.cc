@@ -88,6 +88,9 @@ std::vector<std::uint64_t> StateMemory::state_at(std::uint64_t round) const {
     out.insert(out.end(), {begin, bytes});
   };
   const std::uint64_t whole = blocks_ * kBlockBytes;
+  // Of blocks that are stepped in the round already: who steps the others judges by all of them.
+  add(gradient_sums(), blocks_ * sizeof(double));
+  add(change_sums(), blocks_ * sizeof(double));
   add(checks(round), blocks_ * sizeof(std::uint64_t));
   add(stamps(), blocks_ * sizeof(round::Stamp));
   add(parameters(round), whole);
