@@ -17,7 +17,7 @@ Bridge::Bridge(Loop& loop, Network& net, const Job& job, Memory& memory, Plan pl
       memory_(memory),
       plan_(std::move(plan)),
       peers_(loop, net, plan_.host, plan_.plant, *this),
-      watch_(loop, memory, [this](fabric::Ticket ticket) { parts_are_there(ticket); }),
+      watch_(loop, memory, [this](fabric::Ticket ticket) { hear_of_parts(ticket); }),
       empty_(plan_.late) {}
 
 void Bridge::say(BridgeNews news) {

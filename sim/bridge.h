@@ -95,7 +95,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   void go(std::uint32_t number);
   const member::View* view_of(std::uint64_t round) const;
   void look_for_parts();
-  void parts_are_there(fabric::Ticket ticket);
+  void hear_of_parts(fabric::Ticket ticket);
   Status begin_round(const member::View& view, fabric::Ticket ticket);
   Result<round::LocalPart> local_part(AgentId agent, fabric::Ticket ticket, std::uint64_t round,
                                       bool& later) const;

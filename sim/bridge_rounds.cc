@@ -47,16 +47,18 @@ void Bridge::look_for_parts() {
   const bool stale = view != nullptr && view->epoch.number <= stale_view_;
   if (view == nullptr || stale || has != mine_ || view->members.empty()) {
     wanted_ = 0;
+    relay_->close();
     return watch_.want({}, 0);
   }
   const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
   if (ticket == wanted_) return;
   wanted_ = ticket;
+  relay_->close();
   watch_.want(member::participants(*view, member::round_op(round)), ticket);
 }
 
-void Bridge::parts_are_there(fabric::Ticket ticket) {
-  if (ticket != wanted_ || !relay_ || over_) return;
+void Bridge::hear_of_parts(fabric::Ticket ticket) {
+  if (ticket != wanted_ || !relay_ || relay_->under_way() || over_) return;
   const member::View* view = view_of(relay_->due());
   if (const Status status = begin_round(*view, ticket); !status.ok()) return fail(status.error());
   pump();
@@ -65,6 +67,7 @@ void Bridge::parts_are_there(fabric::Ticket ticket) {
 Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
   const std::uint64_t round = relay_->due();
   std::vector<round::LocalPart> parts;
+  bool whole = true;
   for (const AgentId agent : member::participants(view, member::round_op(round))) {
     bool later = false;
     auto part = local_part(agent, ticket, round, later);
@@ -72,7 +75,12 @@ Status Bridge::begin_round(const member::View& view, fabric::Ticket ticket) {
       return Error{part.error().kind, cat("agent ", agent, ": ", part.error().message)};
     }
     if (later) return {};
+    whole = whole && part->pending.empty();
     parts.push_back(part.take());
+  }
+  if (!whole) {
+    plan_.note("parts taken while others are computed");
+    return relay_->open(round, std::move(parts));
   }
   INSTEP_RETURN_IF_ERROR(relay_->begin(round, std::move(parts), check_of_state(round)));
   return give(view);
@@ -112,7 +120,11 @@ Result<round::LocalPart> Bridge::local_part(AgentId agent, fabric::Ticket ticket
   out.nodes.assign(part->nodes.begin(), part->nodes.end());
   out.rows.assign(part->rows.begin(), part->rows.end());
   out.directive = part->directive;
-  INSTEP_RETURN_IF_ERROR(round::add_sources(*part, memory, world_->sums().tensors, out.sources));
+  const std::vector<reduce::Range>& tensors = world_->sums().tensors;
+  INSTEP_RETURN_IF_ERROR(
+      part->open ? round::add_open_sources(*part, memory, tensors, out.sources, out.pending)
+                 : round::add_sources(*part, memory, tensors, out.sources));
+  if (plan_.plant == Plant::kPending) std::fill(out.pending.begin(), out.pending.end(), 0);
   return out;
 }
 

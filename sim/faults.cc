@@ -36,7 +36,8 @@ const char* name_of(Plant plant) {
       "same-number", "plan-too-early",  "death-too-late", "death-too-early", "before-verdict",
       "old-book",    "flag-after-look", "own-gap",        "send-first",      "hear-twice",
       "forget-told", "old-lineup",      "go-early",       "no-halt",         "no-stands",
-      "no-donor",    "world-reused",    "stale-link",     "done-once",       "half-state"};
+      "no-donor",    "world-reused",    "stale-link",     "done-once",       "pending",
+      "half-state"};
   return kNames[static_cast<int>(plant)];
 }
 

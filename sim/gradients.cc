@@ -12,11 +12,27 @@ void Gradients::begin_round() {
     stack.clear();
   }
   done_ = 0;
+  settled_ = nullptr;
+}
+
+const std::vector<std::uint64_t>& Gradients::open(Settled settled) {
+  settled_ = std::move(settled);
+  offsets_.clear();
+  for (std::size_t node = 0; node + 1 < nodes().size(); ++node) {
+    for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
+  }
+  offsets_.resize(nodes().size() * stacks_.size(), round::kPending);
+  return offsets_;
+}
+
+std::uint64_t Gradients::offset_of(const float* values) const {
+  return values == nullptr ? round::kAbsent : arena_.offset(values);
 }
 
 void Gradients::compute(std::uint32_t shard, std::uint64_t round, std::uint64_t counts,
                         const float* parameters) {
-  for (std::size_t t = 0; t < stacks_.size(); ++t) {
+  // The last tensor first, as a backward pass goes.
+  for (std::size_t t = stacks_.size(); t-- > 0;) {
     auto& stack = stacks_[t];
     float* values = nullptr;
     const std::uint64_t count = job_.space.tensors()[t].count;
@@ -37,17 +53,16 @@ void Gradients::compute(std::uint32_t shard, std::uint64_t round, std::uint64_t 
         arena_.give_back(right);
       }
     }
+    if (settled_) settled_((stack.size() - 1) * stacks_.size() + t, offset_of(stack.back()));
   }
   ++done_;
+  settled_ = nullptr;
 }
 
 const std::vector<std::uint64_t>& Gradients::offsets() {
   offsets_.clear();
   for (std::size_t node = 0; node < nodes().size(); ++node) {
-    for (const auto& stack : stacks_) {
-      const float* values = stack[node];
-      offsets_.push_back(values == nullptr ? round::kAbsent : arena_.offset(values));
-    }
+    for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
   }
   return offsets_;
 }

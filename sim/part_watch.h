@@ -12,23 +12,32 @@ namespace instep::sim {
 
 class PartWatch {
  public:
-  PartWatch(Loop& loop, Memory& memory, std::function<void(fabric::Ticket)> arrived)
-      : loop_(loop), memory_(memory), arrived_(std::move(arrived)) {}
+  PartWatch(Loop& loop, Memory& memory, std::function<void(fabric::Ticket)> news)
+      : loop_(loop), memory_(memory), news_(std::move(news)) {}
 
   void want(std::vector<AgentId> members, fabric::Ticket ticket);
   // Somebody wakes who sleeps on the word.
   void woken(const void* word);
 
  private:
+  struct Member {
+    fabric::AgentWords* words = nullptr;
+    std::uint64_t heard = 0;
+    bool published = false;
+  };
+
   void step_after(Nanoseconds time);
   void step();
+  bool sleeps_before_more(const Member& member);
+  bool is_open(Member& member);
 
   Loop& loop_;
   Memory& memory_;
-  const std::function<void(fabric::Ticket)> arrived_;
-  std::vector<AgentId> members_;
+  const std::function<void(fabric::Ticket)> news_;
+  std::vector<Member> members_;
   fabric::Ticket ticket_ = 0;
-  std::size_t at_ = 0;  // in members_
+  std::size_t at_ = 0;   // in members_
+  bool opening_ = true;  // it waits for members to open their parts, and not for more of those
   const void* asleep_on_ = nullptr;
   std::uint64_t timer_ = 0;
 };

@@ -35,6 +35,7 @@ enum class Plant {
   kWorldReused,  // rule 3: sums are overwritten before all members have read them
   kStaleLink,    // what was sent by a link is lost with it, and nobody says so
   kDoneOnce,     // that a host is done is not said again when it may have been lost
+  kPending,      // what is still computed of an open part is taken as absent
   kHalfState,    // rule 9: a newcomer does not get what is stepped already of the round
   kFirstOfHosts = kOldLineup,
   kLast = kHalfState

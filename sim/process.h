@@ -76,6 +76,7 @@ class Process final : private round::Turn::Agent {
   void will_compute(const std::vector<std::uint32_t>& shards) override { (void)shards; }
   Status compute(std::uint32_t shard) override;
   const std::vector<std::uint32_t>& shards() const override { return my_shards_; }
+  std::optional<round::Posted> open_round(fabric::Ticket ticket, bool first) override;
   round::Posted post_round(fabric::Ticket ticket, bool first) override;
   round::Judging judging() override;
   round::Update* update() override;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/failpoint.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "process.h"
 
@@ -124,6 +125,25 @@ Status Process::compute(std::uint32_t shard) {
   rows_.push_back(job_.row(shard, round_));
   beat();
   return {};
+}
+
+std::optional<round::Posted> Process::open_round(fabric::Ticket ticket, bool first) {
+  if (!host_.hosted) return std::nullopt;
+  // Up to that tensor; the rest comes with what is published, so that the bridge finds the part in
+  // every state.
+  const auto told =
+      static_cast<std::size_t>(mix(job_.seed, round_, ticket) % (setup_.tensors.size() + 1));
+  const auto& offsets = gradients_->open(
+      [this, told, left = setup_.tensors.size()](std::size_t index, std::uint64_t offset) mutable {
+        if (left-- <= told) return;
+        round::settle(mails_[slot_].back(), index, offset);
+        exchange_->tell_world();
+        failpoint("round.told");
+      });
+  host_.counts.note("parts opened");
+  const std::uint64_t mail = post(
+      {ticket, round_, round::Directive::kNone, {}, gradients_->nodes(), offsets, {}, true}, first);
+  return round::Posted{ticket, round_, mail, slot_};
 }
 
 round::Posted Process::post_round(fabric::Ticket ticket, bool first) {
