@@ -7,7 +7,7 @@ constexpr Nanoseconds kSlice = 20 * kMillisecond;
 
 }  // namespace
 
-void PartWatch::want(std::vector<AgentId> members, fabric::Ticket ticket) {
+void PartWatch::want(const std::vector<AgentId>& members, fabric::Ticket ticket) {
   members_.clear();
   for (const AgentId agent : members) members_.push_back({&memory_.words(agent)});
   ticket_ = ticket;

@@ -15,7 +15,7 @@ class PartWatch {
   PartWatch(Loop& loop, Memory& memory, std::function<void(fabric::Ticket)> news)
       : loop_(loop), memory_(memory), news_(std::move(news)) {}
 
-  void want(std::vector<AgentId> members, fabric::Ticket ticket);
+  void want(const std::vector<AgentId>& members, fabric::Ticket ticket);
   // Somebody wakes who sleeps on the word.
   void woken(const void* word);
 
