@@ -165,6 +165,26 @@ def ddp(network, seconds):
             max(it["first_s"] for it in figures), " ".join(command).replace(PYTHON, "python"))
 
 
+def plain(network, times):
+    """Seconds that a step's bytes take over plain TCP, each time those of the slowest host; the command."""
+    count = int(4 * PARAMETERS * 2 / HOSTS)  # to each other host
+    command = [PYTHON, "bench/plain.py"]
+    last = [str(count), str(times), *map(network.address, network.hosts)]
+    hosts = [subprocess.Popen([*network.on(host), *command, str(host), *last], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True) for host in network.hosts]
+    seconds = [host.communicate()[0].split() for host in hosts]
+    if any(host.returncode for host in hosts):
+        sys.exit(f"{' '.join(command)} has failed")
+    return [max(map(float, it)) for it in zip(*seconds)], " ".join([*command, "HOST", *last]).replace(PYTHON, "python")
+
+
+def plain_once(network, times):
+    try:
+        return plain(network, times)
+    finally:
+        network.close()
+
+
 def alone():
     """Seconds a step of as many agents on one host, which send nothing."""
     directory = os.path.join(WORK, "run")
@@ -208,11 +228,15 @@ def ddp_once(network, seconds):
 
 def measure_link(bench, compute, torch, title, mbit, ms, mtu, seconds, times):
     ours, peers = [], []
+    tcp, tcp_command = plain_once(make(mbit, ms, mtu), times + 1)
     for _ in range(times):
         if torch:
             peers.append(ddp_once(make(mbit, ms, mtu), seconds))
         ours.append(instep_once(make(mbit, ms, mtu), seconds))
     facts = {"n": HOSTS, "batch": HOSTS * BATCH, "compute_s": compute}
+    rated = [4e-6 * PARAMETERS * 2 * (HOSTS - 1) / HOSTS * 8 / mbit] * times if mbit else None
+    # The first is TCP's, who has to find out first what the lines carry.
+    bench.line(f"plain TCP, 3 hosts, {title}: a step's bytes", tcp_command, "s", tcp[1:], rated, "bytes/rate", n=HOSTS)
     for name, figures, shards in (("", ours, {"S": HOSTS}), ("PyTorch DDP, ", peers, {})):
         if not figures:
             continue
