@@ -106,6 +106,7 @@ void fields(auto& archive, Type<RunState> auto& it) {
   archive("over", it.over);
   archive("joinable", it.joinable);
   archive("stop_is_out", it.stop_is_out);
+  archive("stop_signalled", it.stop_signalled);
   archive("waiting_told", it.waiting_told);
   archive("first_hello", it.first_hello);
   archive("first_ready", it.first_ready);

@@ -131,6 +131,21 @@ TEST(Coordinator, TheNextOneGoesOnWhereTheJournalEnds) {
   EXPECT_FALSE(pair.coordinator->record().state.agents[0].alive);
 }
 
+TEST(Coordinator, TheNextOneKnowsOfASignal) {
+  Pair pair;
+  pair.admit();
+  pair.tell(StopAsked{"stop", true, false});
+  EXPECT_EQ(pair.client.standing().phase, Phase::kStopping);
+  pair.begin();
+  pair.tell(StopAsked{"stop", true, false});  // the second one kills
+  EXPECT_GT(std::count_if(pair.done.begin(), pair.done.end(),
+                          [](const Action& it) {
+                            const auto* sent = std::get_if<Signal>(&it);
+                            return sent != nullptr && sent->signal == SIGKILL;
+                          }),
+            0);
+}
+
 TEST(Coordinator, TheNextOneKnowsTheHostsShards) {
   Pair pair(true);
   pair.admit();
