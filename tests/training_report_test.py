@@ -106,7 +106,7 @@ class Report(instep_test.Case):
             match = re.match(r"\| (?:metrics|events)\.jsonl \| `(\w+)` \| (.*) \|", line)
             if match:
                 documented[match[1]] = re.findall("`([^`]+)`", match[2])
-        self.assertEqual(set(documented), {"begin", "rounds", "epoch", "view", "checkpoint", "event", "stop"})
+        self.assertEqual(set(documented), {"begin", "rounds", "lines", "epoch", "view", "checkpoint", "event", "stop"})
         for record in records:
             for field in documented[record["record"]]:
                 self.assertIn(field, record)
