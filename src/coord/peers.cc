@@ -15,9 +15,10 @@ namespace {
 constexpr std::int64_t kConnectMs = 10'000;
 constexpr std::int64_t kAgainMs = 200;
 constexpr std::string_view kNamePrefix = "host-";
-// A link always has so much to encrypt, and a host that has so much less left than another waits.
+// A link always has so much to encrypt. More than it encrypts at a time: what it has not sent of
+// that counts, and it asks for more no later than when it has encrypted all.
 constexpr std::size_t kFeedBytes = 512 << 10;
-constexpr std::uint64_t kAheadBytes = 1 << 20;
+static_assert(kFeedBytes > fabric::LinkLimits{}.sending_bytes);
 
 }  // namespace
 
@@ -72,10 +73,9 @@ void Peers::connect_later(std::uint32_t id) {
 void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
   Peer& it = peers_[peer];
   if (it.out) return link->close();
-  if (const auto old = std::exchange(it.link, nullptr)) {
+  if (it.link) {
     // The other end has seen before us that it broke: what we have sent by it since is lost.
-    old->close();
-    it.forget();
+    it.drop_link();
     handler_.peer_is_down(peer, {ErrorKind::kUnavailable, "another link was made"});
   }
   it.link = std::move(link);
@@ -85,13 +85,10 @@ void Peers::take(std::uint32_t peer, std::shared_ptr<fabric::TlsLink> link) {
 void Peers::cut(std::uint32_t peer) {
   Peer& it = peers_[peer];
   it.out = true;
-  it.forget();
-  if (const auto link = std::exchange(it.link, nullptr)) link->close();
-  feed();
+  it.drop_link();
 }
 
 void Peers::cut_all() {
-  forget_waiting();
   for (auto& [id, peer] : peers_) cut(id);
 }
 
@@ -115,7 +112,7 @@ void Peers::send(std::uint32_t to, const round::RelayFrame& frame,
   if (found == peers_.end() || !found->second.link) return;
   found->second.waiting.push_back({frame, payload, std::move(keeper)});
   found->second.waiting_bytes += payload.size();
-  feed();
+  feed(found->second);
 }
 
 std::uint64_t Peers::waiting_bytes(std::uint32_t peer) const {
@@ -132,31 +129,24 @@ void Peers::Peer::forget() {
   waiting_bytes = 0;
 }
 
-std::uint64_t Peers::Peer::left() const { return waiting_bytes + link->unacknowledged_bytes(); }
+void Peers::Peer::drop_link() {
+  forget();
+  if (const auto old = std::exchange(link, nullptr)) old->close();
+}
 
-// Who has the most left always goes on, so that there is somebody whose links say when to look
-// again.
-void Peers::feed() {
-  std::uint64_t most = 0;
-  for (const auto& [id, peer] : peers_) {
-    if (!peer.waiting.empty()) most = std::max(most, peer.left());
-  }
-  for (auto& [id, peer] : peers_) {
-    while (!peer.waiting.empty() && peer.link->queued_bytes() < kFeedBytes &&
-           peer.left() + kAheadBytes >= most) {
-      give(peer);
-    }
-  }
+void Peers::feed(Peer& to) {
+  while (!to.waiting.empty() && to.link->queued_bytes() < kFeedBytes) give(to);
 }
 
 void Peers::give(Peer& to) {
   Waiting next = std::move(to.waiting.front());
   to.waiting.pop_front();
   to.waiting_bytes -= next.payload.size();
+  // A link that was dropped calls no more; peers stay.
   to.link->send(to_head(next.frame), next.payload,
-                [this, alive = std::weak_ptr(alive_), keeper = std::move(next.keeper)] {
+                [this, &to, alive = std::weak_ptr(alive_), keeper = std::move(next.keeper)] {
                   const auto here = alive.lock();
-                  if (here && *here) feed();
+                  if (here && *here && to.link) feed(to);
                 });
 }
 
@@ -183,9 +173,7 @@ void Peers::closed(fabric::TlsLink& link, const Error& why) {
   const std::uint32_t id = id_of(link);
   if (id == me_) return;
   Peer& it = peers_.at(id);
-  it.link.reset();
-  it.forget();
-  feed();
+  it.drop_link();
   handler_.peer_is_down(id, why);
   if (id < me_ && !it.out) connect_later(id);
 }

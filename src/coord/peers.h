@@ -1,9 +1,7 @@
 // A host's links to the other hosts of its run: makes those to hosts with lower numbers, takes in
 // the others, makes lost ones again, and cuts off hosts that are out. All on the loop's thread.
 //
-// What waits for several hosts at once is sent so that all have little left at about the same time:
-// hosts share lines, and TCP gives to some of their connections much more than to others, so that
-// lines would stand idle while one host still waits for what it has to add up.
+// A link gets frames as it sends them; the rest waits here, where a new line-up can forget it.
 #pragma once
 
 #include <cstdint>
@@ -79,11 +77,11 @@ class Peers : public fabric::TlsLink::Sink {
     std::deque<Waiting> waiting;
     std::uint64_t waiting_bytes = 0;
 
+    void drop_link();  // and all that waits for it
     void forget();
-    std::uint64_t left() const;  // bytes that the other machine does not have
   };
 
-  void feed();
+  void feed(Peer& to);
   void give(Peer& to);
   void connect(std::uint32_t id);
   void connect_later(std::uint32_t id);

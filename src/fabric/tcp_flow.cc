@@ -15,6 +15,7 @@ std::optional<LinkFlow> tcp_flow(int socket) {
   if (size < offsetof(tcp_info, tcpi_sndbuf_limited)) return std::nullopt;
   LinkFlow flow;
   flow.acked_bytes = info.tcpi_bytes_acked;
+  flow.bytes_s = info.tcpi_delivery_rate;
   flow.waiting_bytes = info.tcpi_notsent_bytes;
   flow.busy_us = info.tcpi_busy_time;
   flow.held_us = info.tcpi_rwnd_limited;

@@ -8,7 +8,7 @@
 
 namespace instep::fabric {
 
-// All but received_bytes. Nothing for what is no TCP socket, or on a kernel before 4.9.
+// Nothing for what is no TCP socket, or on a kernel before 4.9.
 std::optional<LinkFlow> tcp_flow(int socket);
 
 }  // namespace instep::fabric

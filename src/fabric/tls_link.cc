@@ -28,7 +28,6 @@ void TlsLink::send(FrameHead head, std::span<const std::byte> payload, std::func
 }
 
 std::size_t TlsLink::queued_bytes() const { return impl_->queued_bytes(); }
-std::size_t TlsLink::unacknowledged_bytes() const { return impl_->unacknowledged_bytes(); }
 std::optional<LinkFlow> TlsLink::flow() const { return impl_->flow(); }
 void TlsLink::close() { impl_->close(); }
 void TlsLink::finish() { impl_->finish(); }

@@ -35,7 +35,8 @@ struct LinkLimits {
 
 // What is known of a link's way, since it was made.
 struct LinkFlow {
-  std::uint64_t acked_bytes = 0, received_bytes = 0;
+  std::uint64_t acked_bytes = 0;
+  std::uint64_t bytes_s = 0;              // at which they are delivered, while some wait
   std::uint64_t waiting_bytes = 0;        // that are not on their way yet
   std::uint64_t busy_us = 0;              // something was on its way, or waited
   std::uint64_t held_us = 0;              // the other end had no room for it
@@ -71,9 +72,8 @@ class TlsLink {
   void send(FrameHead head, std::vector<std::byte> payload = {});
   // `payload` stays as it is until `sent` was called or the link has ended.
   void send(FrameHead head, std::span<const std::byte> payload, std::function<void()> sent);
-  // Of frames that wait, and of those that the other machine has not acknowledged yet.
+  // Of frames that wait.
   std::size_t queued_bytes() const;
-  std::size_t unacknowledged_bytes() const;
   // Nothing if it has ended, or the kernel does not say.
   std::optional<LinkFlow> flow() const;
 

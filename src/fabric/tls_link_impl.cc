@@ -1,8 +1,5 @@
 #include "fabric/tls_link_impl.h"
 
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -131,15 +128,6 @@ void TlsLink::Impl::push(const FrameHead& head, std::span<const std::byte> paylo
   soon(&Impl::write_step);
 }
 
-std::size_t TlsLink::Impl::unacknowledged_bytes() {
-  int in_socket = 0;
-  if (state_ == State::kClosed ||
-      ::ioctl(socket_.native_handle(), SIOCOUTQ, &in_socket) != 0) {  // tcp(7)
-    in_socket = 0;
-  }
-  return queued_bytes() + static_cast<std::size_t>(in_socket);
-}
-
 // Not at once: what is sent in one go shares its records, and a sink that sends is not in two
 // steps.
 void TlsLink::Impl::soon(void (Impl::*step)()) {
@@ -230,6 +218,7 @@ void TlsLink::Impl::write_step() {
     if (state_ == State::kClosed) return;
     if (!filled.ok()) return end(filled.error());
     written_ns_ = monotonic_ns();
+    window_.follow(socket_.native_handle(), written_ns_);
     const auto flushed = session_.flush();
     if (!flushed.ok()) return end(flushed.error());
     if (*flushed == Step::kEnded) return end(gone());
@@ -253,7 +242,6 @@ std::optional<LinkFlow> TlsLink::Impl::flow() {
   auto flow = tcp_flow(socket_.native_handle());
   if (!flow) return std::nullopt;
   flow->waiting_bytes += queued_bytes();
-  flow->received_bytes = session_.received();
   return flow;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "fabric/loop_state.h"
+#include "fabric/tcp_window.h"
 #include "fabric/tls.h"
 #include "fabric/tls_link.h"
 
@@ -33,7 +34,6 @@ class TlsLink::Impl : public std::enable_shared_from_this<TlsLink::Impl> {
   void push(const FrameHead& head, std::vector<std::byte> payload);
   void push(const FrameHead& head, std::span<const std::byte> payload, std::function<void()> sent);
   std::size_t queued_bytes() const { return outbox_.bytes() + session_.unsent(); }
-  std::size_t unacknowledged_bytes();
   std::optional<LinkFlow> flow();
   void close();
   // Tells whoever is concerned, then closes.
@@ -78,6 +78,7 @@ class TlsLink::Impl : public std::enable_shared_from_this<TlsLink::Impl> {
   TlsSession session_;
   FrameReader reader_;
   Outbox outbox_;
+  TcpWindow window_;
   State state_ = State::kShaking;
   std::function<void(Status)> opened_;
   TlsLink* owner_ = nullptr;

@@ -133,7 +133,6 @@ TEST(TlsLink, ItsFlowIsKnownAsLongAsItLives) {
   });
   EXPECT_GE(given->waiting_bytes, kBytes);
   server.sink(0).wait_frames(1);
-  EXPECT_GE(in(server.loop, [&server] { return server.link(0).flow(); })->received_bytes, kBytes);
   // The last answer may be on its way still.
   const std::int64_t until = monotonic_ns() + kTestMs * 1'000'000;
   while (flow()->acked_bytes < kBytes && monotonic_ns() < until) {
