@@ -26,8 +26,21 @@ def program(name, *arguments, **options):
     return subprocess.run([BUILD / f"fuzz_{name}", *arguments], env=ENVIRONMENT, **options)
 
 
-def fuzz(name, seconds):
+def fuzz(name, seconds, until_still):
     """Runs one target; returns its row and, if it found something, what it printed."""
+    row, stderr = fuzz_once(name, seconds)
+    while until_still and not stderr:
+        more, stderr = fuzz_once(name, seconds)
+        more["executions"] += row["executions"]
+        more["seconds"] += row["seconds"]
+        still = more["coverage"] <= row["coverage"]
+        row = {**more, "at first": row["at first"]}
+        if still:
+            break
+    return row, stderr
+
+
+def fuzz_once(name, seconds):
     own = FOUND / name
     own.mkdir(parents=True, exist_ok=True)
     done = program(name, own, CORPUS / name, f"-max_total_time={seconds}", f"-artifact_prefix={FOUND}/{name}-",
@@ -37,7 +50,7 @@ def fuzz(name, seconds):
     row = {"executions": int(executions[1]) if executions else int(progress[-1][0]) if progress else 0,
            "coverage": int(progress[-1][1]) if progress else 0,
            "at first": next((int(cov) for _, cov, _, _ in progress), 0),
-           "inputs": int(progress[-1][3]) if progress else 0}
+           "inputs": int(progress[-1][3]) if progress else 0, "seconds": seconds}
     return row, done.stderr if done.returncode != 0 else ""
 
 
@@ -73,6 +86,8 @@ def main():
     parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__)
     parser.add_argument("target", nargs="*", help="only these; without one, all")
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
+    parser.add_argument("--until-still", action="store_true",
+                        help="go on with a target, by so many seconds, until it reaches nothing that it had not before")
     parser.add_argument("--input", help="hand this file to the one target named, and no other")
     parser.add_argument("--merge", action="store_true",
                         help="instead: reduce the repository's corpus and all that was found to what is needed for the "
@@ -94,14 +109,15 @@ def main():
             merge(name)
         return
     findings = 0
-    print(f"{'target':12s} {'executions':>12s} {'coverage':>9s} {'at first':>9s} {'inputs':>7s}", flush=True)
+    print(f"{'target':12s} {'executions':>12s} {'coverage':>9s} {'at first':>9s} {'inputs':>7s} {'seconds':>8s}",
+          flush=True)
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        running = {pool.submit(fuzz, name, options.seconds): name for name in names}
+        running = {pool.submit(fuzz, name, options.seconds, options.until_still): name for name in names}
         for future in concurrent.futures.as_completed(running):
             row, stderr = future.result()
             name = running[future]
-            print(f"{name:12s} {row['executions']:12d} {row['coverage']:9d} {row['at first']:9d} {row['inputs']:7d}",
-                  flush=True)
+            print(f"{name:12s} {row['executions']:12d} {row['coverage']:9d} {row['at first']:9d} {row['inputs']:7d} "
+                  f"{row['seconds']:8d}", flush=True)
             if stderr:
                 findings += 1
                 shown(name, stderr)
