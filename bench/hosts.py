@@ -14,7 +14,7 @@ from attack import attack
 from faults import Events, percentile
 from hosted import ENDLESS, SMALL, Network, alone, end_by_itself, must_be_same, on_network, sets
 from hosts_network import Unavailable
-from links import BATCH, HOSTS, LINKS, PARAMETERS, PORT, Run, make, wait_for
+from links import BATCH, HOSTS, JOB, LINKS, PARAMETERS, PORT, SETS, Run, make, wait_for
 from places import BUILD, run
 
 # --- size
@@ -155,7 +155,7 @@ def audited(hosts, what):
 
 # --- death of a host
 
-DEATHS = 20
+DEATHS, WIDE_DEATHS = 20, 10
 
 
 def kill_at_once(network, host):
@@ -167,10 +167,10 @@ def kill_at_once(network, host):
     return at
 
 
-def one_death(network):
+def one_death(job, with_sets, rounds_before, network):
     """Seconds from kill -9 of all of a host to the first round that the others complete without it, by this process's
     clock; the usual round's. Each round is an epoch of data, of which a line tells at once."""
-    hosts = Run(network, SMALL, sets(3, 96, ENDLESS, "data.samples=96"))
+    hosts = Run(network, job, with_sets)
     run_dir = os.path.join(hosts.folder, "0", "run")
     metrics, audit = Events(run_dir, "metrics.jsonl"), Events(run_dir, "audit.jsonl")
 
@@ -178,7 +178,8 @@ def one_death(network):
         return [it["at_s"] for it in metrics.read() if it["record"] == "epoch"]
 
     wait_for("all hosts", hosts.all_in, hosts.processes)
-    usual = wait_for("rounds", lambda: len(epochs()) > 100 and epochs(), hosts.processes)[-50:]
+    before = wait_for("rounds", lambda: len(epochs()) > rounds_before and epochs(), hosts.processes)
+    usual = before[-rounds_before // 2:]
     at = kill_at_once(network, 2)
     hosts.processes.pop().wait()
     look = functools.partial(wait_for, alive=hosts.processes, pause=0.0005)
@@ -188,12 +189,19 @@ def one_death(network):
     return time.monotonic() - at, statistics.median(b - a for a, b in zip(usual, usual[1:])), hosts.command
 
 
+def deaths(bench, of, times, job, batch, with_sets, rounds_before):
+    seconds, usual, words = zip(*(
+        on_network(HOSTS, functools.partial(one_death, job, with_sets, rounds_before)) for _ in range(times)))
+    took = [1e3 * it for it in seconds]
+    print(f"    a usual round of {of} takes {1e3 * statistics.median(usual):.2g} ms", flush=True)
+    bench.line(f"{of}: kill -9 of all of a host to the next complete round of the other two, {times} times", words[0],
+               "ms", took, n=HOSTS, S=HOSTS, batch=batch, p99=percentile(took, 0.99))
+
+
 def death(bench):
-    seconds, usual, words = zip(*(on_network(3, one_death) for _ in range(DEATHS)))
-    times = [1e3 * it for it in seconds]
-    print(f"    a usual round takes {1e3 * statistics.median(usual):.2g} ms", flush=True)
-    bench.line(f"kill -9 of all of a host to the next complete round of the other two, {DEATHS} times", words[0], "ms",
-               times, n=3, S=3, batch=96, p99=percentile(times, 0.99))
+    deaths(bench, "small network", DEATHS, SMALL, 96, sets(HOSTS, 96, ENDLESS, "data.samples=96"), 100)
+    batch = HOSTS * BATCH
+    deaths(bench, "25 million parameters", WIDE_DEATHS, JOB, batch, [*SETS, "--set", f"data.samples={batch}"], 10)
 
 
 # --- TLS
