@@ -28,7 +28,7 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
     peer.first_input = inputs.size();
     inputs.insert(inputs.end(), peer.nodes.begin(), peer.nodes.end());
     for (std::size_t node = 0; node < peer.nodes.size(); ++node) {
-      peer.inbox.emplace_back(new float[mine_.slice.count]);
+      peer.inbox.push_back(large_floats(mine_.slice.count));
     }
   }
   for (const Node& target : targets) targets_.emplace_back(target, inputs);
@@ -42,7 +42,7 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
     for (auto& whole : wholes_) whole.resize(mine_chunks_.size());
   }
   for (std::size_t node = 0; node < my_nodes_.size(); ++node) {
-    sums_.emplace_back(new float[coded_ ? mine_.slice.count : all.elements]);
+    sums_.push_back(large_floats(coded_ ? mine_.slice.count : all.elements));
   }
   // A chunk of each host's slice in turn, so that all links carry something from the beginning.
   std::vector<std::vector<Chunk>> chunks;

@@ -27,6 +27,7 @@
 #include <string>
 #include <vector>
 
+#include "base/large_floats.h"
 #include "base/result.h"
 #include "reduce/codec.h"
 #include "reduce/kernels.h"
@@ -120,12 +121,11 @@ class Relay {
   Status took(std::uint32_t from, const RelayFrame& frame);
 
  private:
-  using Floats = std::unique_ptr<float[]>;
   using Form = Packing::Form;
   struct Peer {
     RelayHost host;
     std::vector<reduce::Node> nodes;               // of its shards
-    std::vector<Floats> inbox;                     // [nodes] of my slice
+    std::vector<LargeFloats> inbox;                // [nodes] of my slice
     std::vector<std::vector<std::uint8_t>> taken;  // [nodes][my slice's chunks] that are there
     std::vector<std::vector<std::uint8_t>> whole;  // [targets][its slice's chunks] likewise
     std::size_t whole_left = 0;                    // of those, not there
@@ -194,7 +194,7 @@ class Relay {
   std::vector<Peer> peers_;               // all hosts but me
   std::vector<reduce::NodeSum> targets_;  // inputs: my nodes, then the peers' in their order
   std::vector<std::uint8_t> there_;       // [inputs][tensors] present
-  std::vector<Floats> sums_;              // [my nodes], [elements]; with a codec of my slice
+  std::vector<LargeFloats> sums_;         // [my nodes], [elements]; with a codec of my slice
   std::vector<Chunk> order_;              // of collecting, if all is there
   std::vector<reduce::Range> mine_chunks_;
   // With a codec.
