@@ -189,6 +189,8 @@ struct Bad {
 TEST(BadInput, IsOneErrorWithLineKeyAndSuggestion) {
   const std::vector<Bad> cases = {
       // Not TOML.
+      {"\xEF\xB7\xB2 = 1\n", {"a.toml:1: not TOML"}},
+      {"\xC3\xA9 = 1\n", {"a.toml:1: not TOML"}},
       {"epochs = 3\nbatch = \n", {"a.toml:2: not TOML"}},
       {"epochs = 3\nepochs = 4", {"a.toml:2: not TOML"}},
       // Unknown and misspelt keys, tables, and keys below the wrong table.
