@@ -102,6 +102,8 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {
     happen(member::HostBroken{host});
+  } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
+    happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
     if (host != kFirst) guests_.at(host).gone = true;
     happen(member::HostLeaves{host});
@@ -161,6 +163,8 @@ void Hub::act(const member::HostsAction& action) {
     wire::HostsHalt message{halt->number, {}};
     if (halt->lost) message.lost.push_back(*halt->lost);
     for (const HostId host : halt->to) send(host, message);
+  } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
+    for (const HostId host : ask->to) send(host, wire::HostsAsk{ask->number});
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {

@@ -253,6 +253,8 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {
     happen(member::HostBroken{host});
+  } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
+    happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (const auto* measured = std::get_if<wire::HostMeasured>(&message)) {
     happen(member::HostMeasured{host, measured->number, seen_of(*measured)});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
@@ -311,6 +313,8 @@ void Hub::act(const member::HostsAction& action) {
     wire::HostsHalt message{halt->number, {}};
     if (halt->lost) message.lost.push_back(*halt->lost);
     for (const std::uint32_t host : halt->to) send(host, message);
+  } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
+    for (const std::uint32_t host : ask->to) send(host, wire::HostsAsk{ask->number});
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
