@@ -181,6 +181,7 @@ struct HostsState {
   std::optional<Nanoseconds> told_at;  // the line-up that not all have taken
   bool asked = false;                  // which links are missing for it
   Suspicion suspicion;
+  std::uint32_t alike = 0;         // judgements in a row that even slices would do again
   std::uint32_t weighed = 0;       // times that slices were spread anew by the lines
   Nanoseconds weigh_again_at = 0;  // not before
 };

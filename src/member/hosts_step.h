@@ -85,6 +85,8 @@ class HostsStep {
   // hosts_lines.cc
   void weigh();
   void forget_lines();
+  void rest();
+  void spread_evenly(const Judgement& even);
 
   HostsState state_;
   Nanoseconds now_;
