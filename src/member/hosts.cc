@@ -204,6 +204,8 @@ void HostsStep::settle() {
     first_lineup();
   }
   part_those_apart();
+  // Those that are left may all be done.
+  if (state_.phase != HostsPhase::kOver && over()) return end({});
   if (state_.phase == HostsPhase::kHalting &&
       all([](const HostLife& it) { return it.stands.has_value(); })) {
     next_lineup();

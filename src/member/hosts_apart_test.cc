@@ -154,6 +154,20 @@ TEST(HostsApart, AnAnswerOfAnEarlierLineupDoesNotCount) {
   EXPECT_EQ(next_deadline(run.state), run.now + run.state.rules.link_limit) << "asked again then";
 }
 
+// They waited for the end for ever: the one that was not done yet had to go, and nothing else was
+// to happen (seed 82627 of four simulated hosts).
+TEST(HostsApart, ARunEndsWithTheLastOneThatWasNotDone) {
+  Apart run(3);
+  for (const HostId host : {0U, 1U}) run.feed(HostDone{host});
+  run.wait();
+  run.lacks(0, {2});
+  run.lacks(1, {});
+  EXPECT_FALSE(run.ended);
+  run.lacks(2, {0});
+  EXPECT_EQ(run.refused, (Hosts{2}));
+  EXPECT_TRUE(run.ended);
+}
+
 TEST(HostsApart, ARunThatEndsForWantOfAgentsLosesNobodyElse) {
   Apart run(4, 4);
   run.wait();
