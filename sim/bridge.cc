@@ -67,6 +67,8 @@ void Bridge::hear(const wire::HostMessage& message) {
     go(now->number);
   } else if (const auto* stop = std::get_if<wire::HostsHalt>(&message)) {
     halt(*stop);
+  } else if (const auto* ask = std::get_if<wire::HostsAsk>(&message)) {
+    say_what_it_lacks(ask->number);
   } else if (std::holds_alternative<wire::HostsEnd>(message)) {
     over_ = true;
     say(AllDone{});
@@ -173,6 +175,15 @@ void Bridge::took_if_connected() {
   said_took_ = true;
   plan_.tell_hub(wire::HostTook{lineup_->number});
   if (plan_.plant == Plant::kGoEarly) go(lineup_->number);
+}
+
+void Bridge::say_what_it_lacks(std::uint32_t number) {
+  if (over_ || alone_ || !lineup_ || number != lineup_->number) return;
+  wire::HostLacks answer{number, {}};
+  for (const member::HostPart& it : lineup_->hosts) {
+    if (it.host != plan_.host && !peers_.is_up(it.host)) answer.peers.push_back(it.host);
+  }
+  plan_.tell_hub(answer);
 }
 
 void Bridge::go(std::uint32_t number) {

@@ -130,19 +130,16 @@ void Hosts::watch(const member::HostsAction& action) {
   } else if (const auto* halt = std::get_if<member::Halt>(&action)) {
     counts_.note(halt->lost ? "halts without a host" : "halts");
     trace(cat("the hub halts all for line-up ", halt->number));
+  } else if (std::holds_alternative<member::AskLinks>(action)) {
+    counts_.note("hosts asked for their links");
+    trace("the hub asks all which links they lack");
   } else if (const auto* refused = std::get_if<member::Refuse>(&action)) {
     counts_.note("hosts refused");
-    One::Fate& fate = hosts_[refused->host]->fate;
+    const One::Fate fate = hosts_[refused->host]->fate;
     if (fate == One::Fate::kComes) counts_.note("hosts refused that came late");
-    if (fate != One::Fate::kWell) return;
-    // Of two hosts without a link the one may be dead and not known to be: the other may go for it.
-    const auto& there = hub_->state().hosts;
-    const bool silent = std::any_of(there.begin(), there.end(), [this](const auto& it) {
-      return hosts_[it.first]->fate == One::Fate::kDead;
-    });
-    if (!silent) throw Violation(cat("host ", refused->host, " is refused: ", refused->why));
-    counts_.note("hosts refused in the place of a dead one");
-    fate = One::Fate::kMayGo;
+    if (fate == One::Fate::kWell) {
+      throw Violation(cat("host ", refused->host, " is refused: ", refused->why));
+    }
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
     trace(cat("the hub tells: ", news->text));
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {

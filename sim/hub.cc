@@ -10,7 +10,8 @@ namespace {
 
 constexpr HostId kFirst = 0;
 constexpr Nanoseconds kLinkPatience = 10 * kSecond;
-constexpr Nanoseconds kLook = 20 * kMillisecond;
+constexpr Nanoseconds kLook = 20 * kMillisecond, kProbe = kSecond;
+constexpr Nanoseconds kApart = kLook + 2 * kProbe;
 
 }  // namespace
 
@@ -65,16 +66,17 @@ void Hub::closed(Link& link) {
   guest.link.reset();
   if (guest.gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, "its link broke");
-  look_for(host, "its link broke", loop_.timeline().now() + kLinkPatience);
+  look_for(host, "its link broke", {kLinkPatience, kApart, loop_.timeline().now()});
 }
 
-void Hub::look_for(HostId host, const std::string& why, Nanoseconds until) {
-  if (loop_.timeline().now() >= until) return lose(host, why);
-  net_.probe(kFirst, host, kLinkPatience, [this, host, why, until](Network::Probe found) {
+void Hub::look_for(HostId host, const std::string& why, member::Patience patience) {
+  if (patience.over(loop_.timeline().now())) return lose(host, why);
+  net_.probe(kFirst, host, kProbe, [this, host, why, patience](Network::Probe found) {
     Guest& guest = guests_.at(host);
     if (guest.link || guest.gone) return;
     if (found == Network::Probe::kClosed) return lose(host, why);
-    guest.patience = loop_.after(kLook, [this, host, why, until] { look_for(host, why, until); });
+    guest.patience =
+        loop_.after(kLook, [this, host, why, patience] { look_for(host, why, patience); });
   });
 }
 
@@ -102,6 +104,8 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {
     happen(member::HostBroken{host});
+  } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
+    happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
     if (host != kFirst) guests_.at(host).gone = true;
     happen(member::HostLeaves{host});
@@ -161,6 +165,8 @@ void Hub::act(const member::HostsAction& action) {
     wire::HostsHalt message{halt->number, {}};
     if (halt->lost) message.lost.push_back(*halt->lost);
     for (const HostId host : halt->to) send(host, message);
+  } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
+    for (const HostId host : ask->to) send(host, wire::HostsAsk{ask->number});
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {

@@ -9,6 +9,7 @@
 
 #include "bridge.h"
 #include "member/hosts.h"
+#include "member/patience.h"
 #include "network.h"
 
 namespace instep::sim {
@@ -48,7 +49,7 @@ class Hub final : private Link::Sink {
   void act(const member::HostsAction& action);
   void refuse(HostId host, const Error& why);
   void send(HostId host, const wire::HostMessage& message);
-  void look_for(HostId host, const std::string& why, Nanoseconds until);
+  void look_for(HostId host, const std::string& why, member::Patience patience);
   void lose(HostId host, const std::string& why);
   void set_timer();
 

@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import time
 
 import instep_test
 from hosts_case import HostsCase
@@ -109,6 +110,24 @@ class HostsFaults(HostsCase):
             os.kill(host.process.pid, signal.SIGCONT)
         self.same(hosts)
         self.assertEqual([it["what"] for it in self.audit(hosts[0])[len(before):]], ["done"])
+
+    def linked(self, one, other):
+        found = subprocess.run([*self.network.on(one), "ss", "--no-header", "--tcp", "state", "established", "dst",
+                                self.network.address(other)], capture_output=True, text=True, check=True)
+        return bool(found.stdout.strip())
+
+    def test_a_first_host_that_stands_still_while_it_looks_for_another(self):
+        # The ten seconds that a host has for its link were over when the first one went on, and it lost that host.
+        hosts = self.in_its_midst()
+        self.network.unplug(2)
+        self.wait_for(hosts[0], "end of the links", lambda: not self.linked(0, 2))
+        os.kill(hosts[0].process.pid, signal.SIGSTOP)
+        time.sleep(11)  # that is how long it stands still
+        self.network.plug(2)
+        os.kill(hosts[0].process.pid, signal.SIGCONT)
+        self.same(hosts)
+        self.assertFalse(self.happened(hosts[0], "lost"))
+        self.assertIn("host2", [it["name"] for it in self.happened(hosts[0], "came back")])
 
     def test_links_that_break_are_made_again(self):
         hosts = self.in_its_midst()

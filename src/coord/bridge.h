@@ -143,6 +143,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void line_up(member::Lineup lineup);
   void halt(const wire::HostsHalt& halt);
   void took_if_connected();
+  void say_what_it_lacks(std::uint32_t number);
   void go(std::uint32_t number);
   const member::View* view_of(std::uint64_t round) const;
   void look_for_parts();

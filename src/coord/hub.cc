@@ -16,7 +16,9 @@ namespace {
 constexpr std::uint32_t kFirst = 0;  // the hub's own host
 // For a host whose link broke, but whose machine is there, to make it again.
 constexpr std::int64_t kLinkPatienceMs = 10'000;
-constexpr std::int64_t kLookMs = 20;
+constexpr std::int64_t kLookMs = 20, kProbeMs = 1000;
+// From one look to the next, and more than that only where this process stood still.
+constexpr std::int64_t kApartMs = kLookMs + 2 * kProbeMs;
 constexpr std::size_t kDataBytes = 1 << 20;  // of a frame
 
 // A name from outside as a terminal may show it.
@@ -215,20 +217,21 @@ void Hub::closed(fabric::TlsLink& link, const Error& why) {
   guest->link.reset();
   if (guest->gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, why.message);
-  look_for(host, why.message, monotonic_ns() + kLinkPatienceMs * 1'000'000);
+  constexpr std::int64_t kNsPerMs = 1'000'000;
+  look_for(host, why.message, {kLinkPatienceMs * kNsPerMs, kApartMs * kNsPerMs, monotonic_ns()});
 }
 
 // One whose port is closed has ended. It may have been ending still when its link broke, so one
 // look is not enough.
-void Hub::look_for(std::uint32_t host, const std::string& why, std::int64_t until_ns) {
+void Hub::look_for(std::uint32_t host, const std::string& why, member::Patience patience) {
   const auto address = fabric::parse_address(guests_.at(host).address, 0);
-  if (!address.ok() || monotonic_ns() >= until_ns) return lose(host, why);
-  fabric::probe(loop_, *address, kLinkPatienceMs, [this, host, why, until_ns](fabric::Probe found) {
+  if (!address.ok() || patience.over(monotonic_ns())) return lose(host, why);
+  fabric::probe(loop_, *address, kProbeMs, [this, host, why, patience](fabric::Probe found) {
     Guest& guest = guests_.at(host);
     if (guest.link || guest.gone) return;
     if (found == fabric::Probe::kClosed) return lose(host, why);
     guest.patience =
-        loop_.after(kLookMs, [this, host, why, until_ns] { look_for(host, why, until_ns); });
+        loop_.after(kLookMs, [this, host, why, patience] { look_for(host, why, patience); });
   });
 }
 
@@ -253,6 +256,8 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
     happen(member::HostTook{host, it->number});
   } else if (std::holds_alternative<wire::HostBroken>(message)) {
     happen(member::HostBroken{host});
+  } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
+    happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (const auto* measured = std::get_if<wire::HostMeasured>(&message)) {
     happen(member::HostMeasured{host, measured->number, seen_of(*measured)});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
@@ -311,6 +316,8 @@ void Hub::act(const member::HostsAction& action) {
     wire::HostsHalt message{halt->number, {}};
     if (halt->lost) message.lost.push_back(*halt->lost);
     for (const std::uint32_t host : halt->to) send(host, message);
+  } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
+    for (const std::uint32_t host : ask->to) send(host, wire::HostsAsk{ask->number});
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {

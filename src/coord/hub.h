@@ -21,6 +21,7 @@
 #include "fabric/probe.h"
 #include "fabric/token_book.h"
 #include "member/hosts.h"
+#include "member/patience.h"
 #include "wire/host_message.h"
 
 namespace instep::coord {
@@ -72,7 +73,7 @@ class Hub : private fabric::TlsLink::Sink {
   void refuse(std::uint32_t host, const Error& why);
   void send(std::uint32_t host, const wire::HostMessage& message);
   void send_data(const Door::Link& link);
-  void look_for(std::uint32_t host, const std::string& why, std::int64_t until_ns);
+  void look_for(std::uint32_t host, const std::string& why, member::Patience patience);
   void lose(std::uint32_t host, const std::string& why);
   void note(AuditEvent event);
   void set_timer();

@@ -8,9 +8,6 @@
 namespace instep::member {
 namespace {
 
-constexpr Nanoseconds kOwnGap = 1'000'000'000;
-constexpr const char* kUnreached = "it and other hosts do not reach each other";
-
 Error nobody_holds() {
   return {ErrorKind::kUnavailable, "no host is left that holds the state of the run"};
 }
@@ -53,7 +50,9 @@ void HostsStep::on(const HostStands& event) {
 void HostsStep::on(const HostTook& event) {
   HostLife* it = find(event.host);
   if (it == nullptr || state_.phase != HostsPhase::kTelling) return;
-  if (event.number == state_.number) it->took = true;
+  if (event.number != state_.number) return;
+  it->took = true;
+  if (it->lacks) it->lacks->clear();
 }
 
 void HostsStep::on(const HostLost& event) { remove(event.host, event.why, false); }
@@ -133,29 +132,12 @@ void HostsStep::tell_anew() {
   tell_lineup(std::move(next));
 }
 
-// Of two hosts without a link between them one has to go; the first one never is.
-void HostsStep::lose_late() {
-  if (state_.phase != HostsPhase::kTelling || !state_.told_at) return;
-  const Nanoseconds late = now_ - *state_.told_at - state_.rules.link_limit;
-  if (late < 0) return;
-  // Whoever looks that late stood still meanwhile, and cannot say that others did (design, rule
-  // 11).
-  if (late > kOwnGap) return void(state_.told_at = now_);
-  for (auto it = state_.hosts.rbegin(); it != state_.hosts.rend(); ++it) {
-    if (it->second.took || it->first == 0) continue;
-    const HostId host = it->first;
-    state_.told_at = now_;
-    remove(host, kUnreached, false);
-    // The hub still reaches it, so it would wait for the others for ever.
-    return refuse(host, cat("the run goes on without this host: ", kUnreached));
-  }
-}
-
 void HostsStep::tell_lineup(Lineup lineup) {
   for (auto& [host, it] : state_.hosts) it.took = false;
   forget_lines();
   state_.phase = HostsPhase::kTelling;
   state_.told_at = now_;
+  state_.asked = false;
   state_.lineup = std::move(lineup);
   act<TellLineup>(*state_.lineup);
 }
@@ -221,7 +203,9 @@ void HostsStep::settle() {
   if (state_.phase == HostsPhase::kStarting && all([](const HostLife& it) { return it.ready; })) {
     first_lineup();
   }
-  lose_late();
+  part_those_apart();
+  // Those that are left may all be done.
+  if (state_.phase != HostsPhase::kOver && over()) return end({});
   if (state_.phase == HostsPhase::kHalting &&
       all([](const HostLife& it) { return it.stands.has_value(); })) {
     next_lineup();
@@ -251,7 +235,8 @@ HostsDecision decide_hosts(HostsState state, HostsEvent event, Nanoseconds now) 
 }
 
 std::optional<Nanoseconds> next_deadline(const HostsState& state) {
-  if (state.phase == HostsPhase::kTelling && state.told_at) {
+  if (state.phase == HostsPhase::kTelling) {
+    if (state.asked || !state.told_at) return std::nullopt;
     return *state.told_at + state.rules.link_limit;
   }
   if (state.phase != HostsPhase::kGathering || !state.enough_at) return std::nullopt;

@@ -81,6 +81,12 @@ struct HostDone {  // with its last round; it stays for others that lack somethi
 struct HostBroken {
   HostId host;
 };
+// The answer to AskLinks: hosts of the line-up to which it has no link.
+struct HostLacks {
+  HostId host;
+  std::uint32_t number;
+  std::vector<HostId> peers;
+};
 // What it has seen of its line in the rounds of a line-up, since it said so last.
 struct HostMeasured {
   HostId host;
@@ -88,7 +94,7 @@ struct HostMeasured {
   LineSeen seen;
 };
 using HostsEvent = std::variant<HostJoined, HostIsReady, HostStands, HostTook, HostLost, HostLeaves,
-                                HostDone, TimePassed, HostBroken, HostMeasured>;
+                                HostDone, TimePassed, HostBroken, HostLacks, HostMeasured>;
 
 // What the shell must do, in this order. Each host hears what is for it in this order.
 
@@ -116,6 +122,11 @@ struct Halt {
   std::optional<HostId> lost;  // none: a link only
   std::vector<HostId> to;
 };
+// Say which links of this line-up you lack (HostLacks).
+struct AskLinks {
+  std::uint32_t number;
+  std::vector<HostId> to;
+};
 struct Refuse {
   HostId host;
   std::string why;
@@ -123,7 +134,7 @@ struct Refuse {
 struct EndRun {
   std::optional<Error> error;  // none: all hosts are done
 };
-using HostsAction = std::variant<Begin, TellLineup, Go, Halt, Refuse, Tell, EndRun>;
+using HostsAction = std::variant<Begin, TellLineup, Go, Halt, AskLinks, Refuse, Tell, EndRun>;
 
 struct HostsRules {
   std::uint32_t min_agents = 1;              // of all hosts together; fewer than that wait, or end
@@ -132,7 +143,7 @@ struct HostsRules {
   // Training does not begin before so many hosts have come, whether or not all of them stayed.
   std::uint32_t min_hosts = 1;
   // From a line-up to the last one who takes it: for links between hosts to be made, or made again.
-  // Who has not by then is lost, and told so.
+  // After that all are asked which ones they lack, and some have to go (hosts_apart.cc).
   Nanoseconds link_limit = 15'000'000'000;
   // The run goes on from a checkpoint of the first host: it gives all others the state.
   bool first_holds = false;
@@ -146,8 +157,9 @@ struct HostLife {
   std::optional<double> line;
   std::optional<LineSeen> seen;  // and not judged yet
   bool ready = false;
-  bool took = false;                    // the newest line-up
-  std::optional<std::uint64_t> stands;  // since the newest Halt
+  bool took = false;                         // the newest line-up
+  std::optional<std::vector<HostId>> lacks;  // since the newest AskLinks
+  std::optional<std::uint64_t> stands;       // since the newest Halt
   bool done = false;
   bool empty = false;              // it does not hold the state, as far as we know
   std::optional<HostFacts> facts;  // since it was ready
@@ -167,7 +179,9 @@ struct HostsState {
   bool gone_on = false;          // there was a Go
   std::optional<Nanoseconds> enough_at;
   std::optional<Nanoseconds> told_at;  // the line-up that not all have taken
+  bool asked = false;                  // which links are missing for it
   Suspicion suspicion;
+  std::uint32_t alike = 0;         // judgements in a row that even slices would do again
   std::uint32_t weighed = 0;       // times that slices were spread anew by the lines
   Nanoseconds weigh_again_at = 0;  // not before
 };

@@ -31,6 +31,22 @@ void HostsStep::on(HostMeasured& event) {
 void HostsStep::forget_lines() {
   for (auto& [host, it] : state_.hosts) it.seen.reset();
   state_.suspicion = {};
+  state_.alike = 0;
+}
+
+void HostsStep::rest() {
+  state_.weigh_again_at = now_ + (kRest << std::min(state_.weighed++, kMostDoublings));
+}
+
+void HostsStep::spread_evenly(const Judgement& even) {
+  for (auto& [host, it] : state_.hosts) it.line.reset();
+  rest();
+  tell("slices", "line",
+       cat("the hosts' lines are alike again; all add up as much as each other from now on, and a "
+           "round of ",
+           number(even.round_s, 2), " s gets about ", number(even.now_s - even.next_s, 2),
+           " s shorter"));
+  halt(std::nullopt);
 }
 
 // Once all have said something new.
@@ -43,11 +59,16 @@ void HostsStep::weigh() {
   }
   const std::optional<Judgement> judgement = judge(lines);
   suspect(state_.suspicion, lines, judgement);
+  const auto even = judgement ? even_again(lines, *judgement) : std::nullopt;
+  state_.alike = even ? state_.alike + 1 : 0;
   if (!judgement || now_ < state_.weigh_again_at) return;
   const auto sure = convinced(state_.suspicion, lines, *judgement);
-  if (!sure) return;
+  if (!sure) {
+    if (convinced_of_even(state_.alike)) spread_evenly(*even);
+    return;
+  }
   for (std::size_t k = 0; k < lines.size(); ++k) find(lines[k].host)->line = sure->rates[k];
-  state_.weigh_again_at = now_ + (kRest << std::min(state_.weighed++, kMostDoublings));
+  rest();
   const Line& slowest = lines[sure->slowest];
   tell("slices", "line",
        cat("host ", find(slowest.host)->entry.name, " has the slowest line, ",

@@ -115,6 +115,10 @@ class Hosts {
       for (const HostId host : halt->to) post(host, action);
       EXPECT_EQ(halt->to.size(), state_.hosts.size());
       ++seen["halt"];
+    } else if (const auto* ask = std::get_if<AskLinks>(&action)) {
+      EXPECT_EQ(ask->number, number_);
+      for (const HostId host : ask->to) post(host, action);
+      ++seen["asked"];
     } else if (const auto* news = std::get_if<Tell>(&action)) {
       if (news->kind == "slices") ++seen["weighed"];
     } else if (const auto* refused = std::get_if<Refuse>(&action)) {
@@ -237,6 +241,10 @@ class Hosts {
       it.lineup = told->lineup;
       it.goes = false;
       it.outbox.emplace_back(HostTook{host, it.heard});
+    } else if (const auto* ask = std::get_if<AskLinks>(&letter)) {
+      HostLacks answer{host, ask->number, {}};
+      if (random_.below(3) == 0) answer.peers.push_back(HostId(random_.below(hosts_.size())));
+      it.outbox.emplace_back(answer);
     } else if (const auto* go = std::get_if<Go>(&letter)) {
       EXPECT_EQ(go->number, it.heard);
       it.goes = true;
@@ -309,13 +317,14 @@ TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
     rules.min_agents = std::uint32_t(1 + random.below(5));
     rules.max_agents = rules.min_agents + std::uint32_t(random.below(6));
     rules.first_holds = random.below(3) == 0;
+    rules.link_limit = 1'000'000'000;  // some fifty things that hosts do
     Hosts hosts(seed, rules);
     hosts.run(int(random.below(8)));
     for (const auto& [what, count] : hosts.seen) seen[what] += count;
     if (hosts.phase() == HostsPhase::kGathering) ++seen["waits"];
   }
   for (const char* what : {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late",
-                           "got the state", "weighed"}) {
+                           "got the state", "weighed", "asked"}) {
     EXPECT_GT(seen[what], 50) << what;
   }
   EXPECT_GT(seen["over"], 2000);

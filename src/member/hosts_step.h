@@ -1,5 +1,5 @@
 // What decide_hosts() is made of: hosts.cc has the run, hosts_admit.cc how hosts come into it,
-// hosts_lines.cc how slices go by their lines.
+// hosts_apart.cc whom it loses when links stay broken, hosts_lines.cc how slices go by their lines.
 #pragma once
 
 #include <algorithm>
@@ -34,6 +34,7 @@ class HostsStep {
   void on(const HostLeaves& event);
   void on(const HostDone& event);
   void on(const HostBroken& event);
+  void on(HostLacks& event);
   void on(HostMeasured& event);
   void on(const TimePassed&) {}
   void settle();
@@ -65,7 +66,6 @@ class HostsStep {
   void remove(HostId host, const std::string& why, bool leaves);
   void halt(std::optional<HostId> lost);
   void tell_anew();
-  void lose_late();
   void next_lineup();
   void name_newcomers(Lineup& lineup, HostId holder) const;
   Lineup with_those_there(std::uint64_t first_round);
@@ -79,9 +79,14 @@ class HostsStep {
   void first_lineup();
   void come_late(HostLife it);
   void admit_late();
+  // hosts_apart.cc
+  void part_those_apart();
+  void ask_links();
   // hosts_lines.cc
   void weigh();
   void forget_lines();
+  void rest();
+  void spread_evenly(const Judgement& even);
 
   HostsState state_;
   Nanoseconds now_;

@@ -321,22 +321,6 @@ TEST(DecideHosts, OneThatLeavesIsNoAlarm) {
   EXPECT_TRUE(hub.newest.empty());
 }
 
-// It waited for ever: the others had cut it off, and its own link to the hub was well.
-TEST(DecideHosts, OneThatDoesNotReachAnotherIsToldThatItIsOut) {
-  Hub hub(3, 3);
-  hub.to_running(3);
-  hub.feed(HostBroken{2});
-  for (HostId host = 0; host < 3; ++host) hub.feed(HostStands{host, 2, 9});
-  hub.feed(HostTook{0, 2});
-  hub.now = *next_deadline(hub.state) - 1;
-  hub.feed(TimePassed{});
-  EXPECT_TRUE(hub.newest.empty());
-  ++hub.now;
-  hub.feed(TimePassed{});
-  ASSERT_NE(hub.asked<Refuse>(), nullptr);
-  EXPECT_EQ(hub.asked<Refuse>()->host, 2U);
-}
-
 // The first host stood still for 16 s, and lost all others as soon as it went on.
 TEST(DecideHosts, WhoStoodStillItselfLosesNobody) {
   Hub hub;

@@ -61,4 +61,11 @@ void suspect(Suspicion& suspicion, const std::vector<Line>& lines,
 std::optional<Judgement> convinced(const Suspicion& suspicion, const std::vector<Line>& lines,
                                    const Judgement& newest);
 
+// Lines that are alike again while slices are not: even ones, which need not save as much as
+// others, since a line that has recovered leaves less to gain than it has cost. Nothing where lines
+// are not alike within what is measured wrongly, and where it would not pay for the halt.
+std::optional<Judgement> even_again(const std::vector<Line>& lines, const Judgement& judgement);
+// Of these in a row.
+bool convinced_of_even(std::uint32_t times);
+
 }  // namespace instep::member

@@ -241,5 +241,43 @@ TEST(WeighSlices, LinesThatChangeAllTheTimeAreNotFollowed) {
   EXPECT_LE(run.halts, 9);
 }
 
+// It went on to add up nothing, and all others as much more for it, for what was left to gain was
+// never 15 %.
+TEST(WeighSlices, ALineThatHasRecoveredIsUsedAgain) {
+  for (std::uint64_t seed = 0; seed < 200 && !HasFailure(); ++seed) {
+    SCOPED_TRACE(cat("seed ", seed));
+    Random random(seed);
+    const auto noise = [&random] { return 0.97 + 0.06 * double(random.below(1000)) / 1000; };
+    Measuring run(std::vector<double>(3 + random.below(2), 40e6));
+    run.rates[1] = 5e6;
+    for (int i = 0; i < 5; ++i) run.measure(noise);
+    ASSERT_EQ(run.fraction(1), 0);
+    run.rates[1] = 40e6;
+    for (int i = 0; i < 100; ++i) run.measure(noise);
+    EXPECT_EQ(run.halts, 2);
+    for (HostId host = 0; host < run.rates.size(); ++host) {
+      EXPECT_NEAR(run.fraction(host), 1 / double(run.rates.size()), 0.001);
+    }
+  }
+}
+
+// At three quarters of the others' rate it would be left out again.
+TEST(WeighSlices, ALineThatHasAlmostRecoveredStaysAsItIs) {
+  Measuring run({40e6, 5e6, 40e6});
+  for (int i = 0; i < 5; ++i) run.measure(exact);
+  run.rates[1] = 30e6;
+  for (int i = 0; i < 100; ++i) run.measure(exact);
+  EXPECT_EQ(run.halts, 1);
+  EXPECT_EQ(run.fraction(1), 0);
+}
+
+TEST(WeighSlices, ALineThatHasRecoveredIsLeftAloneWhereRoundsAreLongAnyway) {
+  Measuring run({40e6, 5e6, 40e6});
+  for (int i = 0; i < 5; ++i) run.measure(exact);
+  run.rates[1] = 40e6;
+  for (int i = 0; i < 100; ++i) run.measure(exact, 2);
+  EXPECT_EQ(run.halts, 1);
+}
+
 }  // namespace
 }  // namespace instep::member

@@ -47,6 +47,10 @@ void fields(auto& archive, Type<HostStands> auto& m) {
 }
 void fields(auto& archive, Type<HostTook> auto& m) { archive("number", m.number); }
 void fields(auto& archive, Type<HostBroken> auto& m) { archive("peer", m.peer); }
+void fields(auto& archive, Type<HostLacks> auto& m) {
+  archive("number", m.number);
+  archive("peers", m.peers);
+}
 void fields(auto& archive, Type<HostMeasured> auto& m) {
   archive("number", m.number);
   archive("round_us", m.round_us);
@@ -78,14 +82,16 @@ void fields(auto& archive, Type<HostsHalt> auto& m) {
   archive("number", m.number);
   archive("lost", m.lost);
 }
+void fields(auto& archive, Type<HostsAsk> auto& m) { archive("number", m.number); }
 void fields(auto&, Type<HostsEnd> auto&) {}
 
 namespace {
 
 // In the order of HostMessage's alternatives.
-constexpr Names<HostMessage> kNames = {
-    "enroll",   "enrolled", "hello", "welcome", "peer",    "ready", "stands", "took", "broken",
-    "measured", "leaves",   "done",  "begin",   "line-up", "go",    "halt",   "end",  "failed"};
+constexpr Names<HostMessage> kNames = {"enroll",   "enrolled", "hello", "welcome", "peer",
+                                       "ready",    "stands",   "took",  "broken",  "lacks",
+                                       "measured", "leaves",   "done",  "begin",   "line-up",
+                                       "go",       "halt",     "ask",   "end",     "failed"};
 constexpr int kDepth = 3;  // the message, its lists, and lists in them
 
 }  // namespace

@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 3;
+inline constexpr std::uint32_t kHostProtocol = 4;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -71,6 +71,11 @@ struct HostTook {
 struct HostBroken {
   std::uint32_t peer = 0;
 };
+// The answer to HostsAsk: other hosts of the line-up to which it has no link.
+struct HostLacks {
+  std::uint32_t number = 0;
+  std::vector<std::uint32_t> peers;
+};
 // What it has seen of its line in some rounds of a line-up (member/lines.h): no more often than
 // every other second, and short however many hosts there are.
 struct HostMeasured {
@@ -107,13 +112,17 @@ struct HostsHalt {
   std::uint32_t number = 0;
   std::vector<std::uint32_t> lost;
 };
+// Not all have taken the line-up for long: which links are missing?
+struct HostsAsk {
+  std::uint32_t number = 0;
+};
 // All that are in the run are done.
 struct HostsEnd {};
 
 using HostMessage =
     std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady, HostStands,
-                 HostTook, HostBroken, HostMeasured, HostLeaves, HostDone, HostsBegin, HostsLineup,
-                 HostsGo, HostsHalt, HostsEnd, Failed>;
+                 HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone, HostsBegin,
+                 HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);

@@ -34,6 +34,10 @@ TEST(HostMessage, ComesBackAsItWas) {
   EXPECT_TRUE(measured.full);
   EXPECT_EQ(measured.slow, (std::vector<std::uint32_t>{2, 5}));
   EXPECT_EQ(measured.slow_rates, (std::vector<std::uint64_t>{1, ~0ULL}));
+  EXPECT_EQ(again(HostsAsk{7}).number, 7U);
+  const HostLacks lacks = again(HostLacks{7, {1, 4}});
+  EXPECT_EQ(lacks.number, 7U);
+  EXPECT_EQ(lacks.peers, (std::vector<std::uint32_t>{1, 4}));
   again(HostsEnd{});
   again(HostLeaves{});
 }
