@@ -50,16 +50,13 @@ void Bridge::look_for_parts() {
     if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
   }
   const bool stale = view != nullptr && view->epoch.number <= stale_view_;
-  if (view == nullptr || stale || has != mine_ || view->members.empty()) {
-    wanted_ = 0;
-    relay_->close();
-    return watch_->want({}, 0);
-  }
-  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  const member::Op op = member::round_op(round);
+  const bool holds = view != nullptr && !stale && has == mine_ && !view->members.empty();
+  const fabric::Ticket ticket = holds ? round::ticket_of(*view, op) : 0;
   if (ticket == wanted_) return;
   wanted_ = ticket;
   relay_->close();  // whose parts are open under another view may be gone soon
-  watch_->want(member::participants(*view, member::round_op(round)), ticket);
+  watch_->want(holds ? member::participants(*view, op) : std::vector<member::AgentId>(), ticket);
 }
 
 void Bridge::hear_of_parts(fabric::Ticket ticket) {

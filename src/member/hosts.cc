@@ -142,7 +142,7 @@ void HostsStep::lose_late() {
   // 11).
   if (late > kOwnGap) return void(state_.told_at = now_);
   for (auto it = state_.hosts.rbegin(); it != state_.hosts.rend(); ++it) {
-    if (it->second.took || it->first == 0) continue;
+    if (it->second.took || it->first == kFirstHost) continue;
     const HostId host = it->first;
     state_.told_at = now_;
     remove(host, kUnreached, false);

@@ -7,11 +7,14 @@
 #include <functional>
 #include <thread>
 
+#include "fabric/arena.h"
 #include "fabric/wait.h"
 #include "round/testing_host.h"
 
 namespace instep::round {
 namespace {
+
+using fabric::Arena;
 
 struct Sum {
   Node node;
@@ -107,8 +110,9 @@ class Bridge {
         sum.node = part->nodes[n];
         for (std::size_t t = 0; t < case_.lengths.size(); ++t) {
           const std::uint64_t offset = part->offsets[n * case_.lengths.size() + t];
-          sum.tensors.push_back(
-              offset == kAbsent ? nullptr : reinterpret_cast<const float*>(arena.data() + offset));
+          sum.tensors.push_back(offset == Arena::kAbsent
+                                    ? nullptr
+                                    : reinterpret_cast<const float*>(arena.data() + offset));
         }
       }
     }
@@ -178,7 +182,7 @@ class Bridge {
     Line& line = lines_[at];
     std::fill(host.world.begin() + kSumsAt, host.world.end(), std::byte{0xff});
     for (std::size_t i = 0; i < sums_.size(); ++i) {
-      line.offsets.push_back(sums_[i].empty() ? kAbsent : line.top);
+      line.offsets.push_back(sums_[i].empty() ? Arena::kAbsent : line.top);
       if (sums_[i].empty()) continue;
       line.top += (case_.lengths[i % case_.lengths.size()] * sizeof(float) + 63) / 64 * 64;
     }
@@ -350,7 +354,7 @@ class WorldPart : public ::testing::Test {
   std::uint64_t round_ = kRound, mail_ = 1024, stamps_ = 512;
   std::vector<ShardRow> rows_;
   std::vector<Node> nodes_ = {{0, 2}, {2, 2}};
-  std::vector<std::uint64_t> offsets_ = {64, kAbsent, 64, 128};
+  std::vector<std::uint64_t> offsets_ = {64, Arena::kAbsent, 64, 128};
 };
 
 TEST_F(WorldPart, IsWaitedForAndTaken) {
@@ -445,7 +449,7 @@ TEST_F(WorldPart, IsAppliedBlockByBlockAsItComes) {
   host_->world.resize(1 << 15);
   host_->begin();
   nodes_ = {{0, 4}};
-  offsets_ = {kAbsent, 2048};
+  offsets_ = {Arena::kAbsent, 2048};
   auto* sums = reinterpret_cast<float*>(host_->world.data() + 2048);
   std::fill_n(sums, 2000, 3.0F);
   const auto write = [&](fabric::Ticket ticket) {
@@ -518,7 +522,7 @@ TEST_F(CodedWorldPart, IsOfTheRootWithACodecThatPacks) {
 TEST_F(CodedWorldPart, IsTakenAsItIsWithACodecThatPacks) {
   code(reduce::Codec::kInt8);
   nodes_ = {{0, 4}};
-  offsets_ = {64, kAbsent};
+  offsets_ = {64, Arena::kAbsent};
   const float gradient[] = {1, -2, 0.3F, 0, 5};
   std::memcpy(host_->world.data() + 64, gradient, sizeof gradient);
   show();
