@@ -163,7 +163,9 @@ Status Bridge::take_from(const member::Lineup& lineup) {
   if (std::find(newcomers.begin(), newcomers.end(), plan_.host) == newcomers.end()) {
     return Error{ErrorKind::kUnavailable, "nobody gives this host the state of the run"};
   }
-  taker_ = std::make_shared<StateTaker>(lineup.number, lineup.first_round, memory_);
+  const std::uint64_t round = lineup.first_round;
+  taker_ = std::make_shared<round::StateTaker>(lineup.number, round, memory_.state(),
+                                               memory_.state_parts(round));
   return {};
 }
 

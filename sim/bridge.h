@@ -20,7 +20,7 @@
 #include "peers.h"
 #include "plant.h"
 #include "round/relay.h"
-#include "state_move.h"
+#include "round/state_move.h"
 #include "wire/host_message.h"
 
 namespace instep::sim {
@@ -124,13 +124,13 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   std::shared_ptr<round::Relay> relay_;
   struct Arriving {
     std::shared_ptr<round::Relay> relay;
-    std::shared_ptr<StateTaker> taker;
+    std::shared_ptr<round::StateTaker> taker;
     std::uint32_t lineup = 0;  // of the frame
     std::vector<std::byte> forgotten;
   };
   std::map<HostId, Arriving> arriving_;
   bool empty_;
-  std::shared_ptr<StateTaker> taker_;
+  std::shared_ptr<round::StateTaker> taker_;
   bool given_ = false;
   std::uint32_t stale_view_ = 0;
   std::uint64_t first_round_ = 0, told_ = 0;

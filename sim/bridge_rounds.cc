@@ -12,6 +12,12 @@ namespace instep::sim {
 
 using round::RelayFrame;
 
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 6000;  // of a state: so that parts come in several
+
+}  // namespace
+
 void Bridge::view(const member::View& view) {
   loop_.post([this, view] {
     views_.push_back(view);
@@ -45,16 +51,13 @@ void Bridge::look_for_parts() {
     if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
   }
   const bool stale = view != nullptr && view->epoch.number <= stale_view_;
-  if (view == nullptr || stale || has != mine_ || view->members.empty()) {
-    wanted_ = 0;
-    relay_->close();
-    return watch_.want({}, 0);
-  }
-  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  const member::Op op = member::round_op(round);
+  const bool holds = view != nullptr && !stale && has == mine_ && !view->members.empty();
+  const fabric::Ticket ticket = holds ? round::ticket_of(*view, op) : 0;
   if (ticket == wanted_) return;
   wanted_ = ticket;
   relay_->close();
-  watch_.want(member::participants(*view, member::round_op(round)), ticket);
+  watch_.want(holds ? member::participants(*view, op) : std::vector<AgentId>(), ticket);
 }
 
 void Bridge::hear_of_parts(fabric::Ticket ticket) {
@@ -98,10 +101,13 @@ Status Bridge::give(const member::View& view) {
   }
   plan_.note(begun ? "states given of a round that is begun" : "states given");
   for (const HostId newcomer : lineup_->newcomers) {
-    give_state(lineup_->number, round, round::copy_book(book), memory_, begun,
-               [&](const RelayFrame& frame, auto bytes, auto keeper) {
-                 peers_.send(newcomer, frame, bytes, std::move(keeper));
-               });
+    round::give_state(
+        lineup_->number, round, round::copy_book(book), memory_.state(), memory_.state_parts(round),
+        begun,
+        [&](const RelayFrame& frame, auto bytes, auto keeper) {
+          peers_.send(newcomer, frame, bytes, std::move(keeper));
+        },
+        kPieceBytes);
   }
   return {};
 }
@@ -188,9 +194,11 @@ Result<std::span<std::byte>> Bridge::place(HostId from, const RelayFrame& frame)
   it.relay = relay_;
   it.taker = taker_;
   it.lineup = frame.lineup;
-  if (is_state_frame(frame)) {
+  if (round::is_state_frame(frame)) {
     if (taker_ && lineup_->donor == from && frame.lineup == lineup_->number) {
-      return taker_->place(frame);
+      auto place = taker_->place(frame);
+      if (!place.ok()) throw Violation(place.error().message);
+      return place;
     }
     if (lineup_ && frame.lineup >= halted_) {
       throw Violation(cat("host ", from, " sent a state that nobody wants"));
@@ -211,9 +219,11 @@ Status Bridge::took(HostId from, const RelayFrame& frame) {
   RelayFrame as_taken = frame;
   if (arriving_[from].relay == relay_) as_taken.lineup = arriving_[from].lineup;
   arriving_.erase(from);
-  if (is_state_frame(frame)) {
+  if (round::is_state_frame(frame)) {
     if (!taker_ || frame.lineup != lineup_->number) return {};
-    taker_->took(frame);
+    if (const Status status = taker_->took(frame); !status.ok()) {
+      throw Violation(status.error().message);
+    }
     if (!taker_->whole()) return {};
     empty_ = false;
     first_round_ = taker_->round();

@@ -2,7 +2,6 @@
 
 #include "base/result.h"
 #include "reduce/kernels.h"
-#include "round/part.h"
 
 namespace instep::sim {
 
@@ -21,12 +20,12 @@ const std::vector<std::uint64_t>& Gradients::open(Settled settled) {
   for (std::size_t node = 0; node + 1 < nodes().size(); ++node) {
     for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
   }
-  offsets_.resize(nodes().size() * stacks_.size(), round::kPending);
+  offsets_.resize(nodes().size() * stacks_.size(), fabric::Arena::kPending);
   return offsets_;
 }
 
 std::uint64_t Gradients::offset_of(const float* values) const {
-  return values == nullptr ? round::kAbsent : arena_.offset(values);
+  return values == nullptr ? fabric::Arena::kAbsent : arena_.offset(values);
 }
 
 void Gradients::compute(std::uint32_t shard, std::uint64_t round, std::uint64_t counts,

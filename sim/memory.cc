@@ -26,20 +26,16 @@ Memory::Memory(const Job& job, std::uint32_t slots)
   state_ = {arenas_ + slots * kArenaBytes + kWorldBytes, state};
 }
 
-std::vector<std::span<std::byte>> Memory::state_at(std::uint64_t round) {
+round::StateParts Memory::state_parts(std::uint64_t round) const {
   const std::uint64_t blocks = elements_ / reduce::kBlockElements;
-  std::vector<std::span<std::byte>> out;
-  out.push_back(std::as_writable_bytes(std::span(block_sums(), blocks)));
-  out.push_back(std::as_writable_bytes(std::span(stamps(), blocks)));
-  out.push_back(std::as_writable_bytes(std::span(parameters(round), elements_)));
+  round::StateParts out;
+  out.at = {
+      {0, blocks * sizeof(double)}, {stamps_at_, blocks * sizeof(round::Stamp)}, region(round & 1)};
   for (int i = 0; i < moments_; ++i) {
-    out.push_back(std::as_writable_bytes(std::span(moment(i), elements_)));
+    out.at.push_back(region(kFirstMoment + static_cast<std::uint64_t>(i)));
   }
+  out.next = {region((round + 1) & 1)};
   return out;
-}
-
-std::vector<std::span<std::byte>> Memory::state_next(std::uint64_t round) {
-  return {std::as_writable_bytes(std::span(parameters(round + 1), elements_))};
 }
 
 Memory::~Memory() { ::munmap(arenas_, mapped_); }

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "fabric/host_memory.h"
 #include "job.h"
+#include "round/state_move.h"
 #include "round/undo.h"
 
 namespace instep::sim {
@@ -32,21 +32,24 @@ class Memory {
   std::span<std::byte> world() const { return {arenas_ + slots_ * kArenaBytes, kWorldBytes}; }
   std::uint32_t slots() const { return slots_; }
 
-  // What the beginning of a round is in, and what else that of the next one.
-  std::vector<std::span<std::byte>> state_at(std::uint64_t round);
-  std::vector<std::span<std::byte>> state_next(std::uint64_t round);
+  round::StateParts state_parts(std::uint64_t round) const;
 
   double* block_sums() { return reinterpret_cast<double*>(state_.data()); }
   round::Stamp* stamps() { return reinterpret_cast<round::Stamp*>(state_.data() + stamps_at_); }
-  float* parameters(std::uint64_t round) { return region(round & 1); }
-  float* combined() { return region(2); }
-  float* moment(int index) { return region(3 + static_cast<std::uint64_t>(index)); }
+  float* parameters(std::uint64_t round) { return values(round & 1); }
+  float* combined() { return values(kCombined); }
+  float* moment(int index) { return values(kFirstMoment + static_cast<std::uint64_t>(index)); }
 
  private:
   static constexpr std::size_t kArenaBytes = std::size_t{48} << 20;
   static constexpr std::size_t kWorldBytes = std::size_t{4} << 20;
-  float* region(std::uint64_t index) {
-    return reinterpret_cast<float*>(state_.data() + regions_at_) + index * elements_;
+  static constexpr std::uint64_t kCombined = 2, kFirstMoment = 3;  // behind the parameters'
+  round::StatePart region(std::uint64_t index) const {
+    const std::uint64_t bytes = elements_ * sizeof(float);
+    return {regions_at_ + index * bytes, bytes};
+  }
+  float* values(std::uint64_t index) {
+    return reinterpret_cast<float*>(state_.data() + region(index).begin);
   }
 
   const std::uint32_t slots_;

@@ -26,6 +26,8 @@ test_samples_count = 100
 RESNET = {"shards": 8, "model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8],
           "data.samples": 96, "batch": 16, "epochs": 2, "optimizer.kind": "sgd", "optimizer.lr": 0.05,
           "optimizer.momentum": 0.9, "optimizer.nesterov": True}
+# Large enough that sums leave while others are computed, one weight much larger than the others.
+LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 3}
 
 try:
     Network(1).close()

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import instep_test
-from hosts_case import HostsCase
+from hosts_case import LARGE, HostsCase
 
 # Long enough to be hurt in its midst.
 LONG = {"epochs": 120, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
@@ -51,7 +51,7 @@ class HostsFaults(HostsCase):
 
     def test_an_agent_dies_in_its_backward_pass(self):
         # Other hosts have sums of it already.
-        large = {"shards": 6, "model.layers": [20, 1500, 800, 2], "epochs": 6}
+        large = {**LARGE, "shards": 6, "epochs": 6}
         self.use_failing_program()
         coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
         line = self.join_line(coordinator)

@@ -5,14 +5,12 @@ import os
 import signal
 
 import instep_test
-from hosts_case import BARE, RESNET, HostsCase
+from hosts_case import BARE, LARGE, RESNET, HostsCase
 from instep_test import MNIST, process_state
 from run_case import JOB
 
 SMALL = {"epochs": 2, "batch": 96, "data.limit": 700, "data.test_limit": 300}
 MLP = {"shards": 8, "model.layers": [20, 4000, 2]}
-# Large enough that sums leave while others are computed, one weight much larger than the others.
-LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 3}
 
 
 class SameBits(HostsCase):

@@ -1,6 +1,7 @@
 // The host on which a run of many hosts begins, from its plan to its end.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,8 +18,8 @@ struct FirstRun {
   coord::RunDir dir;
   std::unique_ptr<coord::FirstHost> host;
 };
-// For the plan of the first host: --local agents here, where -n is of all hosts together.
-Options options_here(const Options& options);
+// For the plan of this host: so many agents here, where -n is of all hosts together.
+Options options_here(const Options& options, std::optional<std::uint32_t> agents);
 Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text);
 // Whether there may be so many agents here and in all.
 Status agents_fit(const Options& options, const coord::LaunchPlan& plan);

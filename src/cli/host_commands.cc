@@ -99,15 +99,16 @@ Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
 
 }  // namespace
 
-Options options_here(const Options& options) {
+Options options_here(const Options& options, std::optional<std::uint32_t> agents) {
   Options out = options;
-  out.agents = options.local;
+  out.agents = agents;
   out.min_agents = 1;
   return out;
 }
 
 Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text) {
-  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan, plan_run(options_here(options), job_text));
+  INSTEP_ASSIGN_OR_RETURN(coord::LaunchPlan plan,
+                          plan_run(options_here(options, options.local), job_text));
   INSTEP_RETURN_IF_ERROR(agents_fit(options, plan));
   return plan;
 }

@@ -218,15 +218,8 @@ Result<Places> read_places(const Options& options) {
   return out;
 }
 
-Options options_of(const Options& options, const ListedHost& here) {
-  Options out = options;
-  out.agents = here.slots;
-  out.min_agents = 1;
-  return out;
-}
-
 Options options_alone(const Options& options, const ListedHost& here) {
-  Options out = options_of(options, here);
+  Options out = options_here(options, here.slots);
   out.hosts.clear();
   out.hostfile.clear();
   out.listen.clear();

@@ -22,8 +22,6 @@ struct Places {
   std::vector<ListedHost> others;
 };
 Result<Places> read_places(const Options& options);
-// For the plan of this host.
-Options options_of(const Options& options, const ListedHost& here);
 // Where this machine alone is listed: as if none were.
 Options options_alone(const Options& options, const ListedHost& here);
 // From the hosts' start to their end; the exit code. `plan` is of this host; `dir`: in a directory

@@ -170,7 +170,7 @@ int run_command(const Options& options) {
   if (!drill.ok()) return fail(drill.error());
   auto job_text = read_job(options.target);
   if (!job_text.ok()) return fail(job_text.error());
-  auto plan = plan_run(places ? options_of(options, places->here) : options, *job_text);
+  auto plan = plan_run(places ? options_here(options, places->here.slots) : options, *job_text);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
   if (places) return train_on_hosts(options, *places, plan.take(), *job_text);
@@ -207,8 +207,8 @@ int resume_command(const Options& options) {
   if (!dir.ok()) return fail(dir.error());
   std::vector<std::string> warnings;
   const bool listens = !options.listen.empty();
-  auto plan = plan_resume(places    ? options_of(options, places->here)
-                          : listens ? options_here(options)
+  auto plan = plan_resume(places    ? options_here(options, places->here.slots)
+                          : listens ? options_here(options, options.local)
                                     : options,
                           *run, warnings);
   if (!plan.ok()) return fail(plan.error());

@@ -224,8 +224,9 @@ Status Bridge::take_from(const member::Lineup& lineup) {
     return Error{ErrorKind::kUnavailable, "nobody gives this host the state of the run"};
   }
   const std::span<std::byte> state(state_.data(), state_.size());
-  INSTEP_ASSIGN_OR_RETURN(auto parts, state_parts(ready_, lineup.first_round, state.size()));
-  taker_ = std::make_shared<StateTaker>(lineup.number, lineup.first_round, state, std::move(parts));
+  INSTEP_ASSIGN_OR_RETURN(auto parts, round::state_parts(ready_, lineup.first_round, state.size()));
+  taker_ = std::make_shared<round::StateTaker>(lineup.number, lineup.first_round, state,
+                                               std::move(parts));
   return {};
 }
 

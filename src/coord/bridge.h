@@ -24,11 +24,11 @@
 #include "coord/line_meter.h"
 #include "coord/part_watch.h"
 #include "coord/peers.h"
-#include "coord/state_move.h"
 #include "fabric/host_memory.h"
 #include "member/lineup.h"
 #include "member/view.h"
 #include "round/relay.h"
+#include "round/state_move.h"
 #include "wire/host_message.h"
 #include "wire/message.h"
 
@@ -187,13 +187,13 @@ class Bridge : private Peers::Handler, private round::Carrier {
   // Of frames that are arriving, by host: where they go outlives the line-up under which they came.
   struct Arriving {
     std::shared_ptr<round::Relay> relay;
-    std::shared_ptr<StateTaker> taker;
+    std::shared_ptr<round::StateTaker> taker;
     std::vector<std::byte> forgotten;  // without one
   };
   std::map<std::uint32_t, Arriving> arriving_;
-  bool empty_;                         // the state has not come yet
-  std::shared_ptr<StateTaker> taker_;  // of it
-  bool given_ = false;                 // it was sent to those that come in with the line-up
+  bool empty_;                                // the state has not come yet
+  std::shared_ptr<round::StateTaker> taker_;  // of it
+  bool given_ = false;                        // it was sent to those that come in with the line-up
   // Rounds of which members were told something: they may have stepped blocks in them, in a void
   // one even before any sums have come.
   std::uint64_t told_ = 0;

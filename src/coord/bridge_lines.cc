@@ -9,20 +9,6 @@ namespace {
 // limited by a line.
 constexpr std::int64_t kLookMs = 50;
 
-wire::HostMeasured message_of(std::uint32_t number, const member::LineSeen& seen) {
-  wire::HostMeasured out;
-  out.number = number;
-  out.round_us = static_cast<std::uint64_t>(seen.round_s * 1e6);
-  out.sent = static_cast<std::uint64_t>(seen.sent);
-  out.rate = static_cast<std::uint64_t>(seen.rate);
-  out.full = seen.full;
-  for (const auto& [host, rate] : seen.slow) {
-    out.slow.push_back(host);
-    out.slow_rates.push_back(static_cast<std::uint64_t>(rate));
-  }
-  return out;
-}
-
 }  // namespace
 
 // From the line-up's first round on.
@@ -43,7 +29,7 @@ void Bridge::round_done(std::uint64_t round) {
   auto report = meter_.round_done(monotonic_ns());
   if (!report) return;
   // Between two hosts slices make no difference.
-  if (lineup_->hosts.size() > 2) plan_.tell_hub(message_of(lineup_->number, report->line));
+  if (lineup_->hosts.size() > 2) plan_.tell_hub(member::to_message(lineup_->number, report->line));
   const auto mine = static_cast<double>(member::part_of(*lineup_, plan_.host)->blocks);
   const double share = ready_.blocks > 0 ? mine / static_cast<double>(ready_.blocks) : 0;
   say(LinesSeen{round, share, std::move(*report), names_});

@@ -50,16 +50,13 @@ void Bridge::look_for_parts() {
     if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
   }
   const bool stale = view != nullptr && view->epoch.number <= stale_view_;
-  if (view == nullptr || stale || has != mine_ || view->members.empty()) {
-    wanted_ = 0;
-    relay_->close();
-    return watch_->want({}, 0);
-  }
-  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  const member::Op op = member::round_op(round);
+  const bool holds = view != nullptr && !stale && has == mine_ && !view->members.empty();
+  const fabric::Ticket ticket = holds ? round::ticket_of(*view, op) : 0;
   if (ticket == wanted_) return;
   wanted_ = ticket;
   relay_->close();  // whose parts are open under another view may be gone soon
-  watch_->want(member::participants(*view, member::round_op(round)), ticket);
+  watch_->want(holds ? member::participants(*view, op) : std::vector<member::AgentId>(), ticket);
 }
 
 void Bridge::hear_of_parts(fabric::Ticket ticket) {
@@ -99,16 +96,17 @@ Status Bridge::give(const member::View& view) {
   const std::uint64_t at = fabric::control_page(control_)->agents[agent].book.load();
   INSTEP_ASSIGN_OR_RETURN(const round::Book book,
                           round::read_book({arena.data(), arena.size()}, at));
-  INSTEP_ASSIGN_OR_RETURN(const auto parts, state_parts(ready_, round, state_.size()));
+  INSTEP_ASSIGN_OR_RETURN(const auto parts, round::state_parts(ready_, round, state_.size()));
   const bool begun = told_ > round;
   if (book.round != round) {
     return Error{ErrorKind::kInternal, cat("the book of round ", book.round, " in ", round)};
   }
   for (const std::uint32_t newcomer : lineup_->newcomers) {
-    give_state(lineup_->number, round, round::copy_book(book), {state_.data(), state_.size()},
-               parts, begun, [&](const RelayFrame& frame, auto bytes, auto keeper) {
-                 peers_.send(newcomer, frame, bytes, std::move(keeper));
-               });
+    round::give_state(lineup_->number, round, round::copy_book(book),
+                      {state_.data(), state_.size()}, parts, begun,
+                      [&](const RelayFrame& frame, auto bytes, auto keeper) {
+                        peers_.send(newcomer, frame, bytes, std::move(keeper));
+                      });
   }
   return {};
 }
@@ -198,7 +196,7 @@ Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame&
   Arriving& it = arriving_[from];
   it.relay = relay_;
   it.taker = taker_;
-  if (is_state_frame(frame)) {
+  if (round::is_state_frame(frame)) {
     if (taker_ && lineup_->donor == from && frame.lineup == lineup_->number) {
       failpoint("state.comes");
       return taker_->place(frame);
@@ -216,7 +214,7 @@ Result<std::span<std::byte>> Bridge::place(std::uint32_t from, const RelayFrame&
 
 Status Bridge::took(std::uint32_t from, const RelayFrame& frame) {
   arriving_.erase(from);
-  if (is_state_frame(frame)) {
+  if (round::is_state_frame(frame)) {
     if (!taker_ || frame.lineup != lineup_->number) return {};
     INSTEP_RETURN_IF_ERROR(taker_->took(frame));
     take_state();

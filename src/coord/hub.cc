@@ -33,20 +33,6 @@ std::string plain(const std::string& name) {
   return out;
 }
 
-member::LineSeen seen_of(const wire::HostMeasured& message) {
-  member::LineSeen out;
-  out.round_s = static_cast<double>(message.round_us) * 1e-6;
-  out.sent = static_cast<double>(message.sent);
-  out.rate = static_cast<double>(message.rate);
-  out.full = message.full;
-  const std::size_t slow =
-      std::min({message.slow.size(), message.slow_rates.size(), wire::kMostSlow});
-  for (std::size_t k = 0; k < slow; ++k) {
-    out.slow.emplace_back(message.slow[k], static_cast<double>(message.slow_rates[k]));
-  }
-  return out;
-}
-
 }  // namespace
 
 Hub::Hub(fabric::Loop& loop, Plan plan, fabric::Authority authority, fabric::TokenBook tokens,
@@ -259,7 +245,7 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
   } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
     happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (const auto* measured = std::get_if<wire::HostMeasured>(&message)) {
-    happen(member::HostMeasured{host, measured->number, seen_of(*measured)});
+    happen(member::HostMeasured{host, measured->number, member::from_message(*measured)});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
     if (host != kFirst) {
       guests_.at(host).gone = true;

@@ -50,7 +50,7 @@ Window window_of(const fabric::LinkFlow& before, const fabric::LinkFlow& after, 
 
 void LineMeter::begin(std::int64_t now_ns) {
   *this = LineMeter();
-  since_ns_ = looked_ns_ = now_ns;
+  counts_.since_ns = looked_ns_ = now_ns;
 }
 
 void LineMeter::look(std::int64_t now_ns, const Flows& flows) {
@@ -69,7 +69,7 @@ void LineMeter::look(std::int64_t now_ns, const Flows& flows) {
     line_full = line_full && window.full;
   }
   for (const auto& [host, window] : windows) {
-    Link& link = links_[host];
+    Link& link = counts_.links[host];
     link.sent += window.bytes;
     link.busy_s += window.busy_s;
     link.round_trip_s = flows.at(host).least_round_trip_us * 1e-6;
@@ -78,33 +78,30 @@ void LineMeter::look(std::int64_t now_ns, const Flows& flows) {
     link.full_s += seconds;
     if (!line_full) ++link.slow_windows;
   }
-  most_ = std::max(most_, bytes / seconds);
+  counts_.most = std::max(counts_.most, bytes / seconds);
   if (!line_full) return;
-  full_bytes_ += bytes;
-  full_s_ += seconds;
-  ++full_windows_;
+  counts_.full_bytes += bytes;
+  counts_.full_s += seconds;
+  ++counts_.full_windows;
 }
 
 std::optional<LineReport> LineMeter::round_done(std::int64_t now_ns) {
-  ++rounds_;
-  const double seconds = static_cast<double>(now_ns - since_ns_) / kSecond;
-  if (rounds_ < kReportRounds || seconds < kReportSeconds) return std::nullopt;
+  ++counts_.rounds;
+  const double seconds = static_cast<double>(now_ns - counts_.since_ns) / kSecond;
+  if (counts_.rounds < kReportRounds || seconds < kReportSeconds) return std::nullopt;
   LineReport out = report(seconds);
-  const Flows flows = std::move(before_);
-  const std::int64_t looked_ns = looked_ns_;
-  begin(now_ns);
-  before_ = flows;
-  looked_ns_ = looked_ns;
+  counts_ = Counts();
+  counts_.since_ns = now_ns;
   return out;
 }
 
 LineReport LineMeter::report(double seconds) const {
   LineReport out;
-  const auto rounds = static_cast<double>(rounds_);
+  const auto rounds = static_cast<double>(counts_.rounds);
   out.line.round_s = seconds / rounds;
-  out.line.full = full_windows_ >= kFewWindows;
-  out.line.rate = out.line.full ? full_bytes_ / full_s_ : most_;
-  for (const auto& [host, link] : links_) {
+  out.line.full = counts_.full_windows >= kFewWindows;
+  out.line.rate = out.line.full ? counts_.full_bytes / counts_.full_s : counts_.most;
+  for (const auto& [host, link] : counts_.links) {
     out.line.sent += link.sent / rounds;
     LinkSeen& seen = out.links.emplace_back(LinkSeen{host, link.round_trip_s, {}});
     if (link.busy_s >= kLeastBusySeconds) seen.rate = link.sent / link.busy_s;

@@ -47,14 +47,20 @@ class LineMeter {
     int slow_windows = 0;  // it was full, and the line was not
     double round_trip_s = 0;
   };
+  // Since the last report.
+  struct Counts {
+    std::int64_t since_ns = 0;
+    std::uint64_t rounds = 0;
+    std::map<std::uint32_t, Link> links;
+    double full_bytes = 0, full_s = 0, most = 0;
+    int full_windows = 0;
+  };
   LineReport report(double seconds) const;
 
-  std::int64_t since_ns_ = 0, looked_ns_ = 0;
-  std::uint64_t rounds_ = 0;
+  Counts counts_;
+  // The last look.
+  std::int64_t looked_ns_ = 0;
   Flows before_;
-  std::map<std::uint32_t, Link> links_;
-  double full_bytes_ = 0, full_s_ = 0, most_ = 0;
-  int full_windows_ = 0;
 };
 
 }  // namespace instep::coord

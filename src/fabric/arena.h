@@ -18,6 +18,10 @@ namespace instep::fabric {
 
 class Arena {
  public:
+  // In the place of an offset: nothing is there, and nothing is there yet.
+  static constexpr std::uint64_t kAbsent = ~0ULL;
+  static constexpr std::uint64_t kPending = ~1ULL;
+
   explicit Arena(std::span<std::byte> memory);
 
   // Null if the arena is full.

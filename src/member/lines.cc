@@ -131,4 +131,32 @@ std::optional<Judgement> convinced(const Suspicion& suspicion, const std::vector
   return out;
 }
 
+wire::HostMeasured to_message(std::uint32_t number, const LineSeen& seen) {
+  wire::HostMeasured out;
+  out.number = number;
+  out.round_us = static_cast<std::uint64_t>(seen.round_s * 1e6);
+  out.sent = static_cast<std::uint64_t>(seen.sent);
+  out.rate = static_cast<std::uint64_t>(seen.rate);
+  out.full = seen.full;
+  for (const auto& [host, rate] : seen.slow) {
+    out.slow.push_back(host);
+    out.slow_rates.push_back(static_cast<std::uint64_t>(rate));
+  }
+  return out;
+}
+
+LineSeen from_message(const wire::HostMeasured& message) {
+  LineSeen out;
+  out.round_s = static_cast<double>(message.round_us) * 1e-6;
+  out.sent = static_cast<double>(message.sent);
+  out.rate = static_cast<double>(message.rate);
+  out.full = message.full;
+  const std::size_t slow =
+      std::min({message.slow.size(), message.slow_rates.size(), wire::kMostSlow});
+  for (std::size_t k = 0; k < slow; ++k) {
+    out.slow.emplace_back(message.slow[k], static_cast<double>(message.slow_rates[k]));
+  }
+  return out;
+}
+
 }  // namespace instep::member

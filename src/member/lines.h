@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "member/lineup.h"
+#include "wire/host_message.h"
 
 namespace instep::member {
 
@@ -24,6 +25,11 @@ struct LineSeen {
   // Hosts to which it could have sent faster by its own line, and bytes a second that went there.
   std::vector<std::pair<HostId, double>> slow;
 };
+
+// What a host saw under a line-up on the wire, and back: of lists that differ in length or are too
+// long as much as there should be.
+wire::HostMeasured to_message(std::uint32_t number, const LineSeen& seen);
+LineSeen from_message(const wire::HostMeasured& message);
 
 struct Line {
   HostId host = 0;

@@ -28,6 +28,28 @@ std::vector<Line> three(double last, double round_s, bool full = true) {
           {2, third, seen(last, third, 3, round_s, full)}};
 }
 
+TEST(LineMessage, SaysWhatWasSeen) {
+  const LineSeen said{0.5, 3e6, 4e7, true, {{2, 1e6}, {5, 2e6}}};
+  const wire::HostMeasured message = to_message(6, said);
+  EXPECT_EQ(message.number, 6U);
+  const LineSeen heard = from_message(message);
+  EXPECT_DOUBLE_EQ(heard.round_s, said.round_s);
+  EXPECT_EQ(heard.sent, said.sent);
+  EXPECT_EQ(heard.rate, said.rate);
+  EXPECT_TRUE(heard.full);
+  EXPECT_EQ(heard.slow, said.slow);
+}
+
+TEST(LineMessage, MayBeOfAnyLengthFromOutside) {
+  wire::HostMeasured message;
+  message.slow = {2, 5, 7};
+  message.slow_rates = {1000};
+  EXPECT_EQ(from_message(message).slow, (decltype(LineSeen::slow){{2, 1000}}));
+  message.slow.resize(1000);
+  message.slow_rates.resize(2000);
+  EXPECT_EQ(from_message(message).slow.size(), wire::kMostSlow);
+}
+
 TEST(JudgeLines, ReckonsWhatAThinLineCosts) {
   const auto found = judge(three(10e6, 2));
   ASSERT_TRUE(found);

@@ -91,19 +91,17 @@ void Gradients::push(std::size_t tensor, at::Tensor values) {
 }
 
 std::uint64_t Gradients::offset_of(const at::Tensor& gradient) const {
-  constexpr std::uint64_t kAbsent = ~0ULL;
-  return gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : kAbsent;
+  return gradient.defined() ? arena_.offset(gradient.const_data_ptr()) : fabric::Arena::kAbsent;
 }
 
 // The last shard is of the last node.
 const std::vector<std::uint64_t>& Gradients::open(Settled settled) {
-  constexpr std::uint64_t kPending = ~1ULL;
   settled_ = std::move(settled);
   offsets_.clear();
   for (std::size_t node = 0; node + 1 < nodes().size(); ++node) {
     for (const auto& stack : stacks_) offsets_.push_back(offset_of(stack[node]));
   }
-  offsets_.resize(nodes().size() * stacks_.size(), kPending);
+  offsets_.resize(nodes().size() * stacks_.size(), fabric::Arena::kPending);
   return offsets_;
 }
 

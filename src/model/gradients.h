@@ -36,9 +36,9 @@ class Gradients {
   void extend(const std::vector<std::uint32_t>& more) { merges_.extend(more); }
 
   void begin_round();
-  // Before the last shard: what there is by now, as offsets() has it, with round::kPending's value
-  // for what that shard completes. Of each of those `settled` hears, in the hook that completes it,
-  // before the hook's backward() goes on.
+  // Before the last shard: what there is by now, as offsets() has it, with
+  // fabric::Arena::kPending's value for what that shard completes. Of each of those `settled`
+  // hears, in the hook that completes it, before the hook's backward() goes on.
   using Settled = std::function<void(std::size_t index, std::uint64_t offset)>;
   const std::vector<std::uint64_t>& open(Settled settled);
   // The next shard, in order. `weight` is its samples by those of a full shard.
@@ -50,8 +50,8 @@ class Gradients {
   void end_shard();  // after its backward(), or without one for a shard that has no samples
 
   const std::vector<reduce::Node>& nodes() const { return merges_.nodes(); }
-  // After the last shard: [nodes][parameters and carried] arena offsets, round::kAbsent's value for
-  // none.
+  // After the last shard: [nodes][parameters and carried] arena offsets, fabric::Arena::kAbsent's
+  // value for none.
   const std::vector<std::uint64_t>& offsets();
 
  private:

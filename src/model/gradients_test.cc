@@ -12,7 +12,7 @@
 namespace instep::model {
 namespace {
 
-constexpr std::uint64_t kAbsent = ~0ULL, kPending = ~1ULL;
+constexpr std::uint64_t kAbsent = fabric::Arena::kAbsent, kPending = fabric::Arena::kPending;
 
 // For the life of the process, as install_arena wants it.
 const fabric::Arena& arena() {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "fabric/arena.h"
 
 namespace instep::round {
 namespace {
@@ -102,8 +103,8 @@ Status add_open_sources(const Part& part, std::span<const std::byte> arena,
   for (std::size_t i = 0; i < wanted; ++i) {
     auto& shared = const_cast<std::uint64_t&>(part.offsets[i]);  // atomic_ref wants it; it is read
     const std::uint64_t offset = std::atomic_ref(shared).load(std::memory_order_acquire);
-    pending.push_back(offset == kPending ? 1 : 0);
-    if (offset == kAbsent || offset == kPending) {
+    pending.push_back(offset == fabric::Arena::kPending ? 1 : 0);
+    if (offset == fabric::Arena::kAbsent || offset == fabric::Arena::kPending) {
       sources.push_back(nullptr);
       continue;
     }

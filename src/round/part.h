@@ -4,8 +4,8 @@
 // as it is until every member has begun the next op but one.
 //
 // Of a round a bridge may see a part before that, in another mail, which `opened` tells of: open,
-// without rows, and with kPending in the place of what is still computed. There the offsets come
-// one by one.
+// without rows, and with fabric::Arena::kPending in the place of what is still computed. There the
+// offsets come one by one.
 #pragma once
 
 #include <cstddef>
@@ -20,9 +20,6 @@
 #include "reduce/tree.h"
 
 namespace instep::round {
-
-inline constexpr std::uint64_t kAbsent = ~0ULL;  // a tensor that took no part in the loss
-inline constexpr std::uint64_t kPending = ~1ULL;
 
 // A shard's scalars of a round. `samples` is its weight in every mean; `drawn` is a hash of the
 // numbers of the samples that it was computed from.
@@ -46,8 +43,10 @@ struct Part {
   Directive directive = Directive::kNone;
   std::span<const ShardRow> rows;
   std::span<const reduce::Node> nodes;
-  std::span<const std::uint64_t> offsets;  // [nodes][tensors] bytes from the arena's beginning
-  std::span<const std::byte> bytes;        // of a gather
+  // [nodes][tensors] bytes from the arena's beginning; fabric::Arena::kAbsent of a tensor that took
+  // no part in the loss.
+  std::span<const std::uint64_t> offsets;
+  std::span<const std::byte> bytes;  // of a gather
   bool open = false;
 };
 

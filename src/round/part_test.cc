@@ -4,15 +4,18 @@
 
 #include <vector>
 
+#include "fabric/arena.h"
+
 namespace instep::round {
 namespace {
 
+using fabric::Arena;
 using reduce::Node;
 
 TEST(Part, RejectsCountsBeyondTheMail) {
   const std::vector<ShardRow> rows = {{0, 8, 0.5, 77}};
   const std::vector<Node> nodes = {{0, 1}};
-  const std::vector<std::uint64_t> offsets = {64, kAbsent};
+  const std::vector<std::uint64_t> offsets = {64, Arena::kAbsent};
   const Part part{9, 3, Directive::kStop, rows, nodes, offsets, {}};
   std::vector<std::byte> mail(part_bytes(part));
   write_part(part, mail.data());
@@ -22,7 +25,7 @@ TEST(Part, RejectsCountsBeyondTheMail) {
   EXPECT_EQ(back->round, 3U);
   EXPECT_EQ(back->rows[0].drawn, 77U);
   EXPECT_EQ(back->directive, Directive::kStop);
-  EXPECT_EQ(back->offsets[1], kAbsent);
+  EXPECT_EQ(back->offsets[1], Arena::kAbsent);
   for (std::size_t cut = 0; cut < mail.size(); ++cut) {
     EXPECT_FALSE(read_part(std::span(mail).first(cut)).ok()) << cut;
   }
@@ -35,7 +38,7 @@ TEST(Part, RejectsCountsBeyondTheMail) {
 
 TEST(Part, OpensBeforeAllOfItIsComputed) {
   const std::vector<Node> nodes = {{0, 2}, {2, 1}};
-  const std::vector<std::uint64_t> offsets = {64, kAbsent, kPending, kPending};
+  const std::vector<std::uint64_t> offsets = {64, Arena::kAbsent, Arena::kPending, Arena::kPending};
   const std::vector<reduce::Range> tensors = {{0, 16}, {16, 8}};
   std::vector<std::byte> arena(256);
   Part part{9, 3, Directive::kNone, {}, nodes, offsets, {}, true};
@@ -58,7 +61,7 @@ TEST(Part, OpensBeforeAllOfItIsComputed) {
   settle(mail.data(), 3, 128);
   EXPECT_EQ(look(pending)[3], first + 16);
   EXPECT_EQ(pending, (Pending{0, 0, 1, 0}));
-  settle(mail.data(), 2, kAbsent);
+  settle(mail.data(), 2, Arena::kAbsent);
   EXPECT_EQ(look(pending)[2], nullptr);
   EXPECT_EQ(pending, (Pending{0, 0, 0, 0}));
   // It has no rows yet.
@@ -70,7 +73,7 @@ TEST(Part, OpensBeforeAllOfItIsComputed) {
 
 TEST(Part, IsNoPartWhileSumsArePending) {
   const std::vector<Node> nodes = {{0, 1}};
-  const std::vector<std::uint64_t> offsets = {kPending};
+  const std::vector<std::uint64_t> offsets = {Arena::kPending};
   const Part part{9, 3, Directive::kNone, {}, nodes, offsets, {}};
   std::vector<const float*> sources;
   EXPECT_FALSE(add_sources(part, {}, {{0, 16}}, sources).ok());

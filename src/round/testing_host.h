@@ -7,6 +7,7 @@
 #include <cstring>
 #include <memory>
 
+#include "fabric/arena.h"
 #include "round/testing.h"
 
 namespace instep::round {
@@ -202,7 +203,7 @@ class Host {
         for (std::uint32_t s = node.first; s < node.first + node.count; ++s) {
           there = there || !case_.gradient[s][t].empty();
         }
-        share.offsets.push_back(there ? share.top : kAbsent);
+        share.offsets.push_back(there ? share.top : fabric::Arena::kAbsent);
         for (std::uint64_t i = 0; there && i < case_.lengths[t]; ++i) {
           bool any = false;
           const float value = oracle_element(case_, node, t, i, any);

@@ -32,9 +32,7 @@ class Turn {
     virtual const std::vector<std::uint32_t>& shards() const = 0;
     // The last of the shards is about to be computed: a mail of its own with an open part, into
     // which it will be settled; nothing where nobody reads one. `first`: of this op.
-    virtual std::optional<Posted> open_round(fabric::Ticket /*ticket*/, bool /*first*/) {
-      return std::nullopt;
-    }
+    virtual std::optional<Posted> open_round(fabric::Ticket ticket, bool first) = 0;
     // A mail of its own with all that was computed.
     virtual Posted post_round(fabric::Ticket ticket, bool first) = 0;
     virtual Judging judging() = 0;

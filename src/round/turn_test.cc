@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <optional>
 
 namespace instep::round {
 namespace {
@@ -17,6 +18,7 @@ class Idle : public Turn::Agent {
   Status compute(std::uint32_t) override { return {}; }
   void will_compute(const std::vector<std::uint32_t>&) override {}
   const std::vector<std::uint32_t>& shards() const override { return none_; }
+  std::optional<Posted> open_round(fabric::Ticket, bool) override { return std::nullopt; }
   Posted post_round(fabric::Ticket, bool) override { return {}; }
   Judging judging() override { return {}; }
   Update* update() override { return nullptr; }

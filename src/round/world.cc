@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "fabric/arena.h"
 #include "fabric/wait.h"
 
 namespace instep::round {
@@ -121,7 +122,8 @@ void World::write(fabric::Ticket ticket, const Whole& of) {
         reinterpret_cast<std::byte*>(sum(of.round, target)) - arena_.data());
     for (std::size_t t = 0; t < sums_.tensors.size(); ++t) {
       const bool there = of.present[target * sums_.tensors.size() + t] != 0;
-      offsets.push_back(there ? base + sums_.tensors[t].begin * sizeof(float) : kAbsent);
+      offsets.push_back(there ? base + sums_.tensors[t].begin * sizeof(float)
+                              : fabric::Arena::kAbsent);
     }
   }
   const std::uint64_t at = kPage + mails_++ % kMails * mail_bytes_;

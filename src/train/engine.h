@@ -211,8 +211,7 @@ class Engine : private round::Turn::Agent {
 
   std::vector<std::byte*> mails_[2];  // of the op under way and the one before, by slot_
   int slot_ = 0;
-  std::byte* open_mail_ = nullptr;  // of the shard under way
-  std::uint64_t untold_ = 0;        // elements settled since the bridge was told
+  std::uint64_t untold_ = 0;  // elements settled since the bridge was told
   std::uint64_t round_ = 0, updates_ = 0;
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0;
   double parameter_change_ = 0;

@@ -188,7 +188,7 @@ Status Engine::compute(std::uint32_t shard) {
 std::optional<round::Posted> Engine::open_round(fabric::Ticket ticket, bool first) {
   if (!setup_.hosted || binding_.space.elements() < kOpenElements) return std::nullopt;
   const auto& offsets = gradients_->open([this](std::size_t index, std::uint64_t offset) {
-    round::settle(open_mail_, index, offset);
+    round::settle(mails_[slot_].back(), index, offset);
     untold_ += setup_.tensors[index % setup_.tensors.size()].count;
     if (untold_ < kTellElements) return;
     untold_ = 0;
@@ -197,7 +197,6 @@ std::optional<round::Posted> Engine::open_round(fabric::Ticket ticket, bool firs
   });
   const std::uint64_t mail = post(
       {ticket, round_, round::Directive::kNone, {}, gradients_->nodes(), offsets, {}, true}, first);
-  open_mail_ = mails_[slot_].back();
   untold_ = 0;
   return round::Posted{ticket, round_, mail, slot_};
 }

@@ -1,13 +1,11 @@
-#include "coord/state_move.h"
+#include "round/state_move.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-namespace instep::coord {
+namespace instep::round {
 namespace {
-
-using round::RelayFrame;
 
 struct Sent {
   RelayFrame frame;
@@ -113,4 +111,4 @@ TEST_F(StateMove, PartsLieInTheFile) {
 }
 
 }  // namespace
-}  // namespace instep::coord
+}  // namespace instep::round

@@ -1,16 +1,13 @@
-#include "coord/state_move.h"
+#include "round/state_move.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
 
-namespace instep::coord {
+namespace instep::round {
 namespace {
 
-using round::RelayFrame;
-
-constexpr std::uint64_t kPieceBytes = 1 << 20;
 // A book grows with the samples of an epoch; what claims to be larger is none.
 constexpr std::uint64_t kMaxBookBytes = std::uint64_t{1} << 32;
 
@@ -47,15 +44,15 @@ Result<StateParts> state_parts(const wire::Ready& ready, std::uint64_t round, st
 
 void give_state(std::uint32_t lineup, std::uint64_t round, std::vector<std::byte> book,
                 std::span<const std::byte> state, const StateParts& parts, bool begun,
-                const SendState& send) {
+                const SendState& send, std::uint64_t piece_bytes) {
   const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(book));
   const auto length = std::make_shared<const std::uint64_t>(kept->size());
   send({kBookFrame, sizeof *length, lineup, begun ? 1U : 0U, round, 0},
        std::as_bytes(std::span(length.get(), 1)), length);
   const auto pieces = [&](std::uint32_t part, std::span<const std::byte> bytes,
                           const std::shared_ptr<const void>& keeper) {
-    for (std::uint64_t at = 0; at < bytes.size(); at += kPieceBytes) {
-      const auto piece = bytes.subspan(at, std::min(kPieceBytes, bytes.size() - at));
+    for (std::uint64_t at = 0; at < bytes.size(); at += piece_bytes) {
+      const auto piece = bytes.subspan(at, std::min(piece_bytes, bytes.size() - at));
       send({kStateFrame, static_cast<std::uint32_t>(piece.size()), lineup, part, round, at}, piece,
            keeper);
     }
@@ -108,4 +105,4 @@ Status StateTaker::took(const RelayFrame& frame) {
   return {};
 }
 
-}  // namespace instep::coord
+}  // namespace instep::round

@@ -15,14 +15,14 @@
 #include "round/relay.h"
 #include "wire/message.h"
 
-namespace instep::coord {
+namespace instep::round {
 
 // The frames of it, between those of a relay. kBook says how long the book is, and by index 1 that
 // some blocks are stepped in the round already, so that the next round's parts come as well; a
 // piece says which part it is of, 0 for the book, and where in it it begins.
-inline constexpr auto kBookFrame = round::RelayFrame::Kind(64);
-inline constexpr auto kStateFrame = round::RelayFrame::Kind(65);
-inline bool is_state_frame(const round::RelayFrame& frame) {
+inline constexpr auto kBookFrame = RelayFrame::Kind(64);
+inline constexpr auto kStateFrame = RelayFrame::Kind(65);
+inline bool is_state_frame(const RelayFrame& frame) {
   return frame.kind == kBookFrame || frame.kind == kStateFrame;
 }
 
@@ -38,12 +38,12 @@ struct StateParts {
 Result<StateParts> state_parts(const wire::Ready& ready, std::uint64_t round, std::uint64_t bytes);
 
 // What a donor sends, in order. `keeper`: what the frame's bytes lie in, if not the state file.
-using SendState =
-    std::function<void(const round::RelayFrame& frame, std::span<const std::byte> bytes,
-                       std::shared_ptr<const void> keeper)>;
+// `begun`: some blocks are stepped in the round already.
+using SendState = std::function<void(const RelayFrame& frame, std::span<const std::byte> bytes,
+                                     std::shared_ptr<const void> keeper)>;
 void give_state(std::uint32_t lineup, std::uint64_t round, std::vector<std::byte> book,
                 std::span<const std::byte> state, const StateParts& parts, bool begun,
-                const SendState& send);
+                const SendState& send, std::uint64_t piece_bytes = 1 << 20);
 
 // The newcomer's side; one of a line-up.
 class StateTaker {
@@ -53,8 +53,8 @@ class StateTaker {
 
   // Where a frame's bytes go, and that they lie there. Everything comes in order. kCorrupt: what
   // came is no such thing.
-  Result<std::span<std::byte>> place(const round::RelayFrame& frame);
-  Status took(const round::RelayFrame& frame);
+  Result<std::span<std::byte>> place(const RelayFrame& frame);
+  Status took(const RelayFrame& frame);
   // All has come.
   bool whole() const { return part_ > parts_.size(); }
   std::uint64_t round() const { return round_; }
@@ -75,4 +75,4 @@ class StateTaker {
   std::uint64_t at_ = 0;
 };
 
-}  // namespace instep::coord
+}  // namespace instep::round
