@@ -115,6 +115,12 @@ class Unlike(HostsCase):
         self.run_instep("stop", coordinator.run_dir, "--quiet")
         self.assert_same_bits(*self.reports([coordinator, alike]))
 
+    def test_the_report_names_the_libtorch_that_is_loaded(self):
+        other = preloaded("preload_libtorch")
+        coordinator, line = self.waiting(**other)
+        for report in self.reports([coordinator, self.start_agents(1, line, **other)]):
+            self.assertEqual(report["libtorch"], "1.99.7")
+
     def one_line_names_both(self, err):
         # Whichever host was ready first is named first.
         self.assertRegex(err.strip(), r"\A[^\n]* differ in libtorch: ('1\.99\.7' and '2\.|'2\.[\w.+]+' and '1\.99\.7')"
