@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 3;
+inline constexpr std::uint32_t kHostProtocol = 4;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -98,6 +98,7 @@ struct HostsLineup {
   std::vector<std::uint32_t> ids;
   std::vector<std::vector<std::uint32_t>> shards;
   std::vector<std::uint64_t> first_block, blocks;
+  std::vector<std::uint32_t> agents;
 };
 struct HostsGo {
   std::uint32_t number = 0;
