@@ -150,7 +150,7 @@ class LinksTest : public CarrierTest<Fabric> {};
 
 struct FabricName {
   template <class Fabric>
-  static std::string GetName(int /*number*/) {
+  static std::string GetName(int /*number*/) {  // NOLINT(readability-identifier-naming): gtest's
     if (std::is_same_v<Fabric, QueueFabric>) return "Queue";
     return std::is_same_v<Fabric, VirtualFabric> ? "Simulated" : "Tls";
   }

@@ -115,7 +115,7 @@ class Log {
 class QueueFabric {
  public:
   static constexpr std::uint64_t kTimes = 20;  // that a test runs, each with another seed
-  QueueFabric(std::uint32_t hosts, std::uint64_t seed) : random_(seed), hosts_(hosts) {}
+  QueueFabric(std::uint32_t /*hosts*/, std::uint64_t seed) : random_(seed) {}
 
   template <class Work>
   void in(HostId /*host*/, Work work) {
@@ -149,7 +149,6 @@ class QueueFabric {
     Status took(HostId from, const RelayFrame& frame) { return log.took(me, from, frame); }
   };
   Random random_;
-  const std::uint32_t hosts_;
   round::RelayNet net_;
   std::vector<std::shared_ptr<const void>> kept_;
 };
@@ -386,7 +385,7 @@ class TlsFabric {
   static bool shut(std::uint16_t from, std::uint16_t to) {
     const std::unique_ptr<DIR, int (*)(DIR*)> all(::opendir("/proc/self/fd"), ::closedir);
     while (const dirent* it = ::readdir(all.get())) {
-      const int socket = std::atoi(it->d_name);
+      const int socket = static_cast<int>(std::strtol(it->d_name, nullptr, 10));
       if (port_of(socket, ::getsockname) != from || port_of(socket, ::getpeername) != to) continue;
       return ::shutdown(socket, SHUT_RDWR) == 0;
     }
