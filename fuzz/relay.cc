@@ -11,9 +11,13 @@ namespace instep {
 namespace {
 
 constexpr std::uint32_t kLineup = 5, kShards = 4;
-// One slice of two chunks, and two smaller ones.
-constexpr std::uint64_t kLarge = round::kChunkElements + 2048;
-constexpr std::uint64_t kElements = kLarge + 2048, kArena = 1 << 21;
+// One slice of three chunks, the last one short, and two smaller ones. Chunks are small, so that an
+// input takes little time.
+constexpr std::uint64_t kChunk = 2048;
+constexpr std::uint64_t kLarge = 2 * kChunk + 1024, kElements = kLarge + 2048, kArena = 1 << 18;
+// Of a payload come from the input and are repeated: what decides anything is shorter, and a round
+// of all that others send is an input of 16 KiB.
+constexpr std::size_t kPayloadBytes = 256;
 
 class Nobody : public round::Carrier {
  public:
@@ -36,10 +40,14 @@ class Source {
     return out % bound;
   }
   void fill(std::span<std::byte> to) {
-    const std::size_t count = std::min(to.size(), rest_.size());
+    const std::size_t whole = std::min(to.size(), kPayloadBytes);
+    const std::size_t count = std::min(whole, rest_.size());
     if (count > 0) std::memcpy(to.data(), rest_.data(), count);
     std::fill(to.begin() + static_cast<std::ptrdiff_t>(count), to.end(), std::byte{0});
     rest_ = rest_.subspan(count);
+    for (std::size_t at = whole; at < to.size(); at += whole) {
+      std::memcpy(&to[at], to.data(), std::min(whole, to.size() - at));
+    }
   }
 
  private:
@@ -90,7 +98,7 @@ std::uint32_t some_size(Source& source) {
     case 2:
       return source.below(8) * 2048;
     default:
-      return static_cast<std::uint32_t>(round::kChunkElements * (1 + source.below(4)));
+      return static_cast<std::uint32_t>(kChunk * (1 + source.below(4)));
   }
 }
 
@@ -102,8 +110,7 @@ void receive(round::Relay& relay, Source& source) {
   frame.lineup = kLineup - 1 + source.below(3);
   frame.index = source.below(4);
   frame.round = relay.due() - 1 + source.below(4);
-  frame.at = std::uint64_t{source.below(2)} * round::kChunkElements +
-             std::uint64_t{source.below(8)} * 1024 - source.below(2);
+  frame.at = std::uint64_t{source.below(8)} * 1024 - source.below(2);
   const auto place = relay.place(from, frame);
   if (!place.ok()) return;
   INSTEP_CHECK(place->size() == frame.bytes, "a frame's payload has its place");
@@ -129,7 +136,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       0,
       7,
       {{0, {0, 1}, {0, kLarge}}, {1, {2}, {kLarge, 1024}}, {2, {3}, {kLarge + 1024, 1024}}},
-      {}};
+      {},
+      kChunk};
   if (source.below(2) == 1) setup.donor = 1;
   round::Relay relay(std::move(setup), *world, nobody);
   relay.start();

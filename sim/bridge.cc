@@ -148,6 +148,7 @@ void Bridge::line_up(member::Lineup lineup) {
   lineup_ = std::move(lineup);
   relay_ = std::make_shared<round::Relay>(std::move(setup), *world_,
                                           static_cast<round::Carrier&>(*this));
+  peers_.forget_waiting();
   stale_view_ = gives() && !views_.empty() ? views_.back().epoch.number : 0;
   if (gives()) world_->forget();
   offer(lineup_->first_round - 1);

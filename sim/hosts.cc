@@ -65,7 +65,7 @@ void Hosts::add(std::uint32_t agents, bool late) {
   it.memory = std::make_unique<Memory>(job_, kSlots);
   it.cluster = std::make_unique<Cluster>(options_, job_, *it.memory, oracle_, timeline_, random_,
                                          counts_, &place);
-  it.loop = std::make_unique<Loop>(timeline_, *it.cluster);
+  it.loop = std::make_unique<Loop>(timeline_, it.cluster.get());
   Bridge::Plan plan;
   plan.host = host;
   plan.plant = options_.plant;

@@ -39,7 +39,7 @@ void Loop::end() {
 }
 
 void Loop::run(const std::function<void()>& what) {
-  Cluster* const before = std::exchange(running_cluster, &cluster_);
+  Cluster* const before = std::exchange(running_cluster, cluster_);
   what();
   running_cluster = before;
 }

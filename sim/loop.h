@@ -15,8 +15,8 @@ class Cluster;
 
 class Loop final : private Actor {
  public:
-  // What it runs is the cluster's, for production code that touches its words.
-  Loop(Timeline& timeline, Cluster& cluster) : timeline_(timeline), cluster_(cluster) {}
+  // What it runs is the cluster's, if there is one, for production code that touches its words.
+  Loop(Timeline& timeline, Cluster* cluster) : timeline_(timeline), cluster_(cluster) {}
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
@@ -37,7 +37,7 @@ class Loop final : private Actor {
   void run(const std::function<void()>& what);
 
   Timeline& timeline_;
-  Cluster& cluster_;
+  Cluster* const cluster_;
   std::deque<std::function<void()>> posted_;
   std::map<std::uint64_t, std::function<void()>> timers_;
   std::uint64_t newest_ = 0;  // timer; 0 is none

@@ -52,11 +52,12 @@ void Link::send(const wire::HostMessage& message) {
 }
 
 void Link::send(const round::RelayFrame& frame, std::span<const std::byte> payload,
-                std::shared_ptr<const void> keeper) {
+                std::shared_ptr<const void> keeper, std::function<void()> sent) {
   Packet packet;
   packet.frame = frame;
   packet.payload = payload;
   packet.keeper = std::move(keeper);
+  packet.sent = std::move(sent);
   push(std::move(packet));
 }
 
@@ -120,20 +121,22 @@ void Link::begin_frame(Link& to, const Packet& packet) {
 
 void Link::end_frame() {
   const auto to = other_.lock();
-  const Packet& packet = queue_.front();
+  Packet& packet = queue_.front();
   const std::size_t half = packet.payload.size() / 2;
   if (packet.payload.size() > half) {
     std::memcpy(half_->data() + half, packet.payload.data() + half, packet.payload.size() - half);
   }
   half_.reset();
   const round::RelayFrame frame = packet.frame;
+  if (packet.sent) net_.loop(here_).post(std::move(packet.sent));
   next();
-  (void)to->sink_->took(*to, frame);
+  if (!to->sink_->took(*to, frame).ok()) to->give_up();
 }
 
 void Link::keep(std::size_t packets) {
   queue_.resize(std::min(queue_.size(), packets));
   for (Packet& packet : queue_) {
+    packet.sent = nullptr;
     if (!packet.keeper && packet.payload.empty()) continue;
     packet.copy.assign(packet.payload.begin(), packet.payload.end());
     packet.payload = packet.copy;

@@ -51,8 +51,12 @@ class Link : public std::enable_shared_from_this<Link> {
   Nanoseconds since() const { return since_; }
   void start(Sink* sink);
   void send(const wire::HostMessage& message);
+  // `sent`, on the loop of this end: the payload is read no more; not called once the link has
+  // ended.
   void send(const round::RelayFrame& frame, std::span<const std::byte> payload,
-            std::shared_ptr<const void> keeper);
+            std::shared_ptr<const void> keeper, std::function<void()> sent);
+  // Frames and messages that have not arrived yet.
+  std::size_t queued() const { return queue_.size(); }
   // Its sink hears nothing more. What is on its way may still arrive, or some of it.
   void close() { end(false); }
   // All of it.
@@ -65,6 +69,7 @@ class Link : public std::enable_shared_from_this<Link> {
     round::RelayFrame frame;
     std::span<const std::byte> payload;
     std::shared_ptr<const void> keeper;
+    std::function<void()> sent;
     std::vector<std::byte> copy;  // of the payload, when its memory is no more
   };
   void push(Packet packet);

@@ -9,6 +9,8 @@ namespace {
 
 constexpr Nanoseconds kConnect = 10 * kSecond;
 constexpr Nanoseconds kAgain = 200 * kMillisecond;
+// A link has so many frames, of which it reads one; what else is sent waits.
+constexpr std::size_t kFeedFrames = 2;
 
 }  // namespace
 
@@ -40,6 +42,7 @@ void Peers::take(HostId peer, std::shared_ptr<Link> link) {
   if (it.out) return link->close();
   if (const auto old = std::exchange(it.link, nullptr)) {
     old->close();
+    it.waiting.clear();
     if (plant_ != Plant::kStaleLink) handler_.peer_is_down(peer);
   }
   it.link = std::move(link);
@@ -49,6 +52,7 @@ void Peers::take(HostId peer, std::shared_ptr<Link> link) {
 void Peers::cut(HostId peer) {
   Peer& it = peers_[peer];
   it.out = true;
+  it.waiting.clear();
   if (const auto link = std::exchange(it.link, nullptr)) link->close();
 }
 
@@ -65,7 +69,21 @@ void Peers::send(HostId to, const round::RelayFrame& frame, std::span<const std:
                  std::shared_ptr<const void> keeper) {
   const auto found = peers_.find(to);
   if (found == peers_.end() || !found->second.link) return;
-  found->second.link->send(frame, payload, std::move(keeper));
+  found->second.waiting.push_back({frame, payload, std::move(keeper)});
+  feed(to);
+}
+
+void Peers::feed(HostId id) {
+  Peer& it = peers_.at(id);
+  while (!it.waiting.empty() && it.link->queued() < kFeedFrames) {
+    Waiting next = std::move(it.waiting.front());
+    it.waiting.pop_front();
+    it.link->send(next.frame, next.payload, std::move(next.keeper), [this, id] { feed(id); });
+  }
+}
+
+void Peers::forget_waiting() {
+  for (auto& [id, peer] : peers_) peer.waiting.clear();
 }
 
 Result<std::span<std::byte>> Peers::place(Link& link, const round::RelayFrame& frame) {
@@ -85,6 +103,7 @@ void Peers::closed(Link& link) {
   Peer& it = peers_.at(id);
   if (it.link.get() != &link) return;
   it.link.reset();
+  it.waiting.clear();
   handler_.peer_is_down(id);
   if (id < me_ && !it.out) loop_.after(kAgain, [this, id] { connect(id); });
 }

@@ -1,6 +1,7 @@
 // A host's links to the others of its run: as coord::Peers.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 
@@ -31,6 +32,8 @@ class Peers final : public Link::Sink {
   Nanoseconds since(HostId peer) const { return peers_.at(peer).link->since(); }
   void send(HostId to, const round::RelayFrame& frame, std::span<const std::byte> payload,
             std::shared_ptr<const void> keeper);
+  // What no link has taken yet is not sent any more.
+  void forget_waiting();
 
  private:
   Result<std::span<std::byte>> place(Link& link, const round::RelayFrame& frame) override;
@@ -38,11 +41,18 @@ class Peers final : public Link::Sink {
   void hear(Link& link, const wire::HostMessage& message) override;
   void closed(Link& link) override;
 
+  struct Waiting {
+    round::RelayFrame frame;
+    std::span<const std::byte> payload;
+    std::shared_ptr<const void> keeper;
+  };
   struct Peer {
     std::shared_ptr<Link> link;
     std::uint64_t attempt = 0;
     bool out = false;
+    std::deque<Waiting> waiting;
   };
+  void feed(HostId id);
   void connect(HostId id);
 
   Loop& loop_;

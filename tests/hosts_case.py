@@ -178,6 +178,12 @@ class HostsCase(RunCase):
             self.assertIn(part, result.err)
         self.assertFalse(host.run_dir.exists(), result)
 
+    def trained_by(self, hosts, agents):
+        """The reports of all hosts say so many agents of all that trained the last rounds."""
+        for host in hosts:
+            report = self.report(host.run_dir)
+            self.assertEqual((report["hosts"], report["agents"]), (len(hosts), agents), host)
+
     def kill(self, host):
         """kill -9 of every process of a host."""
         self.network.kill(host.number)
@@ -194,6 +200,7 @@ class HostsCase(RunCase):
         reports = self.reports(hosts)
         for host, report in zip(hosts, reports):
             self.assert_same_bits(alone, report, f"host {host.number} of {agents}: {sets}")
+        self.trained_by(hosts, sum(agents))
         parameters = pathlib.Path(alone["checkpoint"], "model.safetensors").stat().st_size // 4
         for host in hosts[1:]:  # the first has sent the data too
             sent = self.network.counted(host.number)[1]

@@ -32,6 +32,7 @@ class HostsFaults(HostsCase):
         hosts = self.in_its_midst()
         self.kill(hosts[2])
         self.same(hosts[:2])
+        self.trained_by(hosts[:2], 3)
         self.assertEqual([it["name"] for it in self.happened(hosts[0], "lost")], ["host2"])
 
     def test_all_others_die_at_once(self):

@@ -57,6 +57,17 @@ class Insecure(HostsCase):
                          ["listening", "enrolled", "joined", "done"])
         self.assertIn(means, audit[0]["reason"])
 
+    def test_a_line_of_an_open_run_says_it_too(self):
+        # A host that had joined by such a line wrote no word of it.
+        coordinator, _ = self.open_to_all()
+        line = self.run_instep("token", coordinator.run_dir, "--make").out.strip()
+        self.assertRegex(line, r"\Ainstep://")
+        host = self.join("agent", "--join", line)
+        self.reports([coordinator, host])
+        means = f"--insecure: anyone who reaches {self.address()} can join this run"
+        self.assertIn(means, host.result().err)
+        self.assertIn(means, (host.run_dir / "logs/launcher.log").read_text())
+
     def test_one_side_alone_is_refused(self):
         secure = self.start_coordinator(self.job, least=2)
         line = self.join_line(secure)
@@ -65,7 +76,9 @@ class Insecure(HostsCase):
                              ((line, "--insecure"), ["--join: ", "this line has a token", "leave --insecure out"])):
             self.not_let_in(self.join("agent", "--join", *words), *parts)
         self.assertEqual([it for it in self.audit(secure) if it["what"] in ("enrolled", "refused")], [])
-        self.reports([secure, self.start_agents(1, line)])
+        joined = self.start_agents(1, line)
+        self.reports([secure, joined])
+        self.assertNotIn("anyone who reaches", joined.result().err)
         open_one, words = self.open_to_all()
         self.not_let_in(self.join("agent", "--join", line), "its fingerprint is another than in the join line")
         self.reports([open_one, self.join(*words)])

@@ -37,6 +37,7 @@ class HostsJoining(HostsCase):
         hosts.append(self.join(2, agents=2))
         self.is_in(hosts[2])
         self.same(hosts)
+        self.trained_by(hosts, 4)
         # It has computed its shards: some 40,000 parameters' sums a round.
         self.assertGreater(self.network.counted(2)[1] - before, 1000000)
 

@@ -68,8 +68,8 @@ class Report(instep_test.Case):
     def test_values(self):
         found = self.found
         self.assertEqual(json.loads(self.copy.read_text()), found)
-        self.assertEqual((found["version"], found["agents"], found["shards"], found["rounds"],
-                          found["data_epochs"], found["stopped"]), (1, 3, 8, 48, 2, ""))
+        self.assertEqual((found["version"], found["hosts"], found["agents"], found["shards"], found["rounds"],
+                          found["data_epochs"], found["stopped"]), (1, 1, 3, 8, 48, 2, ""))
         self.assertIn(found["instep"], self.run_instep("--version").out)
         self.assert_every_sample_once(found, 6000)
         self.assertEqual(len(found["train"]["loss"]), 2)

@@ -183,9 +183,9 @@ int agent_command(const Options& options) {
   if (!plan.ok()) return fail(plan.error());
   JoinedRun run;
   run.agents = plan->agents;
-  if (options.insecure) {
-    run.warnings = {coord::insecure_warning({plan->line.host, plan->line.port})};
-  }
+  const auto insecure = is_insecure(plan->line);
+  if (!insecure.ok()) return fail(insecure.error());
+  if (*insecure) run.warnings = {coord::insecure_warning({plan->line.host, plan->line.port})};
   auto host = coord::JoinedHost::join(plan.take());
   if (!host.ok()) return fail(host.error());
   return train_joined(options, **host, run);

@@ -20,4 +20,9 @@ Result<fabric::JoinLine> insecure_line(const std::string& address) {
                           std::move(keys.fingerprint)};
 }
 
+Result<bool> is_insecure(const fabric::JoinLine& line) {
+  INSTEP_ASSIGN_OR_RETURN(const fabric::SharedKeys keys, insecure_keys());
+  return line.authority == keys.fingerprint;
+}
+
 }  // namespace instep::cli

@@ -16,5 +16,8 @@ inline constexpr const char* kNoSecret = "instep --insecure";
 Result<fabric::SharedKeys> insecure_keys();
 // What joins such a coordinator at HOST[:PORT].
 Result<fabric::JoinLine> insecure_line(const std::string& address);
+// Whether a line is of such a coordinator, as `instep token` makes it: whatever its token,
+// everybody can make the key that it is known by.
+Result<bool> is_insecure(const fabric::JoinLine& line);
 
 }  // namespace instep::cli

@@ -212,7 +212,8 @@ void Bridge::line_up(member::Lineup lineup) {
   // A view may have come meanwhile.
   offer(lineup_->first_round - 1);
   offer(lineup_->first_round);
-  say(Adopt{mine_, lineup_->first_round, gives()});
+  say(Adopt{mine_, lineup_->first_round, gives(), static_cast<std::uint32_t>(lineup_->hosts.size()),
+            member::agents_of(*lineup_)});
   took_if_connected();
 }
 
@@ -266,7 +267,8 @@ void Bridge::lose_hub(const std::string& why) {
   arriving_.clear();
   say(Orphaned{why});
   const std::uint32_t number = std::max(halted_, lineup_->number) + 1;
-  line_up(member::assign_hosts(number, world_->done(ready_.first_round), {{plan_.host}},
+  const std::uint32_t agents = member::part_of(*lineup_, plan_.host)->agents;
+  line_up(member::assign_hosts(number, world_->done(ready_.first_round), {{plan_.host, agents}},
                                ready_.shards, ready_.blocks));
   go(number);
 }

@@ -38,7 +38,8 @@ namespace instep::coord {
 struct Adopt {
   std::vector<std::uint32_t> shards;
   std::uint64_t round = 0;
-  bool anew = false;  // member::Adopted
+  bool anew = false;                    // member::Adopted
+  std::uint32_t hosts = 1, agents = 1;  // that train from that round on
 };
 // All hosts stop after this round.
 struct AllStop {};

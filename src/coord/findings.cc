@@ -40,7 +40,7 @@ LaunchResult Findings::result(const LaunchPlan& plan, const End& end) const {
   if (reason != Reason::kFinished && reason != Reason::kStopped) return out;
   ReportParts parts;
   parts.job_json = end.job_json;
-  parts.agents = plan.agents;
+  parts.trained_by = end.trained_by;
   for (const std::string& place : end.reports) {
     parts.agent_reports.push_back(reports_.at(std::stoul(place)));
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "coord/launcher.h"
+#include "coord/report.h"
 #include "member/decide.h"
 #include "wire/message.h"
 
@@ -30,6 +31,7 @@ class Findings {
     std::string job_json, checkpoint;
     std::string log_end;    // of the agent that the outcome names
     nlohmann::json events;  // an array
+    TrainedBy trained_by;
   };
   LaunchResult result(const LaunchPlan& plan, const End& end) const;
 

@@ -369,7 +369,7 @@ LaunchResult Launcher::result() {
   LaunchResult out =
       findings_.result(plan_, {*outcome_, report_places_, job_json_, checkpoint_,
                                named < 0 ? "" : crew_->log_end(static_cast<std::uint32_t>(named)),
-                               narrator_.events()});
+                               narrator_.events(), trained_by_});
   out.began = round() > 0;
   end_on_this_host(out);
   return out;

@@ -22,6 +22,7 @@ void Launcher::take_bridge() {
   if (plan_.bridge == nullptr) return;
   for (BridgeNews& news : plan_.bridge->take()) {
     if (auto* adopt = std::get_if<Adopt>(&news)) {
+      trained_by_ = {adopt->hosts, adopt->agents};
       tell(member::Observed{crew_->observe()});
       tell(member::Adopted{std::move(adopt->shards), adopt->round, adopt->anew});
     } else if (auto* data = std::get_if<DataCame>(&news)) {

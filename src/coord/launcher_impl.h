@@ -23,7 +23,7 @@ namespace instep::coord {
 class Launcher : private Steering {
  public:
   explicit Launcher(const LaunchPlan& plan)
-      : plan_(plan), narrator_(plan), checkpoint_(plan.checkpoint) {}
+      : plan_(plan), narrator_(plan), trained_by_{1, plan.agents}, checkpoint_(plan.checkpoint) {}
   LaunchResult run();
 
  private:
@@ -84,6 +84,7 @@ class Launcher : private Steering {
   std::optional<member::Outcome> outcome_;  // when all is over
   std::vector<std::string> report_places_;  // in findings_
   bool stopping_ = false;                   // somebody was told so
+  TrainedBy trained_by_;                    // the newest rounds
   std::string job_json_, checkpoint_;
   std::optional<std::int64_t> wall_at_, drill_at_;
   std::optional<ScaleServer> scale_server_;

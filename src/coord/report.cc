@@ -79,7 +79,8 @@ Json merge_report(const ReportParts& parts) {
       named("program").empty() ? cat("instep ", kVersion, ", gcc ", __VERSION__) : named("program");
   out["libtorch"] = libtorch.empty() ? named("libtorch") : libtorch;
   out["cpu"] = cpu_model();
-  out["agents"] = parts.agents;
+  out["hosts"] = parts.trained_by.hosts;
+  out["agents"] = parts.trained_by.agents;
   out["shards"] = parts.shards;
   for (const char* key : {"rounds", "data_epochs", "parameters_sha256", "state_sha256", "samples",
                           "train", "validation", "test"}) {

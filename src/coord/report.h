@@ -13,10 +13,16 @@ namespace instep::coord {
 
 inline constexpr int kReportVersion = 1;
 
+// Of all hosts together, spares included.
+struct TrainedBy {
+  std::uint32_t hosts = 1, agents = 0;
+};
+
 struct ReportParts {
   std::string job_json, job_hash;
   std::map<std::string, std::string> fingerprint;  // of agent 0
-  std::uint32_t agents = 0, shards = 0;
+  TrainedBy trained_by;
+  std::uint32_t shards = 0;
   std::vector<std::string> agent_reports;  // Done.report; the first has the run's results
   nlohmann::json events;                   // an array
   std::int64_t start_ns = 0, end_ns = 0;   // of the launcher, CLOCK_MONOTONIC

@@ -14,7 +14,7 @@ ReportParts parts(const Json& events) {
   out.job_json = R"({"name":"j","model":{"kind":"mlp"}})";
   out.job_hash = "jh";
   out.fingerprint = {{"program", "b1"}, {"libtorch", "2.0"}};
-  out.agents = 2;
+  out.trained_by = {3, 7};
   out.shards = 8;
   out.agent_reports = {
       R"({"rounds":10,"data_epochs":2,"parameters_sha256":"ph","state_sha256":"sh",
@@ -39,7 +39,8 @@ TEST(Report, HasEveryDocumentedField) {
   EXPECT_EQ(report["job_hash"], "jh");
   EXPECT_EQ(report["build"], "b1");
   EXPECT_EQ(report["libtorch"], "2.13.0");
-  EXPECT_EQ(report["agents"], 2);
+  EXPECT_EQ(report["hosts"], 3);
+  EXPECT_EQ(report["agents"], 7);
   EXPECT_EQ(report["shards"], 8);
   EXPECT_EQ(report["rounds"], 10);
   EXPECT_EQ(report["parameters_sha256"], "ph");

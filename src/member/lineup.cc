@@ -81,6 +81,12 @@ const HostPart* part_of(const Lineup& lineup, HostId host) {
   return found == lineup.hosts.end() ? nullptr : &*found;
 }
 
+std::uint32_t agents_of(const Lineup& lineup) {
+  std::uint32_t out = 0;
+  for (const HostPart& part : lineup.hosts) out += part.agents;
+  return out;
+}
+
 Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
                     const std::vector<HostWeight>& hosts, std::uint32_t shards,
                     std::uint64_t blocks) {
@@ -102,6 +108,7 @@ Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
         std::clamp(tree_cut(agents_before, agents, shards), next + 1, shards - (count - 1 - k));
     HostPart& part = out.hosts.emplace_back();
     part.host = hosts[k].host;
+    part.agents = hosts[k].agents;
     part.shards.resize(end - next);
     std::iota(part.shards.begin(), part.shards.end(), next);
     next = end;
@@ -185,6 +192,7 @@ wire::HostsLineup to_message(const Lineup& lineup) {
     message.shards.push_back(part.shards);
     message.first_block.push_back(part.first_block);
     message.blocks.push_back(part.blocks);
+    message.agents.push_back(part.agents);
   }
   return message;
 }
@@ -192,7 +200,7 @@ wire::HostsLineup to_message(const Lineup& lineup) {
 Result<Lineup> from_message(const wire::HostsLineup& message) {
   const std::size_t hosts = message.ids.size();
   if (message.shards.size() != hosts || message.first_block.size() != hosts ||
-      message.blocks.size() != hosts) {
+      message.blocks.size() != hosts || message.agents.size() != hosts) {
     return malformed("its lists of hosts differ in length").error();
   }
   Lineup lineup;
@@ -201,8 +209,8 @@ Result<Lineup> from_message(const wire::HostsLineup& message) {
   lineup.donor = message.donor;
   lineup.newcomers = message.newcomers;
   for (std::size_t i = 0; i < hosts; ++i) {
-    lineup.hosts.push_back(
-        {message.ids[i], message.shards[i], message.first_block[i], message.blocks[i]});
+    lineup.hosts.push_back({message.ids[i], message.shards[i], message.first_block[i],
+                            message.blocks[i], message.agents[i]});
   }
   return lineup;
 }

@@ -17,6 +17,7 @@ struct HostPart {
   HostId host = 0;
   std::vector<std::uint32_t> shards;          // ascending, at least one
   std::uint64_t first_block = 0, blocks = 0;  // those that it adds up for all hosts
+  std::uint32_t agents = 1;
   bool operator==(const HostPart&) const = default;
 };
 
@@ -33,6 +34,8 @@ struct Lineup {
 
 // A host's part; null if it is not in.
 const HostPart* part_of(const Lineup& lineup, HostId host);
+// Of all hosts together.
+std::uint32_t agents_of(const Lineup& lineup);
 
 // What a host brings along.
 struct HostWeight {

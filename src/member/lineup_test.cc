@@ -126,6 +126,14 @@ TEST(KeepHosts, WhatIsLostGoesToTheOthersAsTheyCan) {
   EXPECT_EQ(last.hosts[0].blocks, 100U);
 }
 
+TEST(Lineup, HasAllAgents) {
+  const Lineup all = assign_hosts(1, 0, hosts_of({2, 1, 4}), 8, 100);
+  EXPECT_EQ(agents_of(all), 7U);
+  const Lineup left = keep_hosts(all, {{0, 2, 1.0}, {2, 4, 1.0}}, 2, 9);
+  EXPECT_EQ(agents_of(left), 6U);
+  EXPECT_EQ(from_message(to_message(left)).take(), left);
+}
+
 TEST(ValidateLineup, FindsEachFault) {
   const Lineup good = assign_hosts(1, 0, hosts_of({1, 1, 2}), 8, 100);
   ASSERT_TRUE(validate(good, 8, 100).ok());

@@ -35,7 +35,7 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
   there_.resize(inputs.size() * tensors_.size());
   rows_.resize(world_.sums().shards);
   const Sums& all = world_.sums();
-  chunk_.resize(kChunkElements);
+  chunk_.resize(setup_.chunk_elements);
   for (const Chunk& chunk : chunks_of(peers_.size())) mine_chunks_.push_back(chunk.range);
   if (all.coding.packs()) {
     coded_.emplace(all.shards, inputs, all.coding, true);
@@ -77,11 +77,11 @@ void Relay::start() {
 std::vector<Relay::Chunk> Relay::chunks_of(std::size_t host) const {
   const Range slice = host < peers_.size() ? peers_[host].host.slice : mine_.slice;
   std::vector<Chunk> out;
-  for (std::uint64_t at = 0; at < slice.count; at += kChunkElements) {
+  for (std::uint64_t at = 0; at < slice.count; at += setup_.chunk_elements) {
     Chunk& it = out.emplace_back();
     it.host = host;
     it.number = out.size() - 1;
-    it.range = {slice.begin + at, std::min(kChunkElements, slice.count - at)};
+    it.range = {slice.begin + at, std::min(setup_.chunk_elements, slice.count - at)};
     const auto place = [this](auto found) {
       return static_cast<std::size_t>(found - tensors_.begin());
     };

@@ -50,8 +50,9 @@ struct RelaySetup {
   std::uint32_t lineup = 0;
   std::uint32_t me = 0;
   std::uint64_t first_round = 0;
-  std::vector<RelayHost> hosts;        // ascending; the first one's directive counts
-  std::optional<std::uint32_t> donor;  // has the sums of the round before the first
+  std::vector<RelayHost> hosts;                   // ascending; the first one's directive counts
+  std::optional<std::uint32_t> donor;             // has the sums of the round before the first
+  std::uint64_t chunk_elements = kChunkElements;  // the same on all hosts; whole blocks
 };
 
 struct RelayFrame {
@@ -150,6 +151,9 @@ class Relay {
   using Source = std::function<const float*(std::size_t, std::size_t, std::uint64_t)>;
   void add_up(reduce::NodeSum& adder, const reduce::Range& range, float* to, const Source& source);
   std::vector<Chunk> chunks_of(std::size_t host) const;
+  reduce::Range next_chunk(const reduce::Range& slice, std::uint64_t there) const;
+  reduce::Range chunk_at(const reduce::Range& slice, std::uint64_t at) const;
+  std::size_t number_of(const reduce::Range& slice, std::uint64_t at) const;
   void send_head();
   std::uint32_t inputs_of_a_chunk() const;
   bool collectable(const Chunk& chunk) const;

@@ -17,21 +17,23 @@ std::vector<std::uint32_t> all_shards(std::uint32_t count) {
   return out;
 }
 
+}  // namespace
+
 // A slice's next, when so many elements of it are there.
-Range next_chunk(const Range& slice, std::uint64_t there) {
-  return {slice.begin + there, std::min(kChunkElements, slice.count - there)};
+Range Relay::next_chunk(const Range& slice, std::uint64_t there) const {
+  return {slice.begin + there, std::min(setup_.chunk_elements, slice.count - there)};
 }
 
 // The one that begins there; empty if none does.
-Range chunk_at(const Range& slice, std::uint64_t at) {
-  if (at < slice.begin || at >= slice.end() || (at - slice.begin) % kChunkElements != 0) return {};
+Range Relay::chunk_at(const Range& slice, std::uint64_t at) const {
+  const std::uint64_t elements = setup_.chunk_elements;
+  if (at < slice.begin || at >= slice.end() || (at - slice.begin) % elements != 0) return {};
   return next_chunk(slice, at - slice.begin);
 }
-std::size_t number_of(const Range& slice, std::uint64_t at) {
-  return static_cast<std::size_t>((at - slice.begin) / kChunkElements);
-}
 
-}  // namespace
+std::size_t Relay::number_of(const Range& slice, std::uint64_t at) const {
+  return static_cast<std::size_t>((at - slice.begin) / setup_.chunk_elements);
+}
 
 Relay::Peer* Relay::peer(std::uint32_t id) {
   const auto found =
@@ -265,8 +267,8 @@ void Relay::answer(std::uint32_t to) {
   carrier_.send(to, frame, rows_out_);
   frame.kind = RelayFrame::Kind::kWhole;
   for (std::size_t target = 0; target < targets_.size(); ++target) {
-    for (std::uint64_t at = 0; at < world_.sums().elements; at += kChunkElements) {
-      const std::uint64_t count = std::min(kChunkElements, world_.sums().elements - at);
+    for (std::uint64_t at = 0; at < world_.sums().elements; at += setup_.chunk_elements) {
+      const std::uint64_t count = std::min(setup_.chunk_elements, world_.sums().elements - at);
       const auto bytes = std::as_bytes(std::span(world_.sum(whole.round, target) + at, count));
       frame.bytes = static_cast<std::uint32_t>(bytes.size());
       frame.index = static_cast<std::uint32_t>(target);

@@ -99,9 +99,14 @@ class RelayNode {
 // Links in order, which deliver when the test says so.
 class RelayNet {
  public:
+  using Link = std::pair<std::uint32_t, std::uint32_t>;
   struct Sent {
     RelayFrame frame;
     std::span<const std::byte> payload;
+  };
+  struct Arriving {
+    Sent sent;
+    std::span<std::byte> to;
   };
   class Port : public Carrier {
    public:
@@ -117,7 +122,43 @@ class RelayNet {
     RelayNet& net_;
     const std::uint32_t me_;
   };
-  std::map<std::pair<std::uint32_t, std::uint32_t>, std::deque<Sent>> links;
+
+  // Links with something to deliver.
+  std::vector<Link> full() const {
+    std::vector<Link> out;
+    for (const auto& [link, queue] : links) {
+      if (!queue.empty() || arriving.contains(link)) out.push_back(link);
+    }
+    return out;
+  }
+  // A frame begins to arrive: it has its place.
+  template <class Host>
+  void depart(const Link& link, Host& to) {
+    const Sent sent = links[link].front();
+    links[link].pop_front();
+    const auto place = to.place(link.first, sent.frame);
+    ASSERT_TRUE(place.ok()) << place.error().message;
+    ASSERT_EQ(place->size(), sent.payload.size());
+    arriving[link] = {sent, *place};
+  }
+  // It is there.
+  template <class Host>
+  void arrive(const Link& link, Host& at) {
+    const auto [sent, to] = arriving.at(link);
+    if (!to.empty()) std::memcpy(to.data(), sent.payload.data(), sent.payload.size());
+    arriving.erase(link);
+    const Status took = at.took(link.first, sent.frame);
+    ASSERT_TRUE(took.ok()) << took.error().message;
+  }
+  // What of a lost host is on its way never arrives, and nothing of others goes there.
+  void lose(std::uint32_t id) {
+    const auto its = [id](const auto& it) { return it.first.first == id || it.first.second == id; };
+    std::erase_if(links, its);
+    std::erase_if(arriving, its);
+  }
+
+  std::map<Link, std::deque<Sent>> links;
+  std::map<Link, Arriving> arriving;
   std::uint64_t bytes = 0;  // of payload, sent so far
 };
 
@@ -253,11 +294,8 @@ class RelayCluster {
     }
   }
 
-  // What of a lost host is on its way never arrives, and nothing of others goes there.
   void lose(std::uint32_t id) {
-    const auto its = [id](const auto& it) { return it.first.first == id || it.first.second == id; };
-    std::erase_if(net_.links, its);
-    std::erase_if(arriving_, its);
+    net_.lose(id);
     past_.push_back(std::move(relays_.at(id)));
     relays_.erase(id);
   }
@@ -273,11 +311,7 @@ class RelayCluster {
   std::uint64_t ahead = 0;
 
  private:
-  using Link = std::pair<std::uint32_t, std::uint32_t>;
-  struct Arriving {
-    RelayNet::Sent sent;
-    std::span<std::byte> to;
-  };
+  using Link = RelayNet::Link;
   static Range range_of(const RelayFrame& frame) { return {frame.at, frame.bytes / sizeof(float)}; }
 
   // What stands is not written again: what lies between tensors would become zero.
@@ -364,31 +398,19 @@ class RelayCluster {
   }
 
   void deliver() {
-    std::vector<Link> full;
-    for (const auto& [link, queue] : net_.links) {
-      if (!queue.empty() || arriving_.contains(link)) full.push_back(link);
-    }
+    const std::vector<Link> full = net_.full();
     if (full.empty()) return;
     const Link link = full[random_.below(full.size())];
-    if (!arriving_.contains(link)) return depart(link);
+    const auto found = net_.arriving.find(link);
+    if (found == net_.arriving.end()) return net_.depart(link, *relays_.at(link.second));
     // A link may be much slower than the others: what came under the line-up before ends late.
-    const bool old = arriving_.at(link).sent.frame.lineup < number_;
+    const bool old = found->second.sent.frame.lineup < number_;
     if (!old || full.size() == 1 || random_.below(64) == 0) arrive(link);
   }
 
-  // A frame begins to arrive: it has its place.
-  void depart(const Link& link) {
-    const RelayNet::Sent sent = net_.links[link].front();
-    net_.links[link].pop_front();
-    const auto place = relays_.at(link.second)->place(link.first, sent.frame);
-    ASSERT_TRUE(place.ok()) << place.error().message;
-    ASSERT_EQ(place->size(), sent.payload.size());
-    arriving_[link] = {sent, *place};
-  }
-
-  // It is there, by now under another line-up, perhaps.
+  // A frame is there, by now under another line-up, perhaps.
   void arrive(const Link& link) {
-    const auto& [sent, to] = arriving_.at(link);
+    const auto& [sent, to] = net_.arriving.at(link);
     const World& world = hosts_[link.second]->world();
     const auto* floats = reinterpret_cast<const float*>(to.data());
     for (std::size_t target = 0; target < job_.targets.size(); ++target) {
@@ -397,11 +419,7 @@ class RelayCluster {
       ASSERT_TRUE(world.open(sent.frame.round, range_of(sent.frame)))
           << "what members may read is written";
     }
-    if (!to.empty()) std::memcpy(to.data(), sent.payload.data(), sent.payload.size());
-    const RelayFrame frame = sent.frame;
-    arriving_.erase(link);
-    const Status took = relays_.at(link.second)->took(link.first, frame);
-    ASSERT_TRUE(took.ok()) << took.error().message;
+    net_.arrive(link, *relays_.at(link.second));
     look(link.second);
   }
 
@@ -421,7 +439,6 @@ class RelayCluster {
   std::vector<RelayHost> line_;
   std::map<std::uint32_t, std::unique_ptr<Relay>> relays_;
   std::vector<std::unique_ptr<Relay>> past_;  // what they sent may still be on its way
-  std::map<Link, Arriving> arriving_;
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::vector<const float*>> marks_;
   std::set<std::tuple<std::uint32_t, std::uint64_t, std::uint64_t>> seen_;
   std::map<std::uint32_t, std::uint64_t> begun_;

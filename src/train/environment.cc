@@ -70,8 +70,7 @@ std::string program() {
   return cat(std::hex, xxh3(std::as_bytes(std::span(*bytes))));
 }
 
-// The libtorch that is loaded, which may be another one than that which this program was built
-// with.
+// Of the libtorch that is loaded.
 struct Libtorch {
   std::string version = TORCH_VERSION, build;
 };
@@ -122,6 +121,8 @@ Status prepare_libtorch(const job::Job& job) {
   at::manual_seed(job.seed);
   return {};
 }
+
+std::string libtorch_version() { return libtorch().version; }
 
 std::map<std::string, std::string> fingerprint() {
   const Libtorch loaded = libtorch();

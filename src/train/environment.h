@@ -16,6 +16,10 @@ Status prepare_libtorch(const job::Job& job);
 // Before a job is known: the number of threads that the launcher chose, or 1.
 void set_threads_early();
 
+// Of the libtorch that is loaded, which may be another one than that which this program was built
+// with.
+std::string libtorch_version();
+
 // What must be equal on two agents whose bits are to be equal: build, libtorch, processor,
 // capability, settings, and the hash of a small computation.
 std::map<std::string, std::string> fingerprint();

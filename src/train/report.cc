@@ -1,10 +1,9 @@
 #include "train/report.h"
 
-#include <torch/version.h>
-
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "train/environment.h"
 
 namespace instep::train {
 
@@ -38,7 +37,7 @@ std::string report(const Engine& engine, const Loop* loop, const job::Job& job,
   const std::string parameters = store::digest(engine.parameters());
   out["job"] = json::parse(job::to_json(job));
   out["job_hash"] = job::hash(job);
-  out["libtorch"] = TORCH_VERSION;
+  out["libtorch"] = libtorch_version();
   out["threads"] = job.threads;
   out["shards"] = job.shards;
   out["rounds"] = engine.round();

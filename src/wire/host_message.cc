@@ -76,6 +76,7 @@ void fields(auto& archive, Type<HostsLineup> auto& m) {
   archive("shards", m.shards);
   archive("first_block", m.first_block);
   archive("blocks", m.blocks);
+  archive("agents", m.agents);
 }
 void fields(auto& archive, Type<HostsGo> auto& m) { archive("number", m.number); }
 void fields(auto& archive, Type<HostsHalt> auto& m) {

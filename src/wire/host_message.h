@@ -103,6 +103,7 @@ struct HostsLineup {
   std::vector<std::uint32_t> ids;
   std::vector<std::vector<std::uint32_t>> shards;
   std::vector<std::uint64_t> first_block, blocks;
+  std::vector<std::uint32_t> agents;
 };
 struct HostsGo {
   std::uint32_t number = 0;

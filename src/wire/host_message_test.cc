@@ -14,7 +14,7 @@ T again(const T& message) {
 }
 
 TEST(HostMessage, ComesBackAsItWas) {
-  HostsLineup lineup{3, 70, 2, {5}, {0, 2}, {{0, 1, 5}, {2, 3, 4}}, {0, 100}, {100, 28}};
+  HostsLineup lineup{3, 70, 2, {5}, {0, 2}, {{0, 1, 5}, {2, 3, 4}}, {0, 100}, {100, 28}, {2, 7}};
   const HostsLineup read = again(lineup);
   EXPECT_EQ(read.number, 3U);
   EXPECT_EQ(read.first_round, 70U);
