@@ -138,6 +138,8 @@ void Bridge::line_up(member::Lineup lineup) {
   if (empty_) {
     if (const Status taking = take_from(lineup); !taking.ok()) return fail(taking.error());
     setup.donor.reset();
+  } else if (world_->done(first_round_) >= lineup.first_round) {
+    setup.donor.reset();
   }
   if (plan_.plant == Plant::kNoDonor) setup.donor.reset();
   for (const member::HostPart& part : lineup.hosts) {

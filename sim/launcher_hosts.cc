@@ -43,7 +43,11 @@ void Cluster::take_bridge() {
       tell(member::StopAsked{"the coordinator is gone", false, false});
     } else if (auto* failed = std::get_if<BridgeFailed>(&news)) {
       trace(-1, cat("its bridge fails: ", failed->error.message));
-      tell(member::LauncherFailed{failed->error});
+      if (outcome_) {
+        all_done_ = true;
+      } else {
+        tell(member::LauncherFailed{failed->error});
+      }
     } else {
       all_done_ = true;
       if (!client_.standing().viewed) tell(member::StopAsked{"the run is over", false, false});

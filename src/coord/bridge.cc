@@ -195,6 +195,8 @@ void Bridge::line_up(member::Lineup lineup) {
   if (empty_) {
     if (const Status taking = take_from(lineup); !taking.ok()) return fail(taking.error());
     setup.donor.reset();  // what the state is made of is no sum of this host's
+  } else if (world_->done(ready_.first_round) >= lineup.first_round) {
+    setup.donor.reset();  // it is for newcomers: before a run's first round there are no sums
   }
   for (const member::HostPart& part : lineup.hosts) {
     setup.hosts.push_back(

@@ -45,7 +45,12 @@ void Launcher::take_bridge() {
                           "): this host finishes the round, saves and ends")});
       stop("the coordinator is gone", false, false);
     } else if (auto* failed = std::get_if<BridgeFailed>(&news)) {
-      tell(member::LauncherFailed{failed->error});
+      // A host that has all it came for does not wait for others that go on without it.
+      if (outcome_) {
+        all_done_ = true;
+      } else {
+        tell(member::LauncherFailed{failed->error});
+      }
     } else if (auto* note = std::get_if<BridgeNote>(&news)) {
       narrator_.tell({"hosts", -1, round(), "", 0, note->text});
     } else if (const auto* seen = std::get_if<LinesSeen>(&news)) {
