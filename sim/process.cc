@@ -177,6 +177,8 @@ Nap Process::enter() {
   }
   failpoint("join.view");
   if (entrance_->donor < 0) {
+    // As where a newer view has brought another book since: that view is the one to enter under.
+    if (host_.book_view > entrance_->epoch.number) return run(20 * kMicrosecond);
     if (host_.book_view != entrance_->epoch.number) {
       throw Violation(cat("agent ", me_, " has no book for view ", entrance_->epoch.number));
     }

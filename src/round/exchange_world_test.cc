@@ -4,7 +4,6 @@
 // to what a single machine computes, bit for bit, and update every element once.
 #include <gtest/gtest.h>
 
-
 #include "fabric/arena.h"
 #include "round/testing_host.h"
 

@@ -58,7 +58,7 @@ Result<std::span<const std::byte>> Engine::restore(const round::Book& book) {
 // begins the round under the view, and goes no further without us. `overtaken`: another view says
 // otherwise.
 Result<std::vector<std::byte>> Engine::book_for(const member::View& view, bool& overtaken) {
-  if (view.donor < 0) return session_.book_of(view.epoch.number);
+  if (view.donor < 0) return session_.book_of(view.epoch.number, overtaken);
   fabric::AgentWords& theirs = session_.words_of(view.donor);
   const std::uint32_t number = view.epoch.number;
   const fabric::Ticket entry = round::ticket_of(view, view.enters_at);

@@ -276,8 +276,9 @@ Status Session::wait_for_news() {
   return {};
 }
 
-Result<std::vector<std::byte>> Session::book_of(std::uint32_t view) {
+Result<std::vector<std::byte>> Session::book_of(std::uint32_t view, bool& overtaken) {
   const std::lock_guard lock(mutex_);
+  overtaken = book_view_ > view;
   if (book_view_ != view || !book_.valid()) return std::vector<std::byte>();
   INSTEP_ASSIGN_OR_RETURN(const fabric::Mapping map, fabric::Mapping::map(book_, false));
   return std::vector<std::byte>(map.data(), map.data() + map.size());

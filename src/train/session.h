@@ -57,8 +57,9 @@ class Session {
   bool joining() const { return welcome_.joining; }
   // Waits until there is news for the seat, or for a while; an Error when there will be none.
   Status wait_for_news();
-  // The book that came with the view of this number; empty if there is none.
-  Result<std::vector<std::byte>> book_of(std::uint32_t view);
+  // The book that came with the view of this number; empty if there is none. `overtaken`: because
+  // a later view has brought another one since.
+  Result<std::vector<std::byte>> book_of(std::uint32_t view, bool& overtaken);
   // From here on SIGTERM asks to leave the run, or not any more.
   void may_leave(bool may) { may_leave_.store(may); }
 
