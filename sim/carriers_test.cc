@@ -13,7 +13,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
-#include "coord/state_move.h"
+#include "round/state_move.h"
 #include "testing_fabrics.h"
 
 namespace instep {
@@ -26,8 +26,8 @@ constexpr std::uint64_t kMany = (32 << 20) / kChunkBytes;  // chunks that no buf
 
 constexpr RelayFrame::Kind kKinds[] = {RelayFrame::Kind::kHead,  RelayFrame::Kind::kSums,
                                        RelayFrame::Kind::kWhole, RelayFrame::Kind::kWant,
-                                       RelayFrame::Kind::kRows,  coord::kBookFrame,
-                                       coord::kStateFrame};
+                                       RelayFrame::Kind::kRows,  round::kBookFrame,
+                                       round::kStateFrame};
 constexpr std::uint32_t kSizes[] = {0, 1, 16, 4095, 65'537, kChunkBytes};
 
 // The frame of that number from one host to another, and what goes with it.
