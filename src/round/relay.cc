@@ -7,6 +7,14 @@ namespace instep::round {
 using reduce::Node;
 using reduce::Range;
 
+namespace {
+
+// Chunks that lie side by side in a row of the dealing, for each host: a slice of a tenth of the
+// usual size still has some of every part.
+constexpr std::uint64_t kColumnsAHost = 8;
+
+}  // namespace
+
 Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
     : setup_(std::move(setup)),
       world_(world),
@@ -15,15 +23,19 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
       packing_(tensors_, world.sums().coding.codec, world.sums().carried),
       due_(setup_.first_round) {
   const std::vector<Node>& targets = world_.sums().targets;
+  const Dealing dealing{world_.sums().elements, setup_.chunk_elements,
+                        kColumnsAHost * setup_.hosts.size()};
   for (const RelayHost& host : setup_.hosts) {
     if (host.id == setup_.me) mine_ = host;
   }
+  my_pieces_ = pieces_of(mine_.slice, dealing);
   my_nodes_ = nodes_of(mine_.shards);
   std::vector<Node> inputs = my_nodes_;
   for (const RelayHost& host : setup_.hosts) {
     if (host.id == setup_.me) continue;
     Peer& peer = peers_.emplace_back();
     peer.host = host;
+    peer.pieces = pieces_of(host.slice, dealing);
     peer.nodes = nodes_of(host.shards);
     peer.first_input = inputs.size();
     inputs.insert(inputs.end(), peer.nodes.begin(), peer.nodes.end());
@@ -36,10 +48,9 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
   rows_.resize(world_.sums().shards);
   const Sums& all = world_.sums();
   chunk_.resize(setup_.chunk_elements);
-  for (const Chunk& chunk : chunks_of(peers_.size())) mine_chunks_.push_back(chunk.range);
   if (all.coding.packs()) {
     coded_.emplace(all.shards, inputs, all.coding, true);
-    for (auto& whole : wholes_) whole.resize(mine_chunks_.size());
+    for (auto& whole : wholes_) whole.resize(my_pieces_.size());
   }
   for (std::size_t node = 0; node < my_nodes_.size(); ++node) {
     sums_.push_back(large_floats(coded_ ? mine_.slice.count : all.elements));
@@ -52,16 +63,16 @@ Relay::Relay(RelaySetup setup, World& world, Carrier& carrier)
     longest = std::max(longest, chunks.back().size());
     if (k == peers_.size()) continue;
     Peer& peer = peers_[k];
-    peer.taken.assign(peer.nodes.size(), std::vector<std::uint8_t>(mine_chunks_.size()));
-    peer.whole.assign(targets.size(), std::vector<std::uint8_t>(chunks.back().size()));
-    peer.whole_left = targets.size() * chunks.back().size();
+    peer.taken.assign(peer.nodes.size(), std::vector<std::uint8_t>(my_pieces_.size()));
+    peer.whole.assign(targets.size(), std::vector<std::uint8_t>(peer.pieces.size()));
+    peer.whole_left = targets.size() * peer.pieces.size();
   }
   for (std::size_t i = 0; i < longest; ++i) {
     for (const auto& of : chunks) {
       if (i < of.size()) order_.push_back(of[i]);
     }
   }
-  missing_.assign(mine_chunks_.size(), inputs_of_a_chunk());
+  missing_.assign(my_pieces_.size(), inputs_of_a_chunk());
   pending_.resize(tensors_.size());
   if (coded_) packed_.resize(order_.size() * my_nodes_.size());
   behind_ = world_.whole(due_ - 1) == nullptr && setup_.donor && *setup_.donor != setup_.me;
@@ -75,23 +86,22 @@ void Relay::start() {
 
 // Of the peer with this place; behind them all, mine.
 std::vector<Relay::Chunk> Relay::chunks_of(std::size_t host) const {
-  const Range slice = host < peers_.size() ? peers_[host].host.slice : mine_.slice;
   std::vector<Chunk> out;
-  for (std::uint64_t at = 0; at < slice.count; at += setup_.chunk_elements) {
+  for (const Piece& piece : host < peers_.size() ? peers_[host].pieces : my_pieces_) {
     Chunk& it = out.emplace_back();
     it.host = host;
     it.number = out.size() - 1;
-    it.range = {slice.begin + at, std::min(setup_.chunk_elements, slice.count - at)};
+    it.piece = piece;
     const auto place = [this](auto found) {
       return static_cast<std::size_t>(found - tensors_.begin());
     };
     it.tensor =
         place(std::partition_point(tensors_.begin(), tensors_.end(), [&it](const Range& tensor) {
-          return tensor.end() <= it.range.begin;
+          return tensor.end() <= it.piece.range.begin;
         }));
     it.tensors_end =
         place(std::partition_point(tensors_.begin(), tensors_.end(), [&it](const Range& tensor) {
-          return tensor.begin < it.range.end();
+          return tensor.begin < it.piece.range.end();
         }));
   }
   return out;
@@ -146,23 +156,24 @@ std::uint32_t Relay::inputs_of_a_chunk() const {
   return static_cast<std::uint32_t>(out);
 }
 
-void Relay::arrived(std::size_t chunk) {
-  if (--missing_[chunk] == 0) ready_.push_back(chunk);
+void Relay::arrived(std::size_t number) {
+  if (--missing_[number] == 0) ready_.push_back(number);
 }
 
 void Relay::combine_ready() {
   if (!under_way_ || !known_) return;
-  for (const std::size_t chunk : std::exchange(ready_, {})) {
-    coded_ ? combine_coded(chunk, mine_chunks_[chunk]) : combine(mine_chunks_[chunk]);
-    missing_[chunk] = inputs_of_a_chunk();
+  for (const std::size_t number : std::exchange(ready_, {})) {
+    coded_ ? combine_coded(number) : combine(my_pieces_[number]);
+    missing_[number] = inputs_of_a_chunk();
     ++combined_;
   }
 }
 
-// Of my slice; null if it has none of the tensor.
-const float* Relay::input_at(std::size_t input, std::size_t tensor, std::uint64_t at) const {
+// In a piece of my slice; null if it has none of the tensor.
+const float* Relay::input_at(std::size_t input, std::size_t tensor, std::uint64_t at,
+                             const Piece& piece) const {
   if (there_[input * tensors_.size() + tensor] == 0) return nullptr;
-  const std::uint64_t within = at - mine_.slice.begin;
+  const std::uint64_t within = piece.within + (at - piece.range.begin);
   if (input < my_nodes_.size()) return sums_[input].get() + (coded_ ? within : at);
   const auto of = std::find_if(peers_.rbegin(), peers_.rend(), [input](const Peer& it) {
     return it.first_input <= input && !it.nodes.empty();
@@ -170,14 +181,15 @@ const float* Relay::input_at(std::size_t input, std::size_t tensor, std::uint64_
   return of->inbox[input - of->first_input].get() + within;
 }
 
-void Relay::combine(const Range& range) {
+void Relay::combine(const Piece& piece) {
+  const Range& range = piece.range;
   const bool open = world_.open(due_, range);
   for (std::size_t target = 0; target < targets_.size(); ++target) {
     float* there = world_.sum(due_, target) + range.begin;
     float* to = open ? there : chunk_.data();
     add_up(targets_[target], range, to,
-           [this](std::size_t input, std::size_t tensor, std::uint64_t at) {
-             return input_at(input, tensor, at);
+           [this, &piece](std::size_t input, std::size_t tensor, std::uint64_t at) {
+             return input_at(input, tensor, at, piece);
            });
     if (!open) world_.put(due_, target, range, to);
     send_whole(target, range.begin, std::as_bytes(std::span(there, range.count)));
@@ -195,7 +207,7 @@ void Relay::send_whole(std::size_t target, std::uint64_t at, std::span<const std
 }
 
 void Relay::finish_if_whole() {
-  if (!under_way_ || !known_ || !read_all() || combined_ < mine_chunks_.size()) return;
+  if (!under_way_ || !known_ || !read_all() || combined_ < my_pieces_.size()) return;
   if (std::any_of(peers_.begin(), peers_.end(), [](const Peer& it) { return it.whole_left > 0; })) {
     return;
   }

@@ -1,9 +1,11 @@
 // The exchange between hosts, for all agents of one: adds up what they published to the host's
 // canonical nodes, has each slice of those added up over all hosts by one of them, and brings the
 // sums to all. A reduce-scatter straight to the slices' hosts and a gather back, chunk by chunk, so
-// that both directions of every link are in use from the first chunk on. Chunks leave in the order
-// in which their gradients are there, while others are still computed; only what is made of the
-// sums waits for all hosts' rows.
+// that both directions of every link are in use from the first chunk on. Chunks leave as soon as
+// their gradients are there, while others are still computed, and of those that are there the first
+// of the flat space first: the next forward pass wants them first. Slices are dealt (dealt.h), so
+// that all links carry something from the first gradient on. Only what is made of the sums waits
+// for all hosts' rows.
 //
 // Pure: frames go out through a Carrier and come in by place() and took(); what moves them (TLS
 // links, a test) is not its business. One thread. A relay lives as long as a line-up; what it has
@@ -31,6 +33,7 @@
 #include "base/result.h"
 #include "reduce/codec.h"
 #include "reduce/kernels.h"
+#include "round/dealt.h"
 #include "round/packing.h"
 #include "round/world.h"
 
@@ -43,7 +46,7 @@ inline constexpr std::uint64_t kChunkElements = 64 * reduce::kBlockElements;
 struct RelayHost {
   std::uint32_t id = 0;
   std::vector<std::uint32_t> shards;  // ascending
-  reduce::Range slice;                // of the flat space: what it adds up for all
+  reduce::Range slice;                // of the dealt order: what it adds up for all
 };
 
 struct RelaySetup {
@@ -125,10 +128,11 @@ class Relay {
   using Form = Packing::Form;
   struct Peer {
     RelayHost host;
+    std::vector<Piece> pieces;                     // of its slice
     std::vector<reduce::Node> nodes;               // of its shards
     std::vector<LargeFloats> inbox;                // [nodes] of my slice
-    std::vector<std::vector<std::uint8_t>> taken;  // [nodes][my slice's chunks] that are there
-    std::vector<std::vector<std::uint8_t>> whole;  // [targets][its slice's chunks] likewise
+    std::vector<std::vector<std::uint8_t>> taken;  // [nodes][my pieces] that are there
+    std::vector<std::vector<std::uint8_t>> whole;  // [targets][its pieces] likewise
     std::size_t whole_left = 0;                    // of those, not there
     // The newest round that it has sent something of: the one that is due, or the one after that,
     // if it has completed this one already. And the newest whose head is here.
@@ -139,8 +143,8 @@ class Relay {
   };
   struct Chunk {
     std::size_t host = 0;    // whose slice
-    std::size_t number = 0;  // in it
-    reduce::Range range;
+    std::size_t number = 0;  // of the piece in it
+    Piece piece;
     std::size_t tensor = 0, tensors_end = 0;  // that it has something of
     bool collected = false;
   };
@@ -151,23 +155,22 @@ class Relay {
   using Source = std::function<const float*(std::size_t, std::size_t, std::uint64_t)>;
   void add_up(reduce::NodeSum& adder, const reduce::Range& range, float* to, const Source& source);
   std::vector<Chunk> chunks_of(std::size_t host) const;
-  reduce::Range next_chunk(const reduce::Range& slice, std::uint64_t there) const;
-  reduce::Range chunk_at(const reduce::Range& slice, std::uint64_t at) const;
-  std::size_t number_of(const reduce::Range& slice, std::uint64_t at) const;
+  reduce::Range chunk_from(std::uint64_t begin) const;
   void send_head();
   std::uint32_t inputs_of_a_chunk() const;
   bool collectable(const Chunk& chunk) const;
   void collect(std::size_t place);
   void arrived(std::size_t chunk);
   void combine_ready();
-  void combine(const reduce::Range& range);
+  void combine(const Piece& piece);
   void send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes);
   void pack_sums(std::size_t place, std::size_t node);
-  void combine_coded(std::size_t number, const reduce::Range& range);
+  void combine_coded(std::size_t number);
   void unpack_whole(const reduce::Range& chunk, const std::byte* packed);
   void look_at_heads();
   Whole heads() const;
-  const float* input_at(std::size_t input, std::size_t tensor, std::uint64_t at) const;
+  const float* input_at(std::size_t input, std::size_t tensor, std::uint64_t at,
+                        const Piece& piece) const;
   Form form_of(const reduce::Node& node) const;
   Form whole_form() const { return coded_ ? Form::kEncoded : Form::kFlat; }
   void finish_if_whole();
@@ -175,7 +178,8 @@ class Relay {
   void answer(std::uint32_t to);
   Peer* peer(std::uint32_t id);
   std::span<std::byte> buffer(std::uint32_t from, const RelayFrame& frame);
-  bool fits(const RelayFrame& frame, const reduce::Range& chunk, Form form) const;
+  bool fits(const RelayFrame& frame, const reduce::Range& range, Form form) const;
+  const Piece* piece_of(const RelayFrame& frame, std::span<const Piece> pieces, Form form) const;
   bool takes_beginning(Peer& from, std::uint64_t round);
   Result<std::span<std::byte>> place_sums(Peer& from, const RelayFrame& frame);
   Result<std::span<std::byte>> place_whole(Peer& from, const RelayFrame& frame);
@@ -194,17 +198,17 @@ class Relay {
   const std::vector<reduce::Range>& tensors_;
   const Packing packing_;
   RelayHost mine_;
+  std::vector<Piece> my_pieces_;  // of my slice
   std::vector<reduce::Node> my_nodes_;
   std::vector<Peer> peers_;               // all hosts but me
   std::vector<reduce::NodeSum> targets_;  // inputs: my nodes, then the peers' in their order
   std::vector<std::uint8_t> there_;       // [inputs][tensors] present
   std::vector<LargeFloats> sums_;         // [my nodes], [elements]; with a codec of my slice
   std::vector<Chunk> order_;              // of collecting, if all is there
-  std::vector<reduce::Range> mine_chunks_;
   // With a codec.
   std::optional<reduce::CodedCombiner> coded_;     // of the inputs
   std::vector<std::vector<std::byte>> packed_;     // [order][my nodes] sums, as sent
-  std::vector<std::vector<std::byte>> wholes_[2];  // [my slice's chunks] as sent; by round
+  std::vector<std::vector<std::byte>> wholes_[2];  // [my pieces] as sent; by round
 
   std::uint64_t due_ = 0;
   bool behind_ = false, open_ = false, under_way_ = false;
@@ -218,9 +222,9 @@ class Relay {
   std::size_t cursor_ = 0;                 // in order_: all before it are collected
   std::size_t collected_ = 0;              // chunks
   // Of my slice. Of the round after it, too, once all is combined.
-  std::vector<std::uint32_t> missing_;  // [chunks] sums that are not here
-  std::vector<std::size_t> ready_;      // chunks of which none is missing, not combined
-  std::size_t combined_ = 0;            // chunks
+  std::vector<std::uint32_t> missing_;  // [my pieces] sums that are not here
+  std::vector<std::size_t> ready_;      // pieces of which none is missing, not combined
+  std::size_t combined_ = 0;            // pieces
   std::vector<std::byte> head_[2];      // mine, as sent; by round
   std::vector<ShardRow> rows_;
   std::uint64_t check_ = 0;

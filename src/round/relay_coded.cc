@@ -17,7 +17,7 @@ Relay::Form Relay::form_of(const reduce::Node& node) const {
 }
 
 void Relay::pack_sums(std::size_t place, std::size_t node) {
-  const Range& range = order_[place].range;
+  const Range& range = order_[place].piece.range;
   const Form form = form_of(my_nodes_[node]);
   std::vector<std::byte>& to = packed_[place * my_nodes_.size() + node];
   to.resize(packing_.bytes(range, form));
@@ -26,7 +26,9 @@ void Relay::pack_sums(std::size_t place, std::size_t node) {
 
 // A chunk of my slice, from sums that are encoded where they are a whole node's. What goes to all
 // is what I unpack myself.
-void Relay::combine_coded(std::size_t number, const Range& range) {
+void Relay::combine_coded(std::size_t number) {
+  const Piece& piece = my_pieces_[number];
+  const Range& range = piece.range;
   std::uint64_t samples = 0;
   for (const ShardRow& row : rows_) samples += row.samples;
   const float factor = mean_factor(world_.sums().full_samples, samples);
@@ -34,7 +36,7 @@ void Relay::combine_coded(std::size_t number, const Range& range) {
   row_.resize(root.from.size());
   packing_.each_run(range, Form::kEncoded, [&](std::size_t tensor, const Range& run, Codec codec) {
     for (std::size_t i = 0; i < row_.size(); ++i) {
-      row_[i] = input_at(root.from[i], tensor, run.begin);
+      row_[i] = input_at(root.from[i], tensor, run.begin, piece);
     }
     float* to = chunk_.data() + (run.begin - range.begin);
     if (codec == Codec::kNone) {

@@ -17,22 +17,15 @@ std::vector<std::uint32_t> all_shards(std::uint32_t count) {
   return out;
 }
 
+std::size_t number_of(const Piece& piece, std::span<const Piece> pieces) {
+  return static_cast<std::size_t>(&piece - pieces.data());
+}
+
 }  // namespace
 
-// A slice's next, when so many elements of it are there.
-Range Relay::next_chunk(const Range& slice, std::uint64_t there) const {
-  return {slice.begin + there, std::min(setup_.chunk_elements, slice.count - there)};
-}
-
-// The one that begins there; empty if none does.
-Range Relay::chunk_at(const Range& slice, std::uint64_t at) const {
-  const std::uint64_t elements = setup_.chunk_elements;
-  if (at < slice.begin || at >= slice.end() || (at - slice.begin) % elements != 0) return {};
-  return next_chunk(slice, at - slice.begin);
-}
-
-std::size_t Relay::number_of(const Range& slice, std::uint64_t at) const {
-  return static_cast<std::size_t>((at - slice.begin) / setup_.chunk_elements);
+// Of the flat space, as a donor sends it.
+Range Relay::chunk_from(std::uint64_t begin) const {
+  return {begin, std::min(setup_.chunk_elements, world_.sums().elements - begin)};
 }
 
 Relay::Peer* Relay::peer(std::uint32_t id) {
@@ -47,8 +40,15 @@ std::span<std::byte> Relay::buffer(std::uint32_t from, const RelayFrame& frame) 
   return std::span(buffer.data(), frame.bytes);
 }
 
-bool Relay::fits(const RelayFrame& frame, const Range& chunk, Form form) const {
-  return chunk.count > 0 && frame.at == chunk.begin && frame.bytes == packing_.bytes(chunk, form);
+bool Relay::fits(const RelayFrame& frame, const Range& range, Form form) const {
+  return range.count > 0 && frame.at == range.begin && frame.bytes == packing_.bytes(range, form);
+}
+
+// That the frame brings; null if it brings none of these.
+const Piece* Relay::piece_of(const RelayFrame& frame, std::span<const Piece> pieces,
+                             Form form) const {
+  const Piece* piece = piece_at(pieces, frame.at);
+  return piece != nullptr && fits(frame, piece->range, form) ? piece : nullptr;
 }
 
 Result<std::span<std::byte>> Relay::place(std::uint32_t from, const RelayFrame& frame) {
@@ -88,15 +88,16 @@ Result<std::span<std::byte>> Relay::place(std::uint32_t from, const RelayFrame& 
 }
 
 Result<std::span<std::byte>> Relay::place_sums(Peer& from, const RelayFrame& frame) {
-  const bool there = frame.index < from.nodes.size() &&
-                     fits(frame, chunk_at(mine_.slice, frame.at), form_of(from.nodes[frame.index]));
-  if (!there || !takes_beginning(from, frame.round) ||
-      from.taken[frame.index][number_of(mine_.slice, frame.at)] != 0) {
+  const Piece* piece = frame.index < from.nodes.size()
+                           ? piece_of(frame, my_pieces_, form_of(from.nodes[frame.index]))
+                           : nullptr;
+  if (piece == nullptr || !takes_beginning(from, frame.round) ||
+      from.taken[frame.index][number_of(*piece, my_pieces_)] != 0) {
     return Error{ErrorKind::kCorrupt, cat("host ", from.host.id, " sent sums out of turn")};
   }
   if (coded_) return buffer(from.host.id, frame);
-  return std::as_writable_bytes(std::span(
-      from.inbox[frame.index].get() + (frame.at - mine_.slice.begin), frame.bytes / sizeof(float)));
+  return std::as_writable_bytes(
+      std::span(from.inbox[frame.index].get() + piece->within, piece->range.count));
 }
 
 bool Relay::caught_up_by(const Peer& from, const RelayFrame& frame) const {
@@ -108,16 +109,16 @@ Result<std::span<std::byte>> Relay::place_whole(Peer& from, const RelayFrame& fr
     return Error{ErrorKind::kCorrupt, cat("host ", from.host.id, " sent ", what)};
   };
   if (frame.index >= targets_.size()) return broken("sums that nobody wants");
-  const bool old = caught_up_by(from, frame);
-  if (old) {
-    const Range all{0, world_.sums().elements};
-    if (!fits(frame, next_chunk(all, caught_[frame.index]), Form::kFlat)) {
+  if (caught_up_by(from, frame)) {
+    if (!fits(frame, chunk_from(caught_[frame.index]), Form::kFlat)) {
       return broken("a round's sums out of turn");
     }
-  } else if (!under_way_ || frame.round != due_ ||
-             !fits(frame, chunk_at(from.host.slice, frame.at), whole_form()) ||
-             from.whole[frame.index][number_of(from.host.slice, frame.at)] != 0) {
-    return broken("whole sums out of turn");
+  } else {
+    const Piece* piece = piece_of(frame, from.pieces, whole_form());
+    if (!under_way_ || frame.round != due_ || piece == nullptr ||
+        from.whole[frame.index][number_of(*piece, from.pieces)] != 0) {
+      return broken("whole sums out of turn");
+    }
   }
   // Not to its place: a frame may end late, when members read what another line-up has brought.
   return buffer(from.host.id, frame);
@@ -151,36 +152,36 @@ Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
 }
 
 void Relay::take_sums(Peer& from, const RelayFrame& frame) {
+  const Piece& piece = *piece_at(my_pieces_, frame.at);
   if (coded_) {
-    packing_.unpack(chunk_at(mine_.slice, frame.at), form_of(from.nodes[frame.index]),
-                    buffers_[from.host.id].data(),
-                    from.inbox[frame.index].get() + (frame.at - mine_.slice.begin));
+    packing_.unpack(piece.range, form_of(from.nodes[frame.index]), buffers_[from.host.id].data(),
+                    from.inbox[frame.index].get() + piece.within);
   }
-  const std::size_t number = number_of(mine_.slice, frame.at);
+  const std::size_t number = number_of(piece, my_pieces_);
   from.taken[frame.index][number] = 1;
   arrived(number);
 }
 
 void Relay::take_whole(Peer& from, const RelayFrame& frame) {
   if (caught_up_by(from, frame)) return take_old(frame, buffers_[from.host.id].data());
-  const Range chunk = chunk_at(from.host.slice, frame.at);
+  const Piece& piece = *piece_at(from.pieces, frame.at);
   const std::byte* buffered = buffers_[from.host.id].data();
   if (coded_) {
-    unpack_whole(chunk, buffered);
+    unpack_whole(piece.range, buffered);
   } else {
-    world_.put(frame.round, frame.index, chunk, reinterpret_cast<const float*>(buffered));
+    world_.put(frame.round, frame.index, piece.range, reinterpret_cast<const float*>(buffered));
   }
-  const std::size_t number = number_of(from.host.slice, frame.at);
+  const std::size_t number = number_of(piece, from.pieces);
   from.whole[frame.index][number] = 1;
   --from.whole_left;
   const bool all = std::all_of(from.whole.begin(), from.whole.end(),
                                [number](const auto& of_target) { return of_target[number] != 0; });
-  if (all) world_.arrived(frame.round, chunk);
+  if (all) world_.arrived(frame.round, piece.range);
 }
 
 // Of the round that the donor has completed.
 void Relay::take_old(const RelayFrame& frame, const std::byte* buffered) {
-  const Range chunk = next_chunk({0, world_.sums().elements}, caught_[frame.index]);
+  const Range chunk = chunk_from(caught_[frame.index]);
   world_.put(frame.round, frame.index, chunk, reinterpret_cast<const float*>(buffered));
   const std::uint64_t before = *std::min_element(caught_.begin(), caught_.end());
   caught_[frame.index] += chunk.count;
@@ -193,7 +194,7 @@ void Relay::take_old(const RelayFrame& frame, const std::byte* buffered) {
 bool Relay::takes_beginning(Peer& from, std::uint64_t round) {
   if (from.begun == round) return true;
   const std::uint64_t expected = from.begun ? *from.begun + 1 : setup_.first_round;
-  const bool early = round > due_ && (!under_way_ || combined_ < mine_chunks_.size());
+  const bool early = round > due_ && (!under_way_ || combined_ < my_pieces_.size());
   if (round != expected || round > due_ + 1 || early) return false;
   // A round's head comes before the next round's sums.
   if (from.begun && from.headed != from.begun) return false;
@@ -267,12 +268,12 @@ void Relay::answer(std::uint32_t to) {
   carrier_.send(to, frame, rows_out_);
   frame.kind = RelayFrame::Kind::kWhole;
   for (std::size_t target = 0; target < targets_.size(); ++target) {
-    for (std::uint64_t at = 0; at < world_.sums().elements; at += setup_.chunk_elements) {
-      const std::uint64_t count = std::min(setup_.chunk_elements, world_.sums().elements - at);
-      const auto bytes = std::as_bytes(std::span(world_.sum(whole.round, target) + at, count));
+    for (Range chunk = chunk_from(0); chunk.count > 0; chunk = chunk_from(chunk.end())) {
+      const float* sums = world_.sum(whole.round, target) + chunk.begin;
+      const auto bytes = std::as_bytes(std::span(sums, chunk.count));
       frame.bytes = static_cast<std::uint32_t>(bytes.size());
       frame.index = static_cast<std::uint32_t>(target);
-      frame.at = at;
+      frame.at = chunk.begin;
       carrier_.send(to, frame, bytes);
     }
   }

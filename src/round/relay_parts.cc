@@ -7,6 +7,7 @@
 namespace instep::round {
 
 using reduce::Node;
+using reduce::Range;
 
 Status Relay::open(std::uint64_t round, std::vector<LocalPart> parts) {
   INSTEP_CHECK(round == due_ && !behind_ && !under_way_, "the round that is due is opened");
@@ -141,26 +142,27 @@ void Relay::collect(std::size_t place) {
   Chunk& chunk = order_[place];
   chunk.collected = true;
   ++collected_;
+  const Range& range = chunk.piece.range;
   const bool own = chunk.host == peers_.size();
   for (std::size_t k = 0; k < my_nodes_.size(); ++k) {
-    float* to = !coded_ ? sums_[k].get() + chunk.range.begin
-                : own   ? sums_[k].get() + (chunk.range.begin - mine_.slice.begin)
+    float* to = !coded_ ? sums_[k].get() + range.begin
+                : own   ? sums_[k].get() + chunk.piece.within
                         : chunk_.data();
-    add_up(collects_[k], chunk.range, to,
+    add_up(collects_[k], range, to,
            [this](std::size_t input, std::size_t tensor, std::uint64_t at) -> const float* {
              const float* source = locals_[input * tensors_.size() + tensor];
              return source == nullptr ? nullptr : source + (at - tensors_[tensor].begin);
            });
     if (own) {
-      if (form_of(my_nodes_[k]) == Form::kEncoded) packing_.encode(chunk.range, to);
+      if (form_of(my_nodes_[k]) == Form::kEncoded) packing_.encode(range, to);
       continue;
     }
     if (coded_) pack_sums(place, k);
     const auto bytes = coded_ ? std::span<const std::byte>(packed_[place * my_nodes_.size() + k])
-                              : std::as_bytes(std::span(to, chunk.range.count));
+                              : std::as_bytes(std::span(to, range.count));
     carrier_.send(peers_[chunk.host].host.id,
                   {RelayFrame::Kind::kSums, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
-                   static_cast<std::uint32_t>(k), due_, chunk.range.begin},
+                   static_cast<std::uint32_t>(k), due_, range.begin},
                   bytes);
   }
   if (own) arrived(chunk.number);
