@@ -63,6 +63,36 @@ class HostsFaults(HostsCase):
             self.assert_same_bits(calm, report)
         self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
 
+    def test_an_agent_dies_in_a_forward_pass_that_was_begun_ahead(self):
+        # Of the next round, while the sums of the round that is due are on their way.
+        large = {**LARGE, "shards": 6, "epochs": 6}
+        calm = self.train(self.job, 1, large)
+        self.use_failing_program()
+        for point in ("ahead.begin", "ahead.waits", "ahead.over"):
+            with self.subTest(point=point):
+                coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
+                line = self.join_line(coordinator)
+                hosts = [coordinator, self.start_agents(1, line, agents=2, FAIL=f"{point}=kill@5", FAIL_AGENT="1"),
+                         self.start_agents(2, line)]
+                for report in self.reports(hosts):
+                    self.assert_same_bits(calm, report)
+                self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
+
+    def test_a_host_dies_while_the_others_have_begun_the_next_round(self):
+        # Theirs was made with parameters that were not all there when its shards came to them.
+        large = {**LARGE, "shards": 6, "epochs": 6}
+        calm = self.train(self.job, 1, large)
+        self.use_failing_program()
+        coordinator = self.start_coordinator(self.job, agents=1, least=3, most=4, sets=large)
+        line = self.join_line(coordinator)
+        lost = self.start_agents(2, line, FAIL="ahead.begin=stop@4", FAIL_AGENT="0")
+        hosts = [coordinator, self.start_agents(1, line, agents=2)]
+        self.wait_for(lost, "an agent that stands still", lambda: any(
+            instep_test.process_state(pid) == "T" for pid in self.network.pids(2)))
+        self.kill(lost)
+        for report in self.reports(hosts):
+            self.assert_same_bits(calm, report)
+
     def test_a_host_leaves(self):
         hosts = self.in_its_midst()
         os.kill(hosts[1].process.pid, signal.SIGTERM)

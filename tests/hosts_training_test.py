@@ -67,6 +67,15 @@ class Overlap(HostsCase):
                 self.same_as_alone(self.job, {**LARGE, **more})
 
 
+    def test_forward_passes_that_are_begun_ahead(self):
+        # With random numbers of their own, other types, agents that own nothing, and parameters in lists.
+        lstm = {"shards": 4, "epochs": 3, "model.kind": "lstm", "model.layers": 2, "model.inputs": 3, "model.outputs": 2,
+                "model.width": 300, "model.dropout": 0.2, "data.shape": [6, 3], "data.classes": 2}
+        for sets in (lstm, {**LARGE, "precision": "bf16"}, {**LARGE, "policy.kind": "parameter-server"}):
+            with self.subTest(sets=sets):
+                self.same_as_alone(self.job, sets)
+
+
 class WhoIsIn(HostsCase):
     def test_two_hosts(self):
         hosts = self.start_all(MNIST, (1, 1), sets=SMALL)

@@ -6,12 +6,14 @@
 
 namespace instep::round {
 
-Result<Turn::Step> Runner::run(Turn& turn) {
+Result<Turn::Step> Runner::run(Turn& turn, const Enough& enough) {
   while (true) {
     const Turn::Step step = turn.step();
-    if (step == Turn::Step::kAgain) continue;
     if (step == Turn::Step::kFailed) return turn.error();
-    if (step != Turn::Step::kWaitWord && step != Turn::Step::kWaitNews) return step;
+    const bool waits = step == Turn::Step::kWaitWord || step == Turn::Step::kWaitNews;
+    if (!waits && step != Turn::Step::kAgain) return step;
+    if (enough && enough(step)) return step;
+    if (!waits) continue;
     const std::int64_t before = monotonic_ns();
     const std::uint32_t was = words_.busy.exchange(
         static_cast<std::uint32_t>(fabric::Busy::kWaiting), std::memory_order_relaxed);
@@ -28,6 +30,7 @@ Result<Turn::Step> Runner::run(Turn& turn) {
       while (!seat_.is_due() &&
              !fabric::wait_at_least(*awaited.word, awaited.ticket, words_.waiting, options)) {
         words_.beats.fetch_add(1, std::memory_order_relaxed);
+        if (enough && enough(step)) break;
       }
       asleep_on.store(nullptr, std::memory_order_relaxed);
     }

@@ -15,8 +15,10 @@ class Runner {
  public:
   Runner(fabric::AgentWords& words, Seat& seat) : words_(words), seat_(seat) {}
 
-  // Until it is done, left, to be done with others, or has failed.
-  Result<Turn::Step> run(Turn& turn);
+  // Until it is done, left, to be done with others, or has failed; or until `enough`, which is
+  // asked after each other step and while it waits.
+  using Enough = std::function<bool(Turn::Step step)>;
+  Result<Turn::Step> run(Turn& turn, const Enough& enough = {});
 
   std::uint32_t spins = 4000;
   // Blocks for news of the seat, or for a while; an Error when there will be none.

@@ -166,18 +166,21 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
 }
 
 // Forward and backward passes of one shard; the mean loss over its samples.
+at::Tensor Engine::forward(const ShardWork& work, std::uint32_t shard, std::uint32_t first,
+                           std::uint32_t count) const {
+  const Autocast precision(job_.precision);
+  return work.loss(shard, first, count);
+}
+
 Result<double> Engine::compute_shard(const ShardWork& work, std::uint32_t shard,
-                                     std::uint32_t samples) {
+                                     std::uint32_t samples, at::Tensor begun) {
   const auto parts = std::min(samples, static_cast<std::uint32_t>(job_.accumulate));
   double mean = 0;
   std::uint32_t first = 0;
   for (std::uint32_t part = 0; part < parts; ++part) {
     const std::uint32_t count = samples / parts + (part < samples % parts ? 1 : 0);
-    at::Tensor loss;
-    {
-      const Autocast precision(job_.precision);
-      loss = work.loss(shard, first, count);
-    }
+    at::Tensor loss = std::exchange(begun, {});
+    if (!loss.defined()) loss = forward(work, shard, first, count);
     if (!loss.defined() || loss.numel() != 1 || !loss.requires_grad()) {
       return invalid(
           "the loss that the program returned is not a single number that depends on the "

@@ -36,6 +36,9 @@ struct ShardWork {
   std::function<std::uint64_t(std::uint32_t shard)> drawn;
   // Asked on the lead when it publishes.
   std::function<round::Directive()> directive;
+  // The next round's, if nothing but instep lies between the two and its first shard may be begun
+  // before this round is over.
+  const ShardWork* next = nullptr;
 };
 
 // What a newcomer takes over beside the parameters: the loop's own parts of a book.
@@ -73,6 +76,7 @@ class Engine : private round::Turn::Agent {
   // as one in a round, and what takes longer gives signs of life or is Outside. Elsewhere a silence
   // may last as long as the job allows.
   void only_ours_between_rounds() { only_ours_ = true; }
+  bool only_ours() const { return only_ours_; }
   // What follows, until the next round, may take as long.
   void outside() { busy(fabric::Busy::kOutside); }
   // The same as long as it lives.
@@ -134,6 +138,9 @@ class Engine : private round::Turn::Agent {
   double waited_seconds() const { return runner_.waited_seconds; }
 
  private:
+  // Of smaller models the whole exchange costs less than saying more about it.
+  static constexpr std::uint64_t kOpenElements = 1 << 20;
+
   Engine(Session& session, const job::Job& job)
       : session_(session),
         seat_(session.seat()),
@@ -160,6 +167,14 @@ class Engine : private round::Turn::Agent {
   Result<round::Posted> post_gather(fabric::Ticket ticket, bool first) override;
   round::Exchange& exchange() override { return *exchange_; }
 
+  // Of the next round, while the other hosts' sums of this one come (engine_ahead.cc).
+  bool may_begin_ahead() const;
+  Result<round::Turn::Step> run_turn();
+  std::optional<Result<round::Turn::Step>> begin_ahead();
+  void go_on_until_there(const reduce::Range& range);
+  void drop_ahead();
+  at::Tensor take_ahead(std::uint32_t shard);
+
   round::Setup setup_for(const member::View& view) const;
   void make_exchange(std::vector<reduce::Range> units);
   std::uint64_t post(const round::Part& part, bool first);
@@ -173,7 +188,11 @@ class Engine : private round::Turn::Agent {
   Result<std::span<const std::byte>> restore(const round::Book& book);
   Result<std::vector<std::byte>> book_for(const member::View& view, bool& overtaken);
   bool wants_change() const { return job_.stop.parameter_change > 0 && !replicas_step(); }
-  Result<double> compute_shard(const ShardWork& work, std::uint32_t shard, std::uint32_t samples);
+  // `begun`: the first part's loss, or undefined.
+  Result<double> compute_shard(const ShardWork& work, std::uint32_t shard, std::uint32_t samples,
+                               at::Tensor begun);
+  at::Tensor forward(const ShardWork& work, std::uint32_t shard, std::uint32_t first,
+                     std::uint32_t count) const;
   void point_at_parameters();
   const float* carried_state() const;
   void restore_carried();
@@ -208,6 +227,17 @@ class Engine : private round::Turn::Agent {
   const ShardWork* work_ = nullptr;
   std::span<const std::byte> loop_state_;
   const Make* make_ = nullptr;
+
+  // The forward pass of a shard of the round after the one that is due, or due by now; and what the
+  // turn came to while it was made.
+  struct Ahead {
+    std::uint64_t round = 0;
+    std::uint32_t shard = 0;
+    at::Tensor loss;
+    bool spoilt = false;  // the round was not over when its result was needed
+    std::optional<Result<round::Turn::Step>> ended;
+  };
+  std::optional<Ahead> ahead_;
 
   std::vector<std::byte*> mails_[2];  // of the op under way and the one before, by slot_
   int slot_ = 0;

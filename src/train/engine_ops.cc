@@ -19,8 +19,6 @@ using reduce::Range;
 
 namespace {
 
-// Of smaller models the whole exchange costs less than saying more about it.
-constexpr std::uint64_t kOpenElements = 1 << 20;
 constexpr std::uint64_t kTellElements = 1 << 18;
 
 }  // namespace
@@ -46,6 +44,7 @@ round::Setup Engine::setup_for(const member::View& view) const {
 // What the view takes from me I have no more to do with; what it gives me on top comes back as
 // shards to compute, and is mine as slices to update.
 Result<std::vector<std::uint32_t>> Engine::take_up(bool in_round) {
+  drop_ahead();  // what is mine may be something else from here on
   const std::vector<std::uint32_t> before = std::exchange(my_shards_, {});
   const member::View& view = seat_.view();
   member_ = seat_.member();
@@ -165,8 +164,9 @@ Status Engine::compute(std::uint32_t shard) {
   round::ShardRow row{shard, samples, 0, 0};
   gradients_->begin_shard(static_cast<float>(samples) / static_cast<float>(setup_.full_samples));
   if (samples > 0) {
-    at::manual_seed(mix(job_.seed, shard, round_));
-    INSTEP_ASSIGN_OR_RETURN(row.loss, compute_shard(*work_, shard, samples));
+    at::Tensor begun = take_ahead(shard);
+    if (!begun.defined()) at::manual_seed(mix(job_.seed, shard, round_));
+    INSTEP_ASSIGN_OR_RETURN(row.loss, compute_shard(*work_, shard, samples, std::move(begun)));
     row.drawn = work_->drawn(shard);
     if (!binding_.carried.empty()) {
       gradients_->add_carried(binding_.carried.contribution(carried_state()));
@@ -237,10 +237,11 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
   loop_state_ = state;
   busy(fabric::Busy::kComputing);
   turn_.begin_round(round_);
-  const auto step = runner_.run(turn_);
+  const auto step = run_turn();
   if (!only_ours_ || !step.ok() || *step != round::Turn::Step::kDone) outside();
   if (!step.ok()) return step.error();
   if (*step == round::Turn::Step::kLeft) {
+    drop_ahead();
     left_ = true;
     failpoint("leave.left");
     return round::Outcome();
@@ -248,6 +249,7 @@ Result<round::Outcome> Engine::run_round(const ShardWork& work, double factor,
   const round::Outcome& outcome = exchange_->outcome();
   const bool failed = outcome.bad_shard || (outcome.bad_norm && job_.optimizer.clip_norm > 0);
   if (failed && job_.on_nonfinite == job::OnNonfinite::kStop) {
+    drop_ahead();
     failed_ = true;
     return outcome;
   }
@@ -268,7 +270,7 @@ void Engine::finish_round(const round::Outcome& outcome) {
   }
   ++round_;
   if (outcome.applied) binding_.carried.advance(carried_state());
-  point_at_parameters();
+  if (!ahead_) point_at_parameters();
   // Of my gradients the others read their slices, and I read mine of theirs; then parameters
   // likewise.
   std::uint64_t mine = 0;

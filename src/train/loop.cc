@@ -52,13 +52,13 @@ Loop::Loop(Session& session, Engine& engine, const job::Job& job, std::filesyste
 
 // Batches are made for the shards that are computed next: all of mine, or those of a dead agent in
 // the midst of a round.
-void Loop::take_shards(const std::vector<std::uint32_t>& shards) {
+void Loop::take_shards(const std::vector<std::uint32_t>& shards, std::uint64_t round) {
   if (!batches_ || shards != shards_) {
     if (batches_) waited_ms_ += batches_->waited_ms();
     shards_ = shards;
     batches_ = std::make_unique<ReadAhead>(table_, sampler_, read_ahead(shards));
   }
-  batches_->begin_round(engine_.round());
+  batches_->begin_round(round);
 }
 
 ReadAhead::Setup Loop::read_ahead(const std::vector<std::uint32_t>& shards) const {
@@ -102,14 +102,16 @@ double Loop::samples_per_second() const {
                             : 0;
 }
 
-ShardWork Loop::work(const std::function<at::Tensor(const Batch&)>& loss) {
-  const std::uint64_t in_epoch = engine_.round() % rounds_per_epoch_;
+ShardWork Loop::work(const std::function<at::Tensor(const Batch&)>& loss, std::uint64_t round) {
+  const std::uint64_t in_epoch = round % rounds_per_epoch_;
   const auto index = [this](std::uint32_t shard) {
     return static_cast<std::size_t>(std::find(shards_.begin(), shards_.end(), shard) -
                                     shards_.begin());
   };
   ShardWork work;
-  work.begin = [this](const std::vector<std::uint32_t>& shards) { take_shards(shards); };
+  work.begin = [this, round](const std::vector<std::uint32_t>& shards) {
+    take_shards(shards, round);
+  };
   work.samples = [this, in_epoch](std::uint32_t shard) {
     return static_cast<std::uint32_t>(sampler_.batch_size(shard, in_epoch));
   };
@@ -127,11 +129,21 @@ ShardWork Loop::work(const std::function<at::Tensor(const Batch&)>& loss) {
   return work;
 }
 
+// Whether the next round follows this one with nothing of the program's in between.
+bool Loop::next_follows() const {
+  const std::uint64_t next = engine_.round() + 1;
+  return engine_.only_ours() && callbacks_.round.empty() && job_.accumulate == 1 &&
+         next < rounds_ && next % rounds_per_epoch_ != 0;
+}
+
 double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
   factor_ = history_factor_ *
             sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
   asked_.clear();
-  Result<round::Outcome> outcome = engine_.run_round(work(loss), factor_, state());
+  const ShardWork next = work(loss, engine_.round() + 1);
+  ShardWork due = work(loss, engine_.round());
+  if (next_follows()) due.next = &next;
+  Result<round::Outcome> outcome = engine_.run_round(due, factor_, state());
   if (!outcome.ok()) fail(outcome.error());
   if (engine_.left()) {
     stopped_ = "it was let go";

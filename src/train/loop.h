@@ -70,8 +70,9 @@ class Loop {
   using Clock = std::chrono::steady_clock;
 
   ReadAhead::Setup read_ahead(const std::vector<std::uint32_t>& shards) const;
-  void take_shards(const std::vector<std::uint32_t>& shards);
-  ShardWork work(const std::function<at::Tensor(const Batch&)>& loss);
+  void take_shards(const std::vector<std::uint32_t>& shards, std::uint64_t round);
+  ShardWork work(const std::function<at::Tensor(const Batch&)>& loss, std::uint64_t round);
+  bool next_follows() const;
   std::vector<std::byte> state() const;
   Status try_tally(std::uint64_t due);
   void save_last();

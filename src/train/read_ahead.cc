@@ -81,6 +81,7 @@ void ReadAhead::begin_round(std::uint64_t round) {
   const Stopwatch watch(waited_ns_);
   round_ = round;
   const std::uint64_t next = round + 1;
+  if (std::exchange(begun_, next) == next) return;
   if (!thread_.joinable() || next >= setup_.rounds) return;
   auto& set = sets_[next % 2];
   for (std::size_t i = 0; i < set.size(); ++i) {

@@ -39,8 +39,8 @@ class ReadAhead {
   static bool pays(const data::Table& table, std::uint64_t samples_a_round, std::uint64_t busy,
                    std::uint64_t processors);
 
-  // The rest is the training thread's. Once a round, before its batches: hands the next round's to
-  // the thread.
+  // The rest is the training thread's. Before a round's batches: hands the next round's to the
+  // thread, the first time.
   void begin_round(std::uint64_t round);
   // The batch of shard number `index` of mine in the round begun. A program may keep the tensors.
   Batch take(std::size_t index);
@@ -86,6 +86,7 @@ class ReadAhead {
   const Setup setup_;
   std::vector<Slot> sets_[2];  // [round % 2][shard]
   std::uint64_t round_ = 0;
+  std::uint64_t begun_ = 0;  // rounds up to the one begun last
   std::uint64_t waited_ns_ = 0;
   static constexpr std::uint64_t kStop = ~0ULL;
   std::atomic<std::uint64_t> ordered_ = 0;  // the round that the thread is to make; 0: none yet
