@@ -43,7 +43,8 @@ void ReadGate::look_at(const c10::IValue& input) {
 void ReadGate::look_at(const at::Tensor& input) {
   if (!input.defined() || !input.has_storage() || !input.device().is_cpu()) return;
   const auto* begin = static_cast<const float*>(input.storage().data());
-  const auto* end = begin + input.storage().nbytes() / sizeof(float);
+  const std::size_t count = input.storage().nbytes() / sizeof(float);
+  const float* end = begin + count;
   if (begin == nullptr || end <= flat_ || begin >= flat_ + elements_) return;
   const auto first = static_cast<std::uint64_t>(std::max(begin, flat_) - flat_);
   const auto last = static_cast<std::uint64_t>(std::min(end, flat_ + elements_) - flat_);

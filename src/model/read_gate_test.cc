@@ -26,7 +26,7 @@ class ReadGateTest : public ::testing::Test {
   at::Tensor bias(std::vector<float>& of) { return at::from_blob(&of[2048], {8}); }
 
   // What `read` gives with the truth, and with what comes when it is announced.
-  void expect_same(const std::function<at::Tensor(at::Tensor, at::Tensor)>& read) {
+  void expect_same(const std::function<at::Tensor(const at::Tensor&, const at::Tensor&)>& read) {
     const at::Tensor expected = read(weight(truth_), bias(truth_));
     const at::Tensor matrix = weight(flat_), vector = bias(flat_);
     at::Tensor got;
@@ -69,7 +69,7 @@ TEST_F(ReadGateTest, ListsAndViewsAreLookedInto) {
 }
 
 TEST_F(ReadGateTest, WithAutogradToo) {
-  expect_same([this](at::Tensor matrix, at::Tensor vector) {
+  expect_same([this](const at::Tensor& matrix, const at::Tensor& vector) {
     matrix.set_requires_grad(true);
     at::addmm(vector, input_, matrix.t()).sum().backward();
     return at::cat({matrix.grad().flatten(), vector});

@@ -160,7 +160,7 @@ class Relay {
   std::uint32_t inputs_of_a_chunk() const;
   bool collectable(const Chunk& chunk) const;
   void collect(std::size_t place);
-  void arrived(std::size_t chunk);
+  void arrived(std::size_t number);
   void combine_ready();
   void combine(const Piece& piece);
   void send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes);
