@@ -50,6 +50,10 @@ void Bridge::leave() {
   });
 }
 
+void Bridge::stop() {
+  loop_.post([this] { plan_.tell_hub(wire::HostStops{}); });
+}
+
 void Bridge::fence() {
   loop_.drain();
   while (relay_ && !relay_->read_all() && relay_->step()) {
@@ -69,6 +73,10 @@ void Bridge::hear(const wire::HostMessage& message) {
     halt(*stop);
   } else if (const auto* ask = std::get_if<wire::HostsAsk>(&message)) {
     say_what_it_lacks(ask->number);
+  } else if (std::holds_alternative<wire::HostsWait>(message)) {
+    plan_.note("hosts that stand still");
+  } else if (std::holds_alternative<wire::HostsGiveUp>(message)) {
+    say(GaveUp{});
   } else if (std::holds_alternative<wire::HostsEnd>(message)) {
     over_ = true;
     say(AllDone{});

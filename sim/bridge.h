@@ -39,13 +39,14 @@ struct BridgeFailed {
   Error error;
 };
 struct AllDone {};
+struct GaveUp {};
 struct DataCame {};
 struct StateCame {
   std::vector<std::byte> book;
   std::uint64_t round = 0;
 };
 using BridgeNews =
-    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, StateCame>;
+    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, GaveUp, DataCame, StateCame>;
 
 class Bridge final : private Peers::Handler, private round::Carrier {
  public:
@@ -65,6 +66,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   void fence();
   void done();
   void leave();
+  void stop();
   std::vector<BridgeNews> take() { return std::exchange(news_, {}); }
 
   // Of production code: somebody wakes who sleeps on the word.

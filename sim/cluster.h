@@ -70,10 +70,9 @@ class Cluster final : public Host, private Actor {
   bool suspend(Nanoseconds time);
   // SIGTERM to the launcher; false: not now.
   bool leave();
-  void stop_run() {
-    tell(member::StopAsked{"stop", true, false});
-    look_again();
-  }
+  void stop_run();
+  // Nothing is done in it until then, and that is right.
+  void stands_still(Nanoseconds until) { progress_at_ = std::max(progress_at_, until); }
   HostId host() const { return place_.host; }
   bool gone() const { return gone_; }
   bool present() const { return !gone_ && client_.standing().viewed; }

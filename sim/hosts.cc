@@ -30,6 +30,10 @@ Hosts::Hosts(const Options& options, const Job& job, Random& random, Counts& cou
     rules.max_agents += agents.back();
   }
   for (const std::uint32_t count : agents) add(count, false);
+  if (Random elastic(mix(options.seed, 201)); elastic.below(2) == 0) {
+    rules.min_agents = rules.max_agents - static_cast<std::uint32_t>(elastic.below(2));
+    rules.wait_limit = (1 + static_cast<Nanoseconds>(elastic.below(30))) * kSecond;
+  }
   // Room for others.
   if (random.below(2) == 0) rules.max_agents += 1 + static_cast<std::uint32_t>(random.below(6));
   Hub::Plan plan;
@@ -142,9 +146,49 @@ void Hosts::watch(const member::HostsAction& action) {
     }
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
     trace(cat("the hub tells: ", news->text));
+  } else if (const auto* wait = std::get_if<member::Wait>(&action)) {
+    watch_wait(*wait);
+  } else if (std::holds_alternative<member::GiveUp>(action)) {
+    if (timeline_.now() < waits_until_) throw Violation("the hub gives up too early");
+    counts_.note("waits in vain");
+    trace("the hub gives up");
+    stop_asked_ = true;
+    begun_at_wait_ = 0;
+  } else if (std::holds_alternative<member::Go>(action)) {
+    watch_go();
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {
     counts_.note(over->error ? "runs ended by the hub" : "runs that all have done");
     if (over->error) throw Violation(cat("the hub ends the run: ", over->error->message));
+  }
+}
+
+void Hosts::watch_go() {
+  if (begun_at_wait_ > 0) counts_.note("waits that hosts ended, or a stop");
+  begun_at_wait_ = 0;
+  const member::HostsState& state = hub_->state();
+  std::uint32_t agents = 0;
+  bool done = false;
+  for (const auto& [host, it] : state.hosts) {
+    agents += it.entry.agents;
+    done = done || it.done;
+  }
+  if (agents < state.rules.min_agents && !done && !stop_asked_) {
+    throw Violation(cat("the hub lets ", agents, " agents go on"));
+  }
+}
+
+void Hosts::watch_wait(const member::Wait& wait) {
+  trace(cat("the hub waits ", wait.limit / kMillisecond, " ms: ", wait.agents, " of ", wait.least,
+            " agents are there"));
+  counts_.note("waits for hosts");
+  if (begun_at_wait_ == 0) begun_at_wait_ = begun_;
+  waits_until_ = timeline_.now() + wait.limit;
+  for (const HostId host : wait.to) {
+    hosts_[host]->cluster->stands_still(waits_until_);
+  }
+  for (std::uint64_t many = random_.below(4); many > 0; --many) {
+    const Nanoseconds after = timeline_.upto(wait.limit + wait.limit / 8);
+    timeline_.push(after, *this, static_cast<std::uint32_t>(What::kInWait), -1, 0);
   }
 }
 

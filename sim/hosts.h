@@ -55,11 +55,13 @@ class Hosts final : private Actor {
     std::uint64_t owes = 0;  // rounds that it does whatever happens
   };
 
-  enum class What : std::uint32_t { kFault, kHeal, kBreak };
+  enum class What : std::uint32_t { kFault, kHeal, kBreak, kInWait };
   void happen(const Event& event) override;
   void add(std::uint32_t agents, bool late);
   void ends(HostId host);
   void watch(const member::HostsAction& action);
+  void watch_go();
+  void watch_wait(const member::Wait& wait);
   void round_begun(HostId host, std::uint64_t round);
   bool over() const;
   void check(HostId host) const;
@@ -71,6 +73,7 @@ class Hosts final : private Actor {
   void inject();
   bool inject(HostFault fault);
   void break_in_lineup();
+  void happens_in_wait();
   bool partition(bool patient);
   bool suspend(bool patient);
   bool kill(HostId host, bool vanishes);
@@ -103,7 +106,9 @@ class Hosts final : private Actor {
   std::uint64_t tries_ = 0;  // of the fault that is due
   std::uint64_t injected_ = 0;
   bool stop_asked_ = false;
+  Nanoseconds waits_until_ = 0;                     // for hosts to join
   std::uint64_t begun_ = 0;                         // the newest round, plus one
+  std::uint64_t begun_at_wait_ = 0;                 // the same, when it began to stand still
   std::vector<std::pair<HostId, HostId>> blocked_;  // until they are healed
 };
 

@@ -29,6 +29,10 @@ void Hosts::plan_faults() {
         random_.below(8) == 0 ? job_.rounds - 1 : random_.below(job_.rounds);
     faults_.push_back({round, fault});
   }
+  if (hub_->state().rules.wait_limit > 0) {
+    constexpr HostFault kLosses[] = {HostFault::kKill, HostFault::kVanish, HostFault::kLeave};
+    faults_.push_back({random_.below(job_.rounds), kLosses[random_.below(std::size(kLosses))]});
+  }
   std::sort(faults_.begin(), faults_.end(),
             [](const Planned& a, const Planned& b) { return a.round < b.round; });
 }
@@ -36,6 +40,11 @@ void Hosts::plan_faults() {
 void Hosts::round_begun(HostId host, std::uint64_t round) {
   One::Fate& fate = hosts_[host]->fate;
   if (fate == One::Fate::kComes) fate = One::Fate::kWell;
+  // What was whole when it began to stand still is gone on with, and no more.
+  const bool together = hosts_[host]->cluster->orphaned().empty();
+  if (begun_at_wait_ > 0 && together && round > begun_at_wait_) {
+    throw Violation(cat("round ", round, " is begun in a wait for hosts"));
+  }
   if (round + 1 <= begun_) return;
   begun_ = round + 1;
   if (fault_due_ || next_fault_ >= faults_.size() || faults_[next_fault_].round > round) return;
@@ -51,6 +60,8 @@ void Hosts::happen(const Event& event) {
       return inject();
     case What::kHeal:
       return heal();
+    case What::kInWait:
+      return happens_in_wait();
     case What::kBreak: {
       // A host whose link to the hub breaks before the first Go is lost, and rightly so.
       const HostId first = hub_->state().gone_on ? 0 : 1;
@@ -69,6 +80,23 @@ void Hosts::break_in_lineup() {
   if (random_.below(6) != 0) return;
   const Nanoseconds after = timeline_.upto(500 * kMicrosecond);
   timeline_.push(after, *this, static_cast<std::uint32_t>(What::kBreak), -1, 0);
+}
+
+// Others come, or not, and what may happen at any time happens then.
+void Hosts::happens_in_wait() {
+  if (!hub_->state().waiting || hosts_[0]->cluster->gone()) return;
+  const std::uint64_t dice = random_.below(10);
+  if (dice < 6) {
+    if (join()) counts_.note("hosts that come in a wait");
+    return;
+  }
+  const auto fault =
+      dice == 6   ? HostFault::kStop
+      : dice == 7 ? HostFault::kKillFirst
+                  : static_cast<HostFault>(random_.below(static_cast<int>(HostFault::kLast) + 1));
+  if (!inject(fault)) return;
+  counts_.note(cat("in a wait: ", name_of(fault)));
+  ++injected_;
 }
 
 void Hosts::inject() {
@@ -106,10 +134,11 @@ std::vector<HostId> Hosts::living() const {
 // False: not now.
 bool Hosts::inject(HostFault fault) {
   const std::vector<HostId> all = living();
-  if (all.size() < 2 || !hub_->state().gone_on) return false;
+  const bool of_one = fault == HostFault::kKillFirst || fault == HostFault::kStop;
+  if (all.size() < (of_one ? 1 : 2) || !hub_->state().gone_on) return false;
   const HostId one = pick(all);
   HostId other = pick(all);
-  while (other == one) other = pick(all);
+  while (other == one && all.size() > 1) other = pick(all);
   switch (fault) {
     case HostFault::kBreakLink:
       return net_.break_link(one, other);

@@ -111,6 +111,8 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
+  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirst) {
+    happen(member::RunStops{});
   } else {
     throw Violation(cat("host ", host, " says what no host may say"));
   }
@@ -167,6 +169,11 @@ void Hub::act(const member::HostsAction& action) {
     for (const HostId host : halt->to) send(host, message);
   } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
     for (const HostId host : ask->to) send(host, wire::HostsAsk{ask->number});
+  } else if (const auto* wait = std::get_if<member::Wait>(&action)) {
+    const auto ms = static_cast<std::uint64_t>(wait->limit / kMillisecond);
+    for (const HostId host : wait->to) send(host, wire::HostsWait{wait->agents, wait->least, ms});
+  } else if (const auto* up = std::get_if<member::GiveUp>(&action)) {
+    for (const HostId host : up->to) send(host, wire::HostsGiveUp{up->why.message});
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {

@@ -34,6 +34,8 @@ void Cluster::take_bridge() {
       tell(member::BookTaken{came->round});
     } else if (std::holds_alternative<DataCame>(news)) {
       tell(member::Prepared{});
+    } else if (std::holds_alternative<GaveUp>(news)) {
+      if (place_.host == 0) stop_run();
     } else if (std::holds_alternative<AllStop>(news)) {
       if (place_.host != 0) tell(member::StopAsked{"stop", false, false});
     } else if (auto* orphaned = std::get_if<Orphaned>(&news)) {
@@ -76,6 +78,12 @@ void Cluster::end_host() {
   trace(-1, cat("ends: ", member::describe(*outcome_)));
   counts.note(cat("host ended: ", member::describe(*outcome_)));
   place_.ends();
+}
+
+void Cluster::stop_run() {
+  tell(member::StopAsked{"stop", true, false});
+  bridge_->stop();
+  look_again();
 }
 
 bool Cluster::leave() {

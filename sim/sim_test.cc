@@ -117,7 +117,13 @@ constexpr const char* kOfHosts[] = {"fault break a link",
                                     "runs that all have done",
                                     "fault join as a host",
                                     "states taken",
-                                    "hosts refused that came late"};
+                                    "hosts refused that came late",
+                                    "waits for hosts",
+                                    "waits in vain",
+                                    "waits that hosts ended, or a stop",
+                                    "hosts that come in a wait",
+                                    "in a wait: stop all hosts",
+                                    "in a wait: kill the first host"};
 
 void run_seeds(std::uint64_t from) {
   Counts counts;

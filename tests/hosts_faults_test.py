@@ -15,9 +15,9 @@ LONG = {"epochs": 120, "shards": 8, "evaluate_each_epoch": False, "model.layers"
 
 
 class HostsFaults(HostsCase):
-    def in_its_midst(self, least=1):
+    def in_its_midst(self):
         """A run that has got some way; fewer agents may finish it."""
-        return self.under_way((1, 2, 1), until_round=100, least=least, sets=LONG)
+        return self.under_way((1, 2, 1), until_round=100, least=1, sets=LONG)
 
     def same(self, hosts):
         self.end_as_alone(hosts, LONG)
@@ -170,12 +170,6 @@ class HostsFaults(HostsCase):
         self.same(hosts)
         self.assertFalse(self.happened(hosts[0], "lost"))
         self.assertTrue(self.happened(hosts[0], "came back"))
-
-    def test_too_few_are_left(self):
-        hosts = self.in_its_midst(least=4)
-        self.kill(hosts[2])
-        for host in hosts[:2]:
-            self.assertIn("of at least 4 agents are left", self.end_of(host, code=1).err)
 
 
 if __name__ == "__main__":

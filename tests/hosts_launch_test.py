@@ -142,6 +142,14 @@ class Launch(RunCase):
         self.goes_on(run, process)
         self.ends_as_if_never_stopped(run, process, newest)
 
+    def test_a_run_with_too_few_agents_waits_for_the_host_that_is_started_again(self):
+        run, process = self.under_way("localhost:1,b:1", "-n", "2:2")
+        self.kill_host("b")
+        self.tells(run, process, "1 of at least 2 agents are there: the run waits 60 s for hosts to join")
+        self.tells(run, process, "the run goes on with 2 agents on 2 hosts")
+        self.goes_on(run, process)
+        self.ends_as_if_never_stopped(run, process)
+
     def test_a_start_that_fails_is_tried_again(self):
         run, process = self.under_way("localhost:1,flaky:1")
         self.kill_host("flaky")
@@ -182,9 +190,10 @@ class Launch(RunCase):
         self.assertEqual(self.finish(third).code, 0)
 
     def test_fewer_than_the_least_end_the_run(self):
-        run, process = self.under_way("localhost:1,b:1", "-n", "2:3", "--no-replace")
+        run, process = self.under_way("localhost:1,b:1", "-n", "2:3", "--no-replace", "--elastic-timeout", "1s")
         self.kill_host("b")
         self.assertIn("1 of at least 2 agents are left", self.finish(process).err)
+        self.assertIn("the run waits 1 s for hosts to join", str(self.records(run, "events.jsonl")))
         self.goes_on_as_if_never_stopped(run)
 
     def test_resumed_on_all_hosts(self):

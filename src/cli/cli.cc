@@ -61,6 +61,25 @@ CLI::Option* add_duration(CLI::App* command, const char* name, std::optional<std
   return command->add_option_function(name, take, help)->check(CLI::Validator(check, "TIME"));
 }
 
+// Of the host on which a run of many hosts begins.
+void add_elastic_timeout(CLI::App* command, Options& options) {
+  const auto read = [](const std::string& text) {
+    return text == "0" || text == "0s" ? Result<std::int64_t>(0) : parse_duration(text);
+  };
+  const auto check = [read](const std::string& text) {
+    const auto found = read(text);
+    return found.ok() ? std::string() : cat(found.error().message, ", or 0");
+  };
+  const std::function<void(const std::string&)> take = [&options, read](const std::string& text) {
+    if (const auto found = read(text); found.ok()) options.elastic_timeout_s = *found;
+  };
+  command
+      ->add_option_function("--elastic-timeout", take,
+                            "with fewer agents left than MIN, wait so long for hosts to join; 0: "
+                            "end at once (default: 60s)")
+      ->check(CLI::Validator(check, "TIME"));
+}
+
 // How agents fail, in earnest and for a drill.
 void add_fault_options(CLI::App* command, Options& options) {
   command->add_flag("--no-replace", options.no_replace,
@@ -173,6 +192,7 @@ void add_first_options(CLI::App* command, Options& options, const HostLists& lis
   CLI::Option* ttl =
       command->add_option("--token-ttl", options.token_ttl,
                           "how long the printed line lets hosts in, as 90s, 10m, 2h (default: 1h)");
+  add_elastic_timeout(command, options);
   CLI::Option* insecure =
       command
           ->add_flag("--insecure", options.insecure,
@@ -200,6 +220,7 @@ void define(CLI::App& app, Options& options) {
   run->add_option("--listen", options.listen,
                   "ADDR or ADDR:PORT that the other hosts can reach (default: the address from "
                   "which the first of them is reached, any port)");
+  add_elastic_timeout(run, options);
 
   CLI::App* resume = app.add_subcommand("resume", "go on with a run from its last checkpoint");
   resume->add_option("RUN", options.target, "directory or name of the run")->required();

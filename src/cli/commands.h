@@ -34,6 +34,7 @@ struct Options {
   std::optional<std::string> rsh, remote_instep, remote_dir;
   std::optional<std::uint32_t> local;  // coordinator: agents on this host
   std::string token_ttl = "1h", orphan_timeout = "30s";
+  std::optional<std::int64_t> elastic_timeout_s;  // of many hosts, where one is begun
   bool quiet = false, json = false, no_pin = false, ema = false;
   bool from_env = false;              // agent
   bool make = false;                  // token

@@ -27,6 +27,8 @@ Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
 // is of the plan. `dir`: in a directory that is there.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
                             coord::FirstHost::Plan first, std::optional<coord::RunDir> dir = {});
+// For hosts to join when too few agents are left.
+std::int64_t elastic_timeout_ns(const Options& options);
 // To its end; the exit code.
 int train_first(const Options& options, FirstRun run, const std::string& job_toml,
                 const std::vector<std::string>& warnings);

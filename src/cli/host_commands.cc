@@ -1,6 +1,7 @@
 // Runs of many hosts: where one is begun, and where it is joined.
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <iostream>
 
 #include "base/duration.h"
@@ -41,14 +42,19 @@ Result<fabric::JoinLine> read_line(const Options& options) {
   return fabric::parse_join_line(text);
 }
 
+// What comes after --join.
+std::string join_words(const Options& options, const fabric::JoinLine& line) {
+  if (!options.insecure) return to_text(line);
+  return cat(to_text(fabric::Address{line.host, line.port}), " --insecure");
+}
+
 void say_line(const Options& options, const fabric::JoinLine& line, std::uint32_t here) {
   const std::uint32_t least = options.min_agents;
   const std::string address = to_text(fabric::Address{line.host, line.port});
   const std::string good = options.insecure ? "as long as the run" : cat("for ", options.token_ttl);
   std::printf("listening on %s; on every other machine (good %s):\n\n", address.c_str(),
               good.c_str());
-  std::printf("  instep agent --join %s\n\n",
-              options.insecure ? cat(address, " --insecure").c_str() : to_text(line).c_str());
+  std::printf("  instep agent --join %s\n\n", join_words(options, line).c_str());
   if (least > here) {
     std::printf("waiting for agents: %u of at least %u are here\n", here, least);
   }
@@ -66,12 +72,22 @@ Result<coord::FirstHost::Plan> read_first(const Options& options, const coord::L
   first.listen = *listen;
   first.rules.max_agents = options.agents.value_or(plan.agents);
   first.rules.min_agents = std::min(options.min_agents, first.rules.max_agents);
+  first.rules.wait_limit = elastic_timeout_ns(options);
   first.token_seconds = *ttl;
   first.insecure = options.insecure;
   if (options.insecure) {
     INSTEP_ASSIGN_OR_RETURN(first.shared, insecure_keys());
   }
   return first;
+}
+
+// As at the start; a line that lets nobody in any more is no help.
+std::string how_to_join(const std::string& line, std::optional<std::int64_t> until_s,
+                        const std::string& run) {
+  if (until_s && std::time(nullptr) >= *until_s) {
+    return cat("  a line to join by: instep token ", run, " --make");
+  }
+  return cat("  on another machine: instep agent --join ", line);
 }
 
 Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
@@ -98,6 +114,11 @@ Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
 }
 
 }  // namespace
+
+std::int64_t elastic_timeout_ns(const Options& options) {
+  constexpr std::int64_t kUsualS = 60, kNsPerS = 1'000'000'000;
+  return options.elastic_timeout_s.value_or(kUsualS) * kNsPerS;
+}
 
 Options options_here(const Options& options, std::optional<std::uint32_t> agents) {
   Options out = options;
@@ -160,10 +181,15 @@ int train_with_hosts(const Options& options, coord::LaunchPlan plan, const JobTe
   auto first = read_first(options, plan);
   if (!first.ok()) return fail(first.error());
   const std::uint32_t here = plan.agents;
+  std::optional<std::int64_t> until_s;
+  if (!options.insecure) until_s = std::time(nullptr) + *first->token_seconds;
   auto run = open_first(options, std::move(plan), job_text, first.take(), std::move(dir));
   if (!run.ok()) return fail(run.error());
   const fabric::JoinLine& line = run->host->line();
   say_line(options, line, here);
+  run->plan.how_to_join = [until_s, text = join_words(options, line), dir = run->dir.path()] {
+    return how_to_join(text, until_s, dir.string());
+  };
   if (options.insecure) warnings.push_back(coord::insecure_warning({line.host, line.port}));
   return train_first(options, run.take(), job_text.text, warnings);
 }

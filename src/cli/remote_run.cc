@@ -182,6 +182,7 @@ Result<FirstRun> begin(const Options& options, const Places& places, coord::Laun
   first.rules.gather_limit = 0;
   INSTEP_ASSIGN_OR_RETURN(first.rules.max_agents, most_agents(options, places, plan));
   first.rules.min_agents = options.min_agents;
+  first.rules.wait_limit = elastic_timeout_ns(options);
   first.token_seconds.reset();  // nobody sees the line, and it lets in who is started again
   return open_first(options, std::move(plan), job_text, std::move(first), std::move(dir));
 }
@@ -226,6 +227,7 @@ Options options_alone(const Options& options, const ListedHost& here) {
   out.rsh.reset();
   out.remote_instep.reset();
   out.remote_dir.reset();
+  out.elastic_timeout_s.reset();
   return out;
 }
 
@@ -241,6 +243,10 @@ int train_on_hosts(const Options& options, const Places& places, coord::LaunchPl
   }
   say(options, places, *first);
   first->plan.remote = &*remote;
+  first->plan.how_to_join = [again = !options.no_replace, dir = first->dir.path()] {
+    return cat("  ", again ? "hosts of the list are started again; " : "",
+               "a line for others: ", "instep token ", dir.string(), " --make");
+  };
   const int code = train_first(options, first.take(), job_text.text, warnings);
   remote->finish(kEndLimitMs);
   return code;

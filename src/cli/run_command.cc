@@ -159,6 +159,9 @@ int run_command(const Options& options) {
   if (!on_hosts(options) && !options.listen.empty()) {
     return fail(invalid("--listen is of use only with --hosts or --hostfile"));
   }
+  if (!on_hosts(options) && options.elastic_timeout_s) {
+    return fail(invalid("--elastic-timeout is of use only with --hosts or --hostfile"));
+  }
   std::optional<Places> places;
   if (on_hosts(options)) {
     auto read = read_places(options);
@@ -185,6 +188,10 @@ int resume_command(const Options& options) {
   if (options.listen.empty() && (options.local || options.insecure)) {
     return fail(invalid(cat(options.local ? "--local" : "--insecure",
                             " is of runs on many hosts: it needs --listen")));
+  }
+  if (options.listen.empty() && !on_hosts(options) && options.elastic_timeout_s) {
+    return fail(
+        invalid("--elastic-timeout is of runs on many hosts: it needs --listen or --hosts"));
   }
   std::optional<Places> places;
   if (on_hosts(options)) {

@@ -16,7 +16,8 @@ namespace instep::coord {
 
 struct AuditEvent {
   std::string time;  // "2025-01-31 12:00:00", local
-  // "listening", "enrolled", "joined", "refused", "turned away", "lost", "left", "done", "token"
+  // "listening", "enrolled", "joined", "refused", "turned away", "lost", "left", "waiting",
+  // "went on", "gave up", "done", "failed", "token"
   std::string what;
   std::optional<std::uint32_t> host;
   std::string name, address, reason;

@@ -86,6 +86,10 @@ void Bridge::leave() {
   });
 }
 
+void Bridge::stop() {
+  loop_.post([this] { plan_.tell_hub(wire::HostStops{}); });
+}
+
 void Bridge::fence() {
   std::promise<void> reached;
   loop_.post([this, &reached] {
@@ -109,6 +113,10 @@ void Bridge::hear(const wire::HostMessage& message) {
     halt(*stop);
   } else if (const auto* ask = std::get_if<wire::HostsAsk>(&message)) {
     say_what_it_lacks(ask->number);
+  } else if (const auto* wait = std::get_if<wire::HostsWait>(&message)) {
+    say(HostsAreMissing{wait->agents, wait->least, wait->limit_ms});
+  } else if (const auto* up = std::get_if<wire::HostsGiveUp>(&message)) {
+    say(GaveUp{up->why});
   } else if (std::holds_alternative<wire::HostsEnd>(message)) {
     over_ = true;
     say(AllDone{});

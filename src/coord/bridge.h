@@ -65,6 +65,14 @@ struct StateCame {
 struct BridgeNote {
   std::string text;
 };
+// Too few agents are left: all stand still until others have joined, and Adopt comes.
+struct HostsAreMissing {
+  std::uint64_t agents = 0, least = 0, limit_ms = 0;  // wire::HostsWait
+};
+// No others have: all stop, and each host ends with this error.
+struct GaveUp {
+  std::string why;
+};
 // What this host measured of its links, now and then while rounds are made.
 struct LinesSeen {
   std::uint64_t round = 0;
@@ -81,8 +89,9 @@ struct HostCame {
 struct HostWent {
   std::uint32_t host = 0;
 };
-using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
-                                StateCame, BridgeNote, HostCame, HostWent, LinesSeen>;
+using BridgeNews =
+    std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, StateCame, BridgeNote,
+                 HostsAreMissing, GaveUp, HostCame, HostWent, LinesSeen>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
@@ -113,6 +122,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void done();
   // It goes, and the others shall go on without it.
   void leave();
+  // Of the first host: the run is asked to stop.
+  void stop();
   // Readable when there is news.
   int descriptor() const { return wake_.get(); }
   std::vector<BridgeNews> take();

@@ -254,6 +254,8 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
+  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirst) {
+    happen(member::RunStops{});
   } else if (host != kFirst) {
     refuse(host, {ErrorKind::kCorrupt, "it says what no host may say"});
   }
@@ -298,12 +300,17 @@ void Hub::act(const member::HostsAction& action) {
     act(*lineup);
   } else if (const auto* go = std::get_if<member::Go>(&action)) {
     for (const std::uint32_t host : go->to) send(host, wire::HostsGo{go->number});
+    if (std::exchange(waits_, false)) note({"", "went on", std::nullopt, "", "", ""});
   } else if (const auto* halt = std::get_if<member::Halt>(&action)) {
     wire::HostsHalt message{halt->number, {}};
     if (halt->lost) message.lost.push_back(*halt->lost);
     for (const std::uint32_t host : halt->to) send(host, message);
   } else if (const auto* ask = std::get_if<member::AskLinks>(&action)) {
     for (const std::uint32_t host : ask->to) send(host, wire::HostsAsk{ask->number});
+  } else if (const auto* wait = std::get_if<member::Wait>(&action)) {
+    act(*wait);
+  } else if (const auto* up = std::get_if<member::GiveUp>(&action)) {
+    act(*up);
   } else if (const auto* it = std::get_if<member::Refuse>(&action)) {
     refuse(it->host, {ErrorKind::kUnavailable, it->why});
   } else if (const auto* news = std::get_if<member::Tell>(&action)) {
@@ -326,6 +333,23 @@ void Hub::act(const member::Begin& action) {
 void Hub::act(const member::TellLineup& action) {
   const wire::HostsLineup message = member::to_message(action.lineup);
   for (const std::uint32_t host : message.ids) send(host, message);
+}
+
+void Hub::act(const member::Wait& action) {
+  constexpr std::int64_t kNsPerMs = 1'000'000;
+  const auto ms = static_cast<std::uint64_t>(action.limit / kNsPerMs);
+  for (const std::uint32_t host : action.to) {
+    send(host, wire::HostsWait{action.agents, action.least, ms});
+  }
+  waits_ = true;
+  note({"", "waiting", std::nullopt, "", "",
+        cat(action.agents, " of at least ", action.least, " agents are there")});
+}
+
+void Hub::act(const member::GiveUp& action) {
+  for (const std::uint32_t host : action.to) send(host, wire::HostsGiveUp{action.why.message});
+  waits_ = false;
+  note({"", "gave up", std::nullopt, "", "", action.why.message});
 }
 
 void Hub::act(const member::EndRun& action) {

@@ -69,6 +69,8 @@ class Hub : private fabric::TlsLink::Sink {
   void act(const member::HostsAction& action);
   void act(const member::Begin& action);
   void act(const member::TellLineup& action);
+  void act(const member::Wait& action);
+  void act(const member::GiveUp& action);
   void act(const member::EndRun& action);
   void refuse(std::uint32_t host, const Error& why);
   void send(std::uint32_t host, const wire::HostMessage& message);
@@ -90,6 +92,7 @@ class Hub : private fabric::TlsLink::Sink {
   std::uint32_t next_host_ = 1;
   std::shared_ptr<fabric::Mapping> data_;
   fabric::Timer timer_;
+  bool waits_ = false;  // for hosts to join, since too few are left
 };
 
 }  // namespace instep::coord

@@ -349,6 +349,7 @@ void Launcher::stop(const std::string& reason, bool by_signal, bool interrupted)
   tell(member::StopAsked{reason, by_signal, interrupted});
   const bool first = standing().phase == Phase::kRunning && !std::exchange(stopping_, true);
   if (first) narrator_.stopping(reason);
+  if (plan_.bridge != nullptr && first_host()) plan_.bridge->stop();
 }
 
 void Launcher::judge_time() {

@@ -51,6 +51,8 @@ struct LaunchPlan {
   Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise
   // Of a hosted run's first host, which the others get the data from: it is there.
   std::function<void(const Fd& image)> on_dataset;
+  // And by what command hosts join it, for people alone: it may be a secret.
+  std::function<std::string()> how_to_join;
   int lock = -1;           // descriptor of the run's lock, which agents hold as long as they live
   bool records = true;     // keeps metrics.jsonl and events.jsonl there
   std::string checkpoint;  // folder to begin with

@@ -23,6 +23,7 @@ void Launcher::take_bridge() {
   for (BridgeNews& news : plan_.bridge->take()) {
     if (auto* adopt = std::get_if<Adopt>(&news)) {
       trained_by_ = {adopt->hosts, adopt->agents};
+      go_on();
       tell(member::Observed{crew_->observe()});
       tell(member::Adopted{std::move(adopt->shards), adopt->round, adopt->anew});
     } else if (auto* data = std::get_if<DataCame>(&news)) {
@@ -53,6 +54,12 @@ void Launcher::take_bridge() {
       }
     } else if (auto* note = std::get_if<BridgeNote>(&news)) {
       narrator_.tell({"hosts", -1, round(), "", 0, note->text});
+    } else if (const auto* missing = std::get_if<HostsAreMissing>(&news)) {
+      hosts_are_missing(*missing);
+    } else if (auto* up = std::get_if<GaveUp>(&news)) {
+      gave_up_ = std::move(up->why);
+      narrator_.go_on();
+      if (first_host()) stop("too few agents", false, false);
     } else if (const auto* seen = std::get_if<LinesSeen>(&news)) {
       narrator_.lines(*seen);
     } else if (auto* host = std::get_if<HostCame>(&news)) {
@@ -71,6 +78,22 @@ void Launcher::take_bridge() {
   const Remote::News news = plan_.remote->look();
   for (const std::string& note : news.notes) narrator_.tell({"hosts", -1, round(), "", 0, note});
   if (news.failure) tell(member::LauncherFailed{*news.failure});
+}
+
+void Launcher::hosts_are_missing(const HostsAreMissing& news) {
+  constexpr std::uint64_t kMsPerS = 1000;
+  narrator_.wait({"waiting", -1, round(), "", 0,
+                  cat(news.agents, " of at least ", news.least, " agents are there: the run waits ",
+                      (news.limit_ms + kMsPerS - 1) / kMsPerS, " s for hosts to join")},
+                 plan_.how_to_join ? plan_.how_to_join() : std::string());
+}
+
+void Launcher::go_on() {
+  if (!narrator_.go_on()) return;
+  const auto [hosts, agents] = trained_by_;
+  narrator_.tell({"hosts", -1, round(), "", 0,
+                  cat("the run goes on with ", agents, agents == 1 ? " agent on " : " agents on ",
+                      hosts, hosts == 1 ? " host" : " hosts")});
 }
 
 // A run ends on all hosts together: others may be saving still.
@@ -101,6 +124,10 @@ void Launcher::end_on_this_host(LaunchResult& out) const {
   if (!orphaned_.empty()) {
     out.exit_code = 1;
     out.message = cat("the coordinator is gone: ", orphaned_);
+  }
+  if (!gave_up_.empty() && out.outcome.reason == Reason::kStopped) {
+    out.exit_code = 1;
+    out.message = gave_up_;
   }
   if (left_ && out.outcome.reason == Reason::kAbandoned) {
     out.exit_code = 0;

@@ -55,6 +55,8 @@ class Launcher : private Steering {
   void take_events();
   void take_dataset();
   void take_bridge();
+  void hosts_are_missing(const HostsAreMissing& news);
+  void go_on();
   void wait_for_others();
   bool leave_host();
   void end_on_this_host(LaunchResult& out) const;
@@ -92,6 +94,7 @@ class Launcher : private Steering {
   bool left_ = false;         // the run goes on on other hosts
   bool all_done_ = false;     // on all hosts
   std::string orphaned_;      // why this host finished by itself
+  std::string gave_up_;       // why all hosts stop
 };
 
 }  // namespace instep::coord

@@ -162,6 +162,20 @@ void Narrator::tell(const member::Tell& news) {
   record(events_file_, std::move(fields), "event");
 }
 
+void Narrator::wait(const member::Tell& news, const std::string& advice) {
+  tell(news);
+  if (!advice.empty()) display_.line(advice);
+  picture_.notice = waits_ = news.text;
+}
+
+bool Narrator::go_on() {
+  const std::string waited = std::exchange(waits_, "");
+  if (waited.empty()) return false;
+  if (picture_.notice == waited) picture_.notice.clear();
+  looked_at_ = monotonic_ns();
+  return true;
+}
+
 void Narrator::lines(const LinesSeen& seen) {
   Json links = Json::array();
   for (const LinkSeen& link : slowest_links(seen.report.links)) {
@@ -191,7 +205,7 @@ void Narrator::output(std::uint32_t agent, std::string_view line) {
 
 std::int64_t Narrator::next_look() const {
   if (display_.live()) return looked_at_ + kRedraw;
-  return running_ && plan_.mode == Mode::kTrain && !plan_.quiet
+  return running_ && waits_.empty() && plan_.mode == Mode::kTrain && !plan_.quiet
              ? looked_at_ + kPlainLine
              : std::numeric_limits<std::int64_t>::max();
 }
@@ -222,8 +236,8 @@ void Narrator::draw(std::int64_t now, std::vector<AgentSnapshot> agents) {
   std::erase_if(picture_.agents, [](const AgentSnapshot& agent) {
     return agent.gone && agent.state != fabric::AgentState::kDone;
   });
-  picture_.samples_per_s = pace_.samples_per_s();
-  picture_.left = time_left(now);
+  picture_.samples_per_s = waits_.empty() ? pace_.samples_per_s() : 0;
+  picture_.left = waits_.empty() ? time_left(now) : "";
   if (display_.live()) {
     display_.draw(picture_);
   } else {

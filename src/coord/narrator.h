@@ -31,6 +31,9 @@ class Narrator {
   void progress(member::AgentId agent, const wire::Progress& progress);
   void stopping(const std::string& reason);
   void tell(const member::Tell& news);
+  // The run stands still until go_on(). `advice` is shown, and kept nowhere.
+  void wait(const member::Tell& news, const std::string& advice);
+  bool go_on();  // false: it did not stand still
   // What the host has measured of its links to others.
   void lines(const LinesSeen& seen);
   // A line of an own program's output.
@@ -70,6 +73,7 @@ class Narrator {
   std::uint64_t past_samples_ = 0;
   std::int64_t wall_at_ = 0;  // when the job's time is over; 0: it has all the time
   bool running_ = false;      // there was a view
+  std::string waits_;         // for what, while the run stands still
   std::int64_t looked_at_ = 0;
   bool records_failed_ = false;
 };

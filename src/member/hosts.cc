@@ -87,9 +87,8 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
   const bool needed = state_.rules.first_holds || (state_.gone_on && !state_.hosts.empty());
   if (!held && needed) return end(nobody_holds());
   if (state_.phase == HostsPhase::kGathering) return;
-  const bool enough = agents() >= state_.rules.min_agents && !state_.hosts.empty();
   if (!state_.gone_on) {
-    if (!enough) {
+    if (agents() < state_.rules.min_agents || state_.hosts.empty()) {
       state_.phase = HostsPhase::kGathering;
       // Their agents wait for a state that nobody has yet.
       for (const auto& [id, late] : std::exchange(state_.late, {})) {
@@ -103,12 +102,9 @@ void HostsStep::remove(HostId host, const std::string& why, bool leaves) {
     return;
   }
   if (!state_.hosts.empty() && over()) return;
-  if (!enough) {
-    return end(Error{ErrorKind::kUnavailable,
-                     cat("host ", name, leaves ? " left" : " was lost", " (", why, "), and ",
-                         agents(), " of at least ", state_.rules.min_agents,
-                         " agents are left; go on with `instep resume` when there are more")});
-  }
+  state_.loss = cat("host ", name, leaves ? " left" : " was lost", " (", why, ")");
+  const bool waits = state_.rules.wait_limit > 0 && !state_.hosts.empty();
+  if (!waits && !enough_are_left(state_)) return end(too_few_left());
   halt(host);
 }
 
@@ -206,7 +202,9 @@ void HostsStep::settle() {
   part_those_apart();
   // Those that are left may all be done.
   if (state_.phase != HostsPhase::kOver && over()) return end({});
-  if (state_.phase == HostsPhase::kHalting &&
+  if (too_few(state_) && !state_.late.empty()) admit_late();
+  wait_for_hosts();
+  if (state_.phase == HostsPhase::kHalting && !too_few(state_) &&
       all([](const HostLife& it) { return it.stands.has_value(); })) {
     next_lineup();
   }
@@ -235,6 +233,10 @@ HostsDecision decide_hosts(HostsState state, HostsEvent event, Nanoseconds now) 
 }
 
 std::optional<Nanoseconds> next_deadline(const HostsState& state) {
+  if (const auto& waiting = state.waiting) {
+    if (waiting->coming) return std::nullopt;
+    return waiting->since + state.rules.wait_limit;
+  }
   if (state.phase == HostsPhase::kTelling) {
     if (state.asked || !state.told_at) return std::nullopt;
     return *state.told_at + state.rules.link_limit;

@@ -12,7 +12,8 @@
 //               that another has not heard of
 //   kRunning    rounds go on without us; left when a host is lost, leaves or comes in, and when
 //               other slices would go better with the hosts' lines
-//   kHalting    those left are asked for the rounds that they have; left when all have said so
+//   kHalting    those left are asked for the rounds that they have; left when all have said so and
+//               there are agents enough. Until then the run stands still (hosts_wait.cc)
 //   kOver       nothing is decided any more
 #pragma once
 
@@ -93,8 +94,11 @@ struct HostMeasured {
   std::uint32_t number;
   LineSeen seen;
 };
-using HostsEvent = std::variant<HostJoined, HostIsReady, HostStands, HostTook, HostLost, HostLeaves,
-                                HostDone, TimePassed, HostBroken, HostLacks, HostMeasured>;
+// Somebody has asked the run to stop: it ends with the next round, however few are left.
+struct RunStops {};
+using HostsEvent =
+    std::variant<HostJoined, HostIsReady, HostStands, HostTook, HostLost, HostLeaves, HostDone,
+                 TimePassed, HostBroken, HostLacks, HostMeasured, RunStops>;
 
 // What the shell must do, in this order. Each host hears what is for it in this order.
 
@@ -127,6 +131,20 @@ struct AskLinks {
   std::uint32_t number;
   std::vector<HostId> to;
 };
+// Too few are left: the run stands still until others have joined, but no longer than this. Said
+// again when somebody has come or gone.
+struct Wait {
+  std::uint64_t agents;  // that are there
+  std::uint32_t least;   // that it takes
+  Nanoseconds limit;
+  std::vector<HostId> to;
+};
+// Nobody has joined. Those that are left are told to go on once more, for all to stop, so that what
+// they have is saved; and to end with this error.
+struct GiveUp {
+  Error why;
+  std::vector<HostId> to;
+};
 struct Refuse {
   HostId host;
   std::string why;
@@ -134,7 +152,8 @@ struct Refuse {
 struct EndRun {
   std::optional<Error> error;  // none: all hosts are done
 };
-using HostsAction = std::variant<Begin, TellLineup, Go, Halt, AskLinks, Refuse, Tell, EndRun>;
+using HostsAction =
+    std::variant<Begin, TellLineup, Go, Halt, AskLinks, Wait, GiveUp, Refuse, Tell, EndRun>;
 
 struct HostsRules {
   std::uint32_t min_agents = 1;              // of all hosts together; fewer than that wait, or end
@@ -145,6 +164,8 @@ struct HostsRules {
   // From a line-up to the last one who takes it: for links between hosts to be made, or made again.
   // After that all are asked which ones they lack, and some have to go (hosts_apart.cc).
   Nanoseconds link_limit = 15'000'000'000;
+  // With fewer than min_agents left, for others to join. 0: the run ends at once.
+  Nanoseconds wait_limit = 0;
   // The run goes on from a checkpoint of the first host: it gives all others the state.
   bool first_holds = false;
 };
@@ -165,6 +186,14 @@ struct HostLife {
   std::optional<HostFacts> facts;  // since it was ready
 };
 
+// Since when too few are there, with how many, and whether enough are on their way: have joined,
+// and are not ready yet.
+struct Waiting {
+  Nanoseconds since = 0;
+  std::uint64_t agents = 0;
+  bool coming = false;
+};
+
 struct HostsState {
   HostsRules rules;
   HostsPhase phase = HostsPhase::kGathering;
@@ -177,6 +206,9 @@ struct HostsState {
   std::uint32_t number = 0;      // of the newest line-up or Halt
   std::optional<Lineup> lineup;  // the newest
   bool gone_on = false;          // there was a Go
+  bool stopping = false;         // RunStops, or GiveUp
+  std::optional<Waiting> waiting;
+  std::string loss;  // the newest, in words
   std::optional<Nanoseconds> enough_at;
   std::optional<Nanoseconds> told_at;  // the line-up that not all have taken
   bool asked = false;                  // which links are missing for it

@@ -74,7 +74,7 @@ void HostsStep::tell_of_each_other() {
   act<Begin>(std::move(entries));
 }
 
-// Between two line-ups it would only delay the others.
+// While others go from one line-up to the next it would only delay them.
 void HostsStep::admit_late() {
   bool any = false;
   for (auto it = state_.late.begin(); it != state_.late.end();) {

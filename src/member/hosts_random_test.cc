@@ -91,7 +91,7 @@ class Hosts {
         post(it.host, action);
       }
       EXPECT_EQ(begun->hosts.size(), state_.hosts.size() + state_.late.size());
-      EXPECT_GE(agents, state_.rules.min_agents);
+      EXPECT_TRUE(state_.gone_on || agents >= state_.rules.min_agents);
       if (!state_.late.empty()) {
         EXPECT_LE(agents, state_.rules.max_agents);
         ++seen["late"];
@@ -107,18 +107,37 @@ class Hosts {
       }
       EXPECT_EQ(go->to.size(), state_.lineup->hosts.size());
       ++seen["go"];
+      EXPECT_TRUE(agents_there() >= state_.rules.min_agents || stops_ || any_done());
+      if (std::exchange(waits_, false)) ++seen["went on"];
     } else if (const auto* halt = std::get_if<Halt>(&action)) {
       EXPECT_GT(halt->number, number_);
       number_ = halt->number;
       EXPECT_FALSE(halt->lost && living(*halt->lost));
       if (!halt->lost) ++seen["broken"];
       for (const HostId host : halt->to) post(host, action);
-      EXPECT_EQ(halt->to.size(), state_.hosts.size());
+      // Who is ready comes in as soon as all stand still.
+      if (halt->number == state_.number) {
+        EXPECT_EQ(halt->to.size(), state_.hosts.size());
+      }
       ++seen["halt"];
     } else if (const auto* ask = std::get_if<AskLinks>(&action)) {
       EXPECT_EQ(ask->number, number_);
       for (const HostId host : ask->to) post(host, action);
       ++seen["asked"];
+    } else if (const auto* wait = std::get_if<Wait>(&action)) {
+      EXPECT_LT(wait->agents, wait->least);
+      EXPECT_EQ(wait->agents, agents_there());
+      EXPECT_EQ(wait->to.size(), state_.hosts.size());
+      EXPECT_GT(wait->limit, 0);
+      EXPECT_LE(wait->limit, state_.rules.wait_limit);
+      waits_ = true;
+      ++seen["waited"];
+      if (random_.below(2) == 0) begin(HostId(hosts_.size()));
+    } else if (std::holds_alternative<GiveUp>(action)) {
+      EXPECT_TRUE(waits_ && agents_there() < state_.rules.min_agents);
+      stops_ = true;
+      waits_ = false;
+      ++seen["waited in vain"];
     } else if (const auto* news = std::get_if<Tell>(&action)) {
       if (news->kind == "slices") ++seen["weighed"];
     } else if (const auto* refused = std::get_if<Refuse>(&action)) {
@@ -162,11 +181,24 @@ class Hosts {
     }
   }
   bool halted() const { return state_.gone_on; }
+  std::uint64_t agents_there() const {
+    std::uint64_t out = 0;
+    for (const auto& [host, it] : state_.hosts) out += it.entry.agents;
+    return out;
+  }
+  bool any_done() const {
+    return std::any_of(state_.hosts.begin(), state_.hosts.end(),
+                       [](const auto& it) { return it.second.done; });
+  }
 
   void hurt() {
     const auto host = HostId(random_.below(hosts_.size()));
     Host& it = hosts_.at(host);
-    switch (random_.below(7)) {
+    switch (random_.below(state_.rules.wait_limit > 0 ? 8 : 7)) {
+      case 7:
+        if (random_.below(4) != 0) return begin(HostId(hosts_.size()));
+        stops_ = true;
+        return feed(RunStops{});
       case 3:
         if (it.linked) it.outbox.emplace_back(HostBroken{host});
         return;
@@ -306,6 +338,7 @@ class Hosts {
   std::map<std::pair<std::uint32_t, std::uint64_t>, std::set<HostId>> sent_;
   std::uint32_t number_ = 0;
   bool failed_ = false;
+  bool waits_ = false, stops_ = false;
 };
 
 TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
@@ -318,13 +351,15 @@ TEST(DecideHosts, GoesOnWhateverHappensToHosts) {
     rules.max_agents = rules.min_agents + std::uint32_t(random.below(6));
     rules.first_holds = random.below(3) == 0;
     rules.link_limit = 1'000'000'000;  // some fifty things that hosts do
+    if (random.below(2) == 0) rules.wait_limit = rules.link_limit * (1 + random.below(6));
     Hosts hosts(seed, rules);
     hosts.run(int(random.below(8)));
     for (const auto& [what, count] : hosts.seen) seen[what] += count;
     if (hosts.phase() == HostsPhase::kGathering) ++seen["waits"];
   }
-  for (const char* what : {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late",
-                           "got the state", "weighed", "asked"}) {
+  for (const char* what :
+       {"begin", "go", "halt", "refused", "donor", "ended", "waits", "late", "got the state",
+        "weighed", "asked", "waited", "waited in vain", "went on"}) {
     EXPECT_GT(seen[what], 50) << what;
   }
   EXPECT_GT(seen["over"], 2000);

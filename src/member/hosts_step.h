@@ -1,5 +1,6 @@
 // What decide_hosts() is made of: hosts.cc has the run, hosts_admit.cc how hosts come into it,
-// hosts_apart.cc whom it loses when links stay broken, hosts_lines.cc how slices go by their lines.
+// hosts_apart.cc whom it loses when links stay broken, hosts_wait.cc how it waits for others when
+// too few are left, hosts_lines.cc how slices go by their lines.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +22,11 @@ inline std::string counted(std::uint64_t count, const char* what) {
   return cat(count, " ", what, count == 1 ? "" : "s");
 }
 
+// hosts_wait.cc: whether those that are left may go on.
+bool enough_are_left(const HostsState& state);
+// All have been halted, and may not.
+bool too_few(const HostsState& state);
+
 // One call of decide_hosts(), as Step is one of decide().
 class HostsStep {
  public:
@@ -36,6 +42,7 @@ class HostsStep {
   void on(const HostBroken& event);
   void on(HostLacks& event);
   void on(HostMeasured& event);
+  void on(const RunStops&) { state_.stopping = true; }
   void on(const TimePassed&) {}
   void settle();
   HostsDecision take() { return {std::move(state_), std::move(actions_)}; }
@@ -82,6 +89,10 @@ class HostsStep {
   // hosts_apart.cc
   void part_those_apart();
   void ask_links();
+  // hosts_wait.cc
+  void wait_for_hosts();
+  void give_up();
+  Error too_few_left() const;
   // hosts_lines.cc
   void weigh();
   void forget_lines();

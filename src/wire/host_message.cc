@@ -62,6 +62,7 @@ void fields(auto& archive, Type<HostMeasured> auto& m) {
 }
 void fields(auto&, Type<HostLeaves> auto&) {}
 void fields(auto&, Type<HostDone> auto&) {}
+void fields(auto&, Type<HostStops> auto&) {}
 void fields(auto& archive, Type<HostsBegin> auto& m) {
   archive("ids", m.ids);
   archive("names", m.names);
@@ -84,15 +85,21 @@ void fields(auto& archive, Type<HostsHalt> auto& m) {
   archive("lost", m.lost);
 }
 void fields(auto& archive, Type<HostsAsk> auto& m) { archive("number", m.number); }
+void fields(auto& archive, Type<HostsWait> auto& m) {
+  archive("agents", m.agents);
+  archive("least", m.least);
+  archive("limit_ms", m.limit_ms);
+}
+void fields(auto& archive, Type<HostsGiveUp> auto& m) { archive("why", m.why); }
 void fields(auto&, Type<HostsEnd> auto&) {}
 
 namespace {
 
 // In the order of HostMessage's alternatives.
-constexpr Names<HostMessage> kNames = {"enroll",   "enrolled", "hello", "welcome", "peer",
-                                       "ready",    "stands",   "took",  "broken",  "lacks",
-                                       "measured", "leaves",   "done",  "begin",   "line-up",
-                                       "go",       "halt",     "ask",   "end",     "failed"};
+constexpr Names<HostMessage> kNames = {
+    "enroll", "enrolled", "hello",    "welcome", "peer",    "ready", "stands", "took",
+    "broken", "lacks",    "measured", "leaves",  "done",    "stops", "begin",  "line-up",
+    "go",     "halt",     "ask",      "wait",    "give up", "end",   "failed"};
 constexpr int kDepth = 3;  // the message, its lists, and lists in them
 
 }  // namespace

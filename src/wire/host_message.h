@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 4;
+inline constexpr std::uint32_t kHostProtocol = 5;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -89,6 +89,8 @@ struct HostMeasured {
 inline constexpr std::size_t kMostSlow = 16;
 struct HostLeaves {};
 struct HostDone {};
+// Of the first host alone: the run is to stop.
+struct HostStops {};
 
 // From the hub.
 struct HostsBegin {
@@ -117,13 +119,22 @@ struct HostsHalt {
 struct HostsAsk {
   std::uint32_t number = 0;
 };
+// Too few agents are left, and nobody goes on before others have joined; for so long.
+struct HostsWait {
+  std::uint64_t agents = 0, least = 0;
+  std::uint64_t limit_ms = 0;
+};
+// Nobody has joined: the run stops with whoever is left, and each host ends with this error.
+struct HostsGiveUp {
+  std::string why;
+};
 // All that are in the run are done.
 struct HostsEnd {};
 
-using HostMessage =
-    std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady, HostStands,
-                 HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone, HostsBegin,
-                 HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed>;
+using HostMessage = std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady,
+                                 HostStands, HostTook, HostBroken, HostLacks, HostMeasured,
+                                 HostLeaves, HostDone, HostStops, HostsBegin, HostsLineup, HostsGo,
+                                 HostsHalt, HostsAsk, HostsWait, HostsGiveUp, HostsEnd, Failed>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);

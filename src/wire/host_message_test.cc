@@ -38,6 +38,12 @@ TEST(HostMessage, ComesBackAsItWas) {
   const HostLacks lacks = again(HostLacks{7, {1, 4}});
   EXPECT_EQ(lacks.number, 7U);
   EXPECT_EQ(lacks.peers, (std::vector<std::uint32_t>{1, 4}));
+  const HostsWait waits = again(HostsWait{1, 2, 60'000});
+  EXPECT_EQ(waits.agents, 1U);
+  EXPECT_EQ(waits.least, 2U);
+  EXPECT_EQ(waits.limit_ms, 60'000U);
+  EXPECT_EQ(again(HostsGiveUp{"alone"}).why, "alone");
+  again(HostStops{});
   again(HostsEnd{});
   again(HostLeaves{});
 }
