@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 4;
+inline constexpr std::uint32_t kHostProtocol = 5;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -43,10 +43,23 @@ struct HostHello {
   std::string address;
   std::uint16_t port = 0;
 };
+// A file that the job names beside its data.
+struct HostFile {
+  std::string key;  // of the job, by which it is named there: "model.file"
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
 struct HostWelcome {
   std::string run, job_json, job_toml;
-  bool has_dataset = false;  // which follows when it is there
-  bool begun = false;        // the host gets the state from one that has it
+  std::vector<HostFile> files;
+  bool has_dataset = false;
+  bool begun = false;  // the host gets the state from one that has it
+};
+// To the hub: send me this from that byte on, as soon as it is there. What is said of goods once is
+// said again only on another link.
+struct HostWants {
+  std::uint32_t goods = 0;  // a number of HostWelcome's files; behind the last: the data's image
+  std::uint64_t from = 0;
 };
 // The first message on a link between two hosts, from the one that made it.
 struct PeerHello {
@@ -121,9 +134,9 @@ struct HostsAsk {
 struct HostsEnd {};
 
 using HostMessage =
-    std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady, HostStands,
-                 HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone, HostsBegin,
-                 HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed>;
+    std::variant<Enroll, Enrolled, HostHello, HostWelcome, HostWants, PeerHello, HostReady,
+                 HostStands, HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone,
+                 HostsBegin, HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);
