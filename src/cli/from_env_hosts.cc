@@ -118,7 +118,9 @@ Options options_beside_the_first(const Options& options, const HostGroup& group)
   return out;
 }
 
-Status same_job(const job::Job& mine, const job::Job& firsts) {
+// The first host's files count.
+Status same_job(job::Job mine, const job::Job& firsts) {
+  if (mine.model.file_sha256.empty()) mine.model.file_sha256 = firsts.model.file_sha256;
   const std::string hash = job::hash(mine), other = job::hash(firsts);
   if (hash == other) return {};
   return Error{ErrorKind::kMismatch,
@@ -128,7 +130,7 @@ Status same_job(const job::Job& mine, const job::Job& firsts) {
 
 int train_beside_the_first(const Options& options, const HostGroup& group,
                            const fabric::SharedKeys& keys) {
-  const auto job = job::load(options.target, options.sets, environment_sets());
+  const auto job = job::load_without_files(options.target, options.sets, environment_sets());
   if (!job.ok()) return fail(job.error());
   const auto patience = parse_duration(options.orphan_timeout);
   if (!patience.ok()) return fail(patience.error());

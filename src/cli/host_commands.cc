@@ -164,7 +164,8 @@ Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, cons
   }
   plan.hosted = true;
   plan.bridge = &(*host)->bridge();
-  plan.on_dataset = [it = host->get()](const Fd& image) { it->dataset(image); };
+  plan.on_dataset = [it = host->get()](const Fd& image) { return it->dataset(image); };
+  plan.files = (*host)->files();
   return FirstRun{std::move(plan), std::move(*dir), host.take()};
 }
 
@@ -235,6 +236,7 @@ int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRu
   plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());
+  plan.files = host.fetch(dir->path());
   return Recorded(options, std::move(plan), dir.take()).run(host.welcome().job_toml, run.warnings);
 }
 

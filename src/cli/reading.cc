@@ -44,6 +44,11 @@ Result<coord::LaunchPlan> plan_reading(const Options& options, const store::Foun
   }
   INSTEP_ASSIGN_OR_RETURN(plan.program, agent_program());
   plan.checkpoint = found.folder.string();
+  // Of a run of several hosts, beside whose checkpoints it lies.
+  const fs::path run = fs::absolute(found.folder).lexically_normal().parent_path().parent_path();
+  const fs::path module = coord::kept_file(run, {"model.file", 0, plan.job->model.file_sha256});
+  std::error_code error;
+  if (fs::exists(module, error)) plan.files["model.file"] = module.string();
   plan.run_dir = scratch.path();
   plan.records = false;
   plan.quiet = true;

@@ -220,7 +220,12 @@ int resume_command(const Options& options) {
                           *run, warnings);
   if (!plan.ok()) return fail(plan.error());
   plan->drill = drill.take();
-  if (!places && !listens) return Recorded(options, plan.take(), dir.take()).run("", warnings);
+  if (!places && !listens) {
+    auto files = coord::find_job_files(*plan->job, dir->path());
+    if (!files.ok()) return fail(files.error());
+    plan->files = files.take();
+    return Recorded(options, plan.take(), dir.take()).run("", warnings);
+  }
   if (plan->own_program) {
     return fail(invalid(cat(places ? "--hosts" : "--listen", ": ", run->string(),
                             " is a run of your own program, which trains on one host")));

@@ -7,9 +7,11 @@ namespace instep::cli {
 std::vector<std::string> job_warnings(const job::Job& job, bool hosted) {
   std::vector<std::string> out;
   if (!job.model.file.empty()) {
-    out.push_back(cat("TorchScript carries code, which ", job.model.file,
-                      " runs in every agent with your rights; it is loaded from this machine "
-                      "alone: use files that you trust"));
+    const char* where =
+        hosted ? " of the first host runs in every agent of every host" : " runs in every agent";
+    out.push_back(cat("TorchScript carries code, which ", job.model.file, where,
+                      " with your rights: use files", hosted ? ", and join runs," : "",
+                      " that you trust"));
   }
   if (job.precision == job::Precision::kBf16 && !has_bf16()) {
     out.push_back(cat("this processor (", cpu_model(),

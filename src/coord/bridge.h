@@ -53,7 +53,7 @@ struct BridgeFailed {
 };
 // All hosts are done.
 struct AllDone {};
-// The job's data has come from the first host; invalid: the job has none.
+// The job's files and its data have come from the first host; invalid: it has no data.
 struct DataCame {
   Fd image;
 };

@@ -1,5 +1,8 @@
 #include "coord/first_host.h"
 
+#include <fcntl.h>
+
+#include <cerrno>
 #include <ctime>
 #include <future>
 
@@ -24,6 +27,18 @@ Result<fabric::Authority> authority_of(const FirstHost::Plan& plan, const std::s
   if (!plan.shared) return fabric::Authority::make(run);
   return fabric::Authority::with_key(run, plan.shared->authority_key,
                                      fabric::usual_validity(std::time(nullptr)));
+}
+
+Result<std::vector<Hub::Goods>> open_goods(const std::filesystem::path& run_dir,
+                                           const std::vector<wire::HostFile>& files) {
+  std::vector<Hub::Goods> out;
+  for (const wire::HostFile& file : files) {
+    const std::filesystem::path path = kept_file(run_dir, file);
+    Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) return os_error("open", path, errno);
+    out.push_back({path.string(), std::move(fd), file.bytes});
+  }
+  return out;
 }
 
 }  // namespace
@@ -55,6 +70,9 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   };
   INSTEP_ASSIGN_OR_RETURN(out->bridge_, Bridge::make(out->loop_, std::move(bridge)));
   Hub::Plan hub;
+  INSTEP_ASSIGN_OR_RETURN(hub.files, keep_job_files(plan.job, plan.run_dir));
+  INSTEP_ASSIGN_OR_RETURN(hub.goods, open_goods(plan.run_dir, hub.files));
+  out->files_ = local_files(plan.run_dir, hub.files);
   hub.run = run;
   hub.job_json = job::to_json(plan.job);
   hub.job_toml = plan.job_toml;

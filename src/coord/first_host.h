@@ -11,6 +11,7 @@
 #include "coord/bridge.h"
 #include "coord/door.h"
 #include "coord/hub.h"
+#include "coord/job_files.h"
 #include "fabric/join_line.h"
 #include "fabric/shared_secret.h"
 #include "fabric/tls_listener.h"
@@ -45,8 +46,10 @@ class FirstHost {
   Bridge& bridge() { return *bridge_; }
   // What to type on the other machines.
   const fabric::JoinLine& line() const { return line_; }
+  // Where the files that the job names lie here.
+  const LocalFiles& files() const { return files_; }
   // The job's data is there: the others get it.
-  void dataset(const Fd& image) { hub_->dataset(image); }
+  Status dataset(const Fd& image) { return hub_->dataset(image); }
 
  private:
   FirstHost() = default;
@@ -54,6 +57,7 @@ class FirstHost {
   Result<fabric::TokenBook> open_line(const Plan& plan, const fabric::Authority& authority);
 
   fabric::JoinLine line_;
+  LocalFiles files_;
   fabric::Loop loop_;
   std::unique_ptr<Door> door_;
   std::unique_ptr<fabric::TlsListener> listener_;

@@ -9,7 +9,9 @@
 namespace instep::coord {
 
 inline constexpr std::uint32_t kMessageFrame = 1;  // a wire::HostMessage
-inline constexpr std::uint32_t kDatasetFrame = 2;  // a: the first byte's place in the image
+// Of what a host has asked for (wire::HostWants), c: which; a: its first byte's place in it, b: how
+// many bytes that has.
+inline constexpr std::uint32_t kPieceFrame = 2;
 
 // A relay's frame on a link, and back.
 inline fabric::FrameHead to_head(const round::RelayFrame& frame) {

@@ -1,6 +1,6 @@
 // The hub of a run's hosts, beside the coordinator on the first one: lets hosts in by their tokens,
-// gives them certificates, the job and its data, and tells all what member/hosts.h decides. On the
-// loop's thread, but for what is marked.
+// gives them certificates, the job, its files and its data, and tells all what member/hosts.h
+// decides. On the loop's thread, but for what is marked.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,16 @@ namespace instep::coord {
 
 class Hub : private fabric::TlsLink::Sink {
  public:
+  // What others get from this host.
+  struct Goods {
+    std::string what;
+    Fd file;
+    std::uint64_t bytes = 0;
+  };
   struct Plan {
     std::string run, job_json, job_toml;
+    std::vector<wire::HostFile> files;
+    std::vector<Goods> goods;  // of the files
     bool has_dataset = false;
     member::HostsRules rules;
     std::string name, address;  // of the first host
@@ -48,7 +56,7 @@ class Hub : private fabric::TlsLink::Sink {
   // Of the first host's bridge.
   void hear(std::uint32_t host, const wire::HostMessage& message);
   // From any thread: the data is there.
-  void dataset(const Fd& image);
+  Status dataset(const Fd& image);
 
  private:
   struct Guest {
@@ -56,6 +64,7 @@ class Hub : private fabric::TlsLink::Sink {
     std::string name, address;
     std::vector<std::byte> message;
     bool gone = false;
+    std::optional<wire::HostWants> wants;  // what is sent to it, from where on
     fabric::Timer patience;
   };
 
@@ -73,8 +82,11 @@ class Hub : private fabric::TlsLink::Sink {
   void act(const member::GiveUp& action);
   void act(const member::EndRun& action);
   void refuse(std::uint32_t host, const Error& why);
+  void turn_out(std::uint32_t host, const Error& why);
   void send(std::uint32_t host, const wire::HostMessage& message);
-  void send_data(const Door::Link& link);
+  void hear_wish(std::uint32_t host, const wire::HostWants& wants);
+  const Goods* goods(std::uint32_t number) const;
+  void send_piece(std::uint32_t host);
   void look_for(std::uint32_t host, const std::string& why, member::Patience patience);
   void lose(std::uint32_t host, const std::string& why);
   void note(AuditEvent event);
@@ -90,7 +102,7 @@ class Hub : private fabric::TlsLink::Sink {
   member::HostsState state_;
   std::map<std::uint32_t, Guest> guests_;  // but the first host
   std::uint32_t next_host_ = 1;
-  std::shared_ptr<fabric::Mapping> data_;
+  std::shared_ptr<const Goods> data_;
   fabric::Timer timer_;
   bool waits_ = false;  // for hosts to join, since too few are left
 };

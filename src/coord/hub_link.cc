@@ -1,7 +1,6 @@
 #include "coord/hub_link.h"
 
 #include "base/log.h"
-#include "base/machine.h"
 #include "base/text.h"
 #include "base/version.h"
 #include "coord/host_frames.h"
@@ -114,6 +113,7 @@ void HubLink::connect(std::int64_t limit_ms) {
                     link_ = link.take();
                     link_->start(this);
                     send(plan_.hello);
+                    if (arrivals_) ask();
                   });
 }
 
@@ -124,7 +124,7 @@ void HubLink::send(const wire::HostMessage& message) {
 
 Result<std::span<std::byte>> HubLink::place(fabric::TlsLink& /*link*/,
                                             const fabric::FrameHead& head) {
-  if (head.kind == kDatasetFrame) return place_data(head);
+  if (head.kind == kPieceFrame) return place_piece(head);
   if (head.kind != kMessageFrame || head.size > wire::kMaxHostMessageBytes) {
     return Error{ErrorKind::kCorrupt, "the coordinator sent a frame of no known kind"};
   }
@@ -133,38 +133,50 @@ Result<std::span<std::byte>> HubLink::place(fabric::TlsLink& /*link*/,
 }
 
 Status HubLink::took(fabric::TlsLink& /*link*/, const fabric::FrameHead& head) {
-  if (head.kind == kDatasetFrame) return took_data(head);
+  if (head.kind == kPieceFrame) return took_piece(head);
   INSTEP_ASSIGN_OR_RETURN(const wire::HostMessage message, wire::decode_host(message_));
   if (std::holds_alternative<wire::Failed>(message)) over_ = true;  // there is no coming back
   handler_.hear(message);
   return {};
 }
 
-// In order, from the first byte to the last; b says how many there are.
-Result<std::span<std::byte>> HubLink::place_data(const fabric::FrameHead& head) {
-  const Error broken{ErrorKind::kCorrupt, "the coordinator sent data out of turn"};
-  if (data_map_.data() == nullptr) {
-    if (head.b == 0 || head.a != 0) return broken;
-    const std::uint64_t free = available_memory();
-    if (head.b > free) {
-      return Error{ErrorKind::kNoMemory,
-                   cat("too little memory for the job's data: ", human_bytes(double(head.b)), ", ",
-                       human_bytes(double(free)), " are free")};
-    }
-    INSTEP_ASSIGN_OR_RETURN(data_, make_memory_file("instep-data", head.b));
-    INSTEP_ASSIGN_OR_RETURN(data_map_, fabric::Mapping::map(data_, true));
-    data_bytes_ = head.b;
-  }
-  if (head.b != data_bytes_ || head.a != data_there_ || head.size > data_bytes_ - data_there_) {
-    return broken;
-  }
-  return std::span(data_map_.data() + head.a, head.size);
+Result<std::span<std::byte>> HubLink::place_piece(const fabric::FrameHead& head) {
+  if (!arrivals_) return Error{ErrorKind::kCorrupt, "the coordinator sent what nobody asked for"};
+  auto place = arrivals_->place(head);
+  if (!place.ok()) give_back(place.error());
+  return place;
 }
 
-Status HubLink::took_data(const fabric::FrameHead& head) {
-  data_there_ += head.size;
-  if (data_there_ == data_bytes_ && data_.valid()) handler_.dataset(std::move(data_));
+Status HubLink::took_piece(const fabric::FrameHead& head) {
+  if (!arrivals_) return Error{ErrorKind::kCorrupt, "the coordinator sent what nobody asked for"};
+  const auto before = arrivals_->wants();
+  Status status = arrivals_->took(head);
+  if (!status.ok()) {
+    give_back(status.error());
+    return status;
+  }
+  const auto next = arrivals_->wants();
+  if (!next || next->goods != before->goods) ask();
   return {};
+}
+
+void HubLink::fetch(Arrivals arrivals) {
+  arrivals_.emplace(std::move(arrivals));
+  ask();
+}
+
+void HubLink::ask() {
+  if (const auto wants = arrivals_->wants()) return send(*wants);
+  Fd dataset = arrivals_->take_dataset();
+  arrivals_.reset();
+  handler_.arrived(std::move(dataset));
+}
+
+// What cannot be put away, or is not what was promised, will be no better the next time.
+void HubLink::give_back(const Error& why) {
+  over_ = true;
+  arrivals_.reset();
+  handler_.arrived(why);
 }
 
 void HubLink::closed(fabric::TlsLink& /*link*/, const Error& why) {

@@ -1,6 +1,6 @@
-// A host's link to the hub of its run: lets itself in, hears what the run is, gets its data, and
-// hands on what is said either way. Lost, it is made again, for as long as the patience lasts. On
-// the loop's thread.
+// A host's link to the hub of its run: lets itself in, hears what the run is, gets its files and
+// its data, and hands on what is said either way. Lost, it is made again, for as long as the
+// patience lasts. On the loop's thread.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
-#include "fabric/host_memory.h"
+#include "coord/arrivals.h"
 #include "fabric/join_line.h"
 #include "fabric/tls_link.h"
 #include "fabric/tls_listener.h"
@@ -44,13 +44,17 @@ class HubLink : private fabric::TlsLink::Sink {
   };
   struct Handler {
     std::function<void(const wire::HostMessage&)> hear;  // HostWelcome first
-    std::function<void(Result<Fd>)> dataset;             // the whole image
-    std::function<void(const std::string& why)> lost;    // for good
+    // All that was asked for is here: the data's image, invalid where the job has none. Or it
+    // cannot be had, and the link is over.
+    std::function<void(Result<Fd>)> arrived;
+    std::function<void(const std::string& why)> lost;  // for good
   };
   HubLink(fabric::Loop& loop, Plan plan, Handler handler);
   ~HubLink() override;
 
   void send(const wire::HostMessage& message);
+  // Once, after HostWelcome: has all of this sent.
+  void fetch(Arrivals arrivals);
   // No word more to anybody.
   void close();
 
@@ -61,8 +65,10 @@ class HubLink : private fabric::TlsLink::Sink {
   void connect(std::int64_t limit_ms);
   void give_up(const std::string& why);
   void look();
-  Result<std::span<std::byte>> place_data(const fabric::FrameHead& head);
-  Status took_data(const fabric::FrameHead& head);
+  Result<std::span<std::byte>> place_piece(const fabric::FrameHead& head);
+  Status took_piece(const fabric::FrameHead& head);
+  void ask();
+  void give_back(const Error& why);
 
   fabric::Loop& loop_;
   const Plan plan_;
@@ -70,9 +76,7 @@ class HubLink : private fabric::TlsLink::Sink {
   std::shared_ptr<fabric::TlsLink> link_;
   fabric::Timer again_;
   std::vector<std::byte> message_;
-  Fd data_;
-  fabric::Mapping data_map_;
-  std::uint64_t data_bytes_ = 0, data_there_ = 0;
+  std::optional<Arrivals> arrivals_;  // while something is missing
   bool over_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

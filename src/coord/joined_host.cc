@@ -118,7 +118,8 @@ Status JoinedHost::welcomed() {
         loop_, std::move(link),
         HubLink::Handler{[this](const wire::HostMessage& message) { hear(message); },
                          [this](Result<Fd> data) {
-                           if (data.ok()) bridge_->say(DataCame{data.take()});
+                           data.ok() ? bridge_->say(DataCame{data.take()})
+                                     : bridge_->say(BridgeFailed{data.error()});
                          },
                          [this](const std::string& why) {
                            if (const auto waits = std::exchange(on_welcome_, nullptr)) {
@@ -146,6 +147,7 @@ void JoinedHost::hear(const wire::HostMessage& message) {
   auto job = job::from_json(welcome_.job_json);
   if (!job.ok()) return answer(job.error());
   job_ = job.take();
+  if (const Status good = check_job_files(job_, welcome_.files); !good.ok()) return answer(good);
   Bridge::Plan plan;
   plan.host = me_.host;
   plan.identity = me_.identity;
@@ -157,8 +159,13 @@ void JoinedHost::hear(const wire::HostMessage& message) {
   auto bridge = Bridge::make(loop_, std::move(plan));
   if (!bridge.ok()) return answer(bridge.error());
   bridge_ = bridge.take();
-  if (!welcome_.has_dataset) bridge_->say(DataCame{});
   answer({});
+}
+
+LocalFiles JoinedHost::fetch(const std::filesystem::path& run_dir) {
+  loop_.post(
+      [this, run_dir] { hub_->fetch(Arrivals(run_dir, welcome_.files, welcome_.has_dataset)); });
+  return local_files(run_dir, welcome_.files);
 }
 
 }  // namespace instep::coord

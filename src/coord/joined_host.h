@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "coord/bridge.h"
 #include "coord/door.h"
 #include "coord/hub_link.h"
+#include "coord/job_files.h"
 #include "fabric/join_line.h"
 #include "fabric/tls_listener.h"
 #include "job/job.h"
@@ -35,6 +37,9 @@ class JoinedHost {
   Bridge& bridge() { return *bridge_; }
   const wire::HostWelcome& welcome() const { return welcome_; }
   const job::Job& job() const { return job_; }
+  // Has the job's files and its data sent; the bridge says when all is here (DataCame). Where the
+  // files will lie then.
+  LocalFiles fetch(const std::filesystem::path& run_dir);
 
  private:
   explicit JoinedHost(Plan plan);

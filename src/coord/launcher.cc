@@ -275,6 +275,7 @@ void Launcher::welcome(member::AgentId agent, bool joining) {
   message.run_dir = plan_.run_dir.string();
   message.checkpoint = checkpoint_;
   message.predict_input = plan_.predict_input;
+  message.files = plan_.files;
   told(agent, crew_->welcome(static_cast<std::uint32_t>(agent), std::move(message), dataset_));
 }
 
@@ -332,7 +333,11 @@ void Launcher::take_dataset() {
   loading_.reset();
   if (!image->ok()) return tell(member::LauncherFailed{image->error()});
   dataset_ = image->take();
-  if (plan_.on_dataset) plan_.on_dataset(dataset_);
+  if (plan_.on_dataset) {
+    if (const Status status = plan_.on_dataset(dataset_); !status.ok()) {
+      return tell(member::LauncherFailed{status.error()});
+    }
+  }
   tell(member::Prepared{});
 }
 

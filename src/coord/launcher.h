@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "coord/job_files.h"
 #include "coord/steering.h"
 #include "job/job.h"
 #include "member/decide.h"
@@ -50,12 +51,13 @@ struct LaunchPlan {
   bool stops_with_first = false;  // who asks this host to stop asks the first one too
   Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise
   // Of a hosted run's first host, which the others get the data from: it is there.
-  std::function<void(const Fd& image)> on_dataset;
+  std::function<Status(const Fd& image)> on_dataset;
   // And by what command hosts join it, for people alone: it may be a secret.
   std::function<std::string()> how_to_join;
-  int lock = -1;           // descriptor of the run's lock, which agents hold as long as they live
-  bool records = true;     // keeps metrics.jsonl and events.jsonl there
-  std::string checkpoint;  // folder to begin with
+  int lock = -1;        // descriptor of the run's lock, which agents hold as long as they live
+  bool records = true;  // keeps metrics.jsonl and events.jsonl there
+  LocalFiles files;
+  std::string checkpoint;     // folder to begin with
   std::string predict_input;  // or the folder of an export
   bool quiet = false;
   bool pin = true;

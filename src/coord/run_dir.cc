@@ -167,7 +167,7 @@ fs::path RunDir::agent_log(std::uint32_t agent) const {
 bool RunDir::discard() {
   if (!fresh_) return false;
   std::error_code error;
-  for (const char* mine : {"logs", "checkpoints", "job.json", "job.toml", "run.json",
+  for (const char* mine : {"logs", "checkpoints", "files", "job.json", "job.toml", "run.json",
                            "metrics.jsonl", "events.jsonl", "control.sock", "coordinator.journal",
                            "hub.json", "tokens.json", "tokens.json.lock", "audit.jsonl", "lock"}) {
     fs::remove_all(path_ / mine, error);

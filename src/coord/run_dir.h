@@ -8,6 +8,7 @@
 //   metrics.jsonl        a line a record; events.jsonl likewise
 //   logs/                launcher.log, agent-K.log, coordinator.log
 //   checkpoints/         see store/checkpoint.h
+//   files/               of several hosts: see coord/job_files.h
 //   coordinator.journal  see coord/journal.h
 //   hub.json             of several hosts: see coord/hub_info.h; tokens.json is its book of tokens
 //   audit.jsonl          of several hosts: see coord/audit.h

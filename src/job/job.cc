@@ -136,8 +136,9 @@ Result<Resolved> parse(std::string_view text, const std::string& name,
   return resolved;
 }
 
-Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
-                      const std::vector<std::string>& environment_sets) {
+Result<Resolved> load_without_files(const std::filesystem::path& path,
+                                    const std::vector<std::string>& sets,
+                                    const std::vector<std::string>& environment_sets) {
   std::error_code error;
   std::filesystem::path file = path;
   if (std::filesystem::is_directory(path, error)) {
@@ -145,8 +146,12 @@ Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::
   }
   INSTEP_ASSIGN_OR_RETURN(const std::string text, read_file(file, kMaxJobBytes));
   const std::filesystem::path folder = std::filesystem::absolute(file, error).parent_path();
-  INSTEP_ASSIGN_OR_RETURN(Resolved resolved,
-                          parse(text, file.string(), folder, sets, environment_sets));
+  return parse(text, file.string(), folder, sets, environment_sets);
+}
+
+Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
+                      const std::vector<std::string>& environment_sets) {
+  INSTEP_ASSIGN_OR_RETURN(Resolved resolved, load_without_files(path, sets, environment_sets));
   if (!resolved.job.model.file.empty()) {
     INSTEP_RETURN_IF_ERROR(read_digest(resolved.job.model));
   }

@@ -184,6 +184,10 @@ Result<Resolved> parse(std::string_view text, const std::string& name,
 // Reads model.file's SHA-256, or holds the file to the one that is given.
 Result<Resolved> load(const std::filesystem::path& path, const std::vector<std::string>& sets,
                       const std::vector<std::string>& environment_sets = {});
+// The same where the files that the job names need not be there.
+Result<Resolved> load_without_files(const std::filesystem::path& path,
+                                    const std::vector<std::string>& sets,
+                                    const std::vector<std::string>& environment_sets);
 // The sets of INSTEP_SET's text: separated by ';', where it stands outside quotes and brackets.
 std::vector<std::string> split_sets(std::string_view text);
 

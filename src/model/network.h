@@ -2,6 +2,7 @@
 // the same network has in PyTorch.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 
@@ -24,7 +25,11 @@ struct Network {
   std::function<at::Tensor(const at::Tensor& x)> forward;
 };
 
-// Initialised from libtorch's default generator, so seed that first.
-Result<Network> make_network(const job::Model& model);
+// Initialised from libtorch's default generator, so seed that first. `file`: where model.file lies
+// on this host.
+Result<Network> make_network(const job::Model& model, const std::filesystem::path& file);
+inline Result<Network> make_network(const job::Model& model) {
+  return make_network(model, model.file);
+}
 
 }  // namespace instep::model

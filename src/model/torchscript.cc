@@ -162,8 +162,8 @@ Status check_parameters(const torch::nn::Module& module, const std::string& file
                      "take them away: export the module as it is trained"));
 }
 
-Result<torch::jit::Module> load_script(const job::Model& model) {
-  auto bytes = read_file(model.file, kMaxScriptBytes);
+Result<torch::jit::Module> load_script(const job::Model& model, const std::filesystem::path& file) {
+  auto bytes = read_file(file, kMaxScriptBytes);
   if (!bytes.ok()) {
     Error error = bytes.error();
     error.message = cat("model.file: ", error.message);
@@ -193,9 +193,9 @@ Result<torch::jit::Module> load_script(const job::Model& model) {
 
 void switch_off_script_optimizer() { torch::jit::setGraphExecutorOptimize(false); }
 
-Result<Network> load_torchscript(const job::Model& model) {
+Result<Network> load_torchscript(const job::Model& model, const std::filesystem::path& file) {
   switch_off_script_optimizer();
-  INSTEP_ASSIGN_OR_RETURN(torch::jit::Module script, load_script(model));
+  INSTEP_ASSIGN_OR_RETURN(torch::jit::Module script, load_script(model, file));
   INSTEP_RETURN_IF_ERROR(check_schema(script, model.file));
   std::shared_ptr<Script> module;
   try {

@@ -1,5 +1,5 @@
 // A module that Python exported with torch.jit.save, trained as it is. The file carries code, so it
-// is loaded from a path of this machine alone, and only as the very bytes that the job names.
+// is loaded only as the very bytes that the job names.
 #pragma once
 
 #include <filesystem>
@@ -10,7 +10,8 @@
 namespace instep::model {
 
 // The module has the script's tree of submodules, and in it the script's own tensors, as parameters
-// and buffers of the script's names; train(bool) reaches the script. A parameter in several places
+// and buffers of the script's names; train(bool) reaches the script. It is read from `file`; errors
+// call it model.file. A parameter in several places
 // is registered at the first. kInvalid names the file: it does not load, has no float32 parameter
 // to train, its forward() takes or returns anything but one tensor. `job.model.file_sha256`, unless
 // empty, must be that of the file (kMismatch). Turns off TorchScript's optimizer in the calling
@@ -18,7 +19,7 @@ namespace instep::model {
 //
 // forward throws std::runtime_error, with the file: what the script threw, a batch of another size
 // than went in, a buffer that changes its shape.
-Result<Network> load_torchscript(const job::Model& model);
+Result<Network> load_torchscript(const job::Model& model, const std::filesystem::path& file);
 
 // In the calling thread, for all that it runs from now on.
 void switch_off_script_optimizer();

@@ -37,7 +37,7 @@ class TorchscriptTest : public testing::Test {
   }
 
   std::string refusal(const Script& script) {
-    const auto network = load_torchscript(save(script));
+    const auto network = make_network(save(script));
     return network.ok() ? "loaded" : network.error().message;
   }
 
@@ -140,13 +140,13 @@ TEST_F(TorchscriptTest, WhatCannotBeTrainedIsNamed) {
   job::Model model;
   model.kind = "torchscript";
   model.file = (folder_ / "none.pt").string();
-  EXPECT_NE(load_torchscript(model).error().message.find("none.pt"), std::string::npos);
+  EXPECT_NE(load_torchscript(model, model.file).error().message.find("none.pt"), std::string::npos);
   std::ofstream(model.file) << "no zip";
-  const auto broken = load_torchscript(model);
+  const auto broken = load_torchscript(model, model.file);
   EXPECT_EQ(broken.error().kind, ErrorKind::kInvalid);
   EXPECT_NE(broken.error().message.find("does not load as TorchScript"), std::string::npos);
   model.file_sha256 = sha256_hex("other");
-  const auto other = load_torchscript(model);
+  const auto other = load_torchscript(model, model.file);
   EXPECT_EQ(other.error().kind, ErrorKind::kMismatch);
   EXPECT_NE(other.error().message.find(sha256_hex("no zip")), std::string::npos);
 

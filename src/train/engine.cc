@@ -89,7 +89,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Session& session, const job::Job& 
   if (resumed) {
     INSTEP_RETURN_IF_ERROR(engine->restore(*resumed));
   } else if (!job.model.init.empty()) {
-    INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(job.model.init));
+    const std::string here = session.place_of("model.init", job.model.init);
+    INSTEP_ASSIGN_OR_RETURN(const auto file, store::SafetensorsFile::open(here));
     INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.parameters, file, job.model.init));
     INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.frozen, file, job.model.init));
     INSTEP_RETURN_IF_ERROR(load_into(engine->binding_.buffers, file, job.model.init));

@@ -32,7 +32,8 @@ class JobProgram {
       impl_.session->fail(
           invalid("the job names no model; set model.kind (docs/models.md lists them)"));
     }
-    Result<model::Network> network = model::make_network(job_.model);
+    Result<model::Network> network =
+        model::make_network(job_.model, impl_.session->place_of("model.file", job_.model.file));
     if (!network.ok()) impl_.session->fail(network.error());
     network_ = network.take();
     if (mode == "predict" || mode == "export") {

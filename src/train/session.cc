@@ -164,6 +164,11 @@ Status Session::map_memory(const Fd& control, std::vector<Fd> arenas) {
   return {};
 }
 
+std::string Session::place_of(const std::string& key, const std::string& named) const {
+  const auto found = welcome_.files.find(key);
+  return found == welcome_.files.end() ? named : found->second;
+}
+
 Result<std::span<const std::byte>> Session::arena_of(member::AgentId agent) {
   const auto slot = static_cast<std::size_t>(agent);
   return mapped(arena_maps_.at(slot), arena_files_[slot]);

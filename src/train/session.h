@@ -37,6 +37,8 @@ class Session {
   std::uint32_t slots() const { return slots_; }
   const wire::Welcome& welcome() const { return welcome_; }
   bool has_world() const { return welcome_.has_world; }
+  // Where a file that the job names, under this key, lies on this host.
+  std::string place_of(const std::string& key, const std::string& named) const;
   const Fd* dataset() const { return dataset_.valid() ? &dataset_ : nullptr; }
 
   fabric::ControlPage* control() const { return control_; }

@@ -24,12 +24,22 @@ void fields(auto& archive, Type<HostHello> auto& m) {
   archive("address", m.address);
   archive("port", m.port);
 }
+void fields(auto& archive, Type<HostFile> auto& m) {
+  archive("key", m.key);
+  archive("bytes", m.bytes);
+  archive("sha256", m.sha256);
+}
 void fields(auto& archive, Type<HostWelcome> auto& m) {
   archive("run", m.run);
   archive("job_json", m.job_json);
   archive("job_toml", m.job_toml);
+  archive("files", m.files);
   archive("has_dataset", m.has_dataset);
   archive("begun", m.begun);
+}
+void fields(auto& archive, Type<HostWants> auto& m) {
+  archive("goods", m.goods);
+  archive("from", m.from);
 }
 void fields(auto& archive, Type<PeerHello> auto& m) { archive("protocol", m.protocol); }
 void fields(auto& archive, Type<HostReady> auto& m) {
@@ -97,9 +107,9 @@ namespace {
 
 // In the order of HostMessage's alternatives.
 constexpr Names<HostMessage> kNames = {
-    "enroll", "enrolled", "hello",    "welcome", "peer",    "ready", "stands", "took",
-    "broken", "lacks",    "measured", "leaves",  "done",    "stops", "begin",  "line-up",
-    "go",     "halt",     "ask",      "wait",    "give up", "end",   "failed"};
+    "enroll",  "enrolled", "hello", "welcome",  "wants",  "peer",    "ready", "stands",
+    "took",    "broken",   "lacks", "measured", "leaves", "done",    "stops", "begin",
+    "line-up", "go",       "halt",  "ask",      "wait",   "give up", "end",   "failed"};
 constexpr int kDepth = 3;  // the message, its lists, and lists in them
 
 }  // namespace

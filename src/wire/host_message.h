@@ -43,10 +43,23 @@ struct HostHello {
   std::string address;
   std::uint16_t port = 0;
 };
+// A file that the job names beside its data.
+struct HostFile {
+  std::string key;  // of the job, by which it is named there: "model.file"
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
 struct HostWelcome {
   std::string run, job_json, job_toml;
-  bool has_dataset = false;  // which follows when it is there
-  bool begun = false;        // the host gets the state from one that has it
+  std::vector<HostFile> files;
+  bool has_dataset = false;
+  bool begun = false;  // the host gets the state from one that has it
+};
+// To the hub: send me this from that byte on, as soon as it is there. What is said of goods once is
+// said again only on another link.
+struct HostWants {
+  std::uint32_t goods = 0;  // a number of HostWelcome's files; behind the last: the data's image
+  std::uint64_t from = 0;
 };
 // The first message on a link between two hosts, from the one that made it.
 struct PeerHello {
@@ -131,10 +144,11 @@ struct HostsGiveUp {
 // All that are in the run are done.
 struct HostsEnd {};
 
-using HostMessage = std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady,
-                                 HostStands, HostTook, HostBroken, HostLacks, HostMeasured,
-                                 HostLeaves, HostDone, HostStops, HostsBegin, HostsLineup, HostsGo,
-                                 HostsHalt, HostsAsk, HostsWait, HostsGiveUp, HostsEnd, Failed>;
+using HostMessage =
+    std::variant<Enroll, Enrolled, HostHello, HostWelcome, HostWants, PeerHello, HostReady,
+                 HostStands, HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone,
+                 HostStops, HostsBegin, HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsWait,
+                 HostsGiveUp, HostsEnd, Failed>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);

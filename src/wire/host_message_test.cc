@@ -22,8 +22,17 @@ TEST(HostMessage, ComesBackAsItWas) {
   EXPECT_EQ(read.newcomers, lineup.newcomers);
   EXPECT_EQ(read.shards, lineup.shards);
   EXPECT_EQ(read.blocks, lineup.blocks);
-  EXPECT_TRUE(again(HostWelcome{"r", "{}", "", true}).has_dataset);
-  EXPECT_TRUE(again(HostWelcome{"r", "{}", "", false, true}).begun);
+  const HostWelcome welcome =
+      again(HostWelcome{"r", "{}", "", {{"model.file", 3, "ab"}, {"model.init", ~0ULL, ""}}, true});
+  EXPECT_TRUE(welcome.has_dataset);
+  ASSERT_EQ(welcome.files.size(), 2U);
+  EXPECT_EQ(welcome.files[0].key, "model.file");
+  EXPECT_EQ(welcome.files[0].sha256, "ab");
+  EXPECT_EQ(welcome.files[1].bytes, ~0ULL);
+  EXPECT_TRUE(again(HostWelcome{"r", "{}", "", {}, false, true}).begun);
+  const HostWants wants = again(HostWants{2, 1ULL << 40});
+  EXPECT_EQ(wants.goods, 2U);
+  EXPECT_EQ(wants.from, 1ULL << 40);
   EXPECT_TRUE(again(HostStands{4, 5, true}).empty);
   EXPECT_EQ(again(HostHello{1, "n", 2, "::1", 77}).port, 77U);
   EXPECT_EQ(again(HostReady{"a", "b", 8, 9, 1, {{"build", "x"}}}).fingerprint.at("build"), "x");

@@ -55,6 +55,8 @@ struct Welcome {
   std::string run_dir;
   std::string checkpoint;     // folder to start from; empty: from the seed
   std::string predict_input;  // mode "predict"; "export": the folder
+  // By their keys in the job: where files that it names lie here, if not where it says.
+  std::map<std::string, std::string> files;
 };
 
 // Agent to coordinator, when the model is shared and the job known.

@@ -27,6 +27,7 @@ void fields(auto& archive, Type<Welcome> auto& m) {
   archive("run_dir", m.run_dir);
   archive("checkpoint", m.checkpoint);
   archive("predict_input", m.predict_input);
+  archive("files", m.files);
 }
 void fields(auto& archive, Type<Ready> auto& m) {
   archive("job_json", m.job_json);

@@ -30,6 +30,7 @@ std::vector<Message> samples() {
   welcome.run_dir = "runs/x";
   welcome.checkpoint = "c";
   welcome.predict_input = "i";
+  welcome.files = {{"model.init", "/r/x"}};
   Ready ready{"{}",  "h",       8,          ~0ULL, "servers", 2,      17,  "s",
               false, {0, 1024}, {7, ~0ULL}, 8,     9,         {1, 2}, {3}, true};
   ViewMessage view{~0U, 1, ~0ULL, 7, -1, {0, 1}, {2}, {1}, {0, 0, 1}, {0, 5}, {5, 6}, {0, 1}};
@@ -80,6 +81,7 @@ TEST(Message, EveryKindSurvivesTheWay) {
   EXPECT_EQ(std::get<Failed>(*decode(body(encode(all[6])))).kind, -2);
   EXPECT_TRUE(std::get<Welcome>(*decode(body(encode(all[1])))).joining);
   EXPECT_TRUE(std::get<Welcome>(*decode(body(encode(all[1])))).has_world);
+  EXPECT_EQ(std::get<Welcome>(*decode(body(encode(all[1])))).files.at("model.init"), "/r/x");
   const auto ready = std::get<Ready>(*decode(body(encode(all[2]))));
   EXPECT_FALSE(ready.joinable);
   EXPECT_EQ(ready.tensor_begin, (std::vector<std::uint64_t>{0, 1024}));
