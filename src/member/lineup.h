@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct Lineup {
 const HostPart* part_of(const Lineup& lineup, HostId host);
 // Of all hosts together.
 std::uint32_t agents_of(const Lineup& lineup);
+// The others that are in with a host and to which its link is not up.
+std::vector<HostId> lacked_peers(const Lineup& lineup, HostId me,
+                                 const std::function<bool(HostId)>& is_up);
 
 // What a host brings along.
 struct HostWeight {
