@@ -126,8 +126,8 @@ void Bridge::begin(const wire::HostsBegin& begin) {
   for (std::size_t i = 0; i < begin.ids.size(); ++i) {
     if (i < begin.names.size()) names_[begin.ids[i]] = begin.names[i];
     if (begin.ids[i] == plan_.host) continue;
-    if (begin.ids[i] == 0 && plan_.first_host) {
-      peers_.know(0, *plan_.first_host);
+    if (begin.ids[i] == member::kFirstHost && plan_.first_host) {
+      peers_.know(member::kFirstHost, *plan_.first_host);
       continue;
     }
     const auto address = fabric::parse_address(begin.addresses[i], 0);

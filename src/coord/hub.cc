@@ -13,7 +13,7 @@
 namespace instep::coord {
 namespace {
 
-constexpr std::uint32_t kFirst = 0;  // the hub's own host
+using member::kFirstHost;  // the hub's own
 // For a host whose link broke, but whose machine is there, to make it again.
 constexpr std::int64_t kLinkPatienceMs = 10'000;
 constexpr std::int64_t kLookMs = 20, kProbeMs = 1000;
@@ -48,8 +48,8 @@ Hub::~Hub() = default;
 
 void Hub::use(Bridge& bridge) {
   bridge_ = &bridge;
-  note({"", "listening", kFirst, plan_.name, plan_.address, plan_.warning});
-  happen(member::HostJoined{kFirst, plan_.name, plan_.address, plan_.agents});
+  note({"", "listening", kFirstHost, plan_.name, plan_.address, plan_.warning});
+  happen(member::HostJoined{kFirstHost, plan_.name, plan_.address, plan_.agents});
 }
 
 void Hub::note(AuditEvent event) {
@@ -109,7 +109,7 @@ wire::HostMessage Hub::let_in(const Door::Link& link, const wire::Enroll& enroll
 
 fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHello& hello) {
   const auto host = host_of(link->peer());
-  if (!host.ok() || *host == kFirst || hello.protocol != wire::kHostProtocol) {
+  if (!host.ok() || *host == kFirstHost || hello.protocol != wire::kHostProtocol) {
     turned_away(link->address(), invalid("it is no host of this run"));
     return nullptr;
   }
@@ -247,28 +247,28 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
   } else if (const auto* measured = std::get_if<wire::HostMeasured>(&message)) {
     happen(member::HostMeasured{host, measured->number, member::from_message(*measured)});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
-    if (host != kFirst) {
+    if (host != kFirstHost) {
       guests_.at(host).gone = true;
       note({"", "left", host, guests_.at(host).name, guests_.at(host).address, ""});
     }
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
-  } else if (host != kFirst) {
+  } else if (host != kFirstHost) {
     refuse(host, {ErrorKind::kCorrupt, "it says what no host may say"});
   }
 }
 
 void Hub::send(std::uint32_t host, const wire::HostMessage& message) {
   // Not at once: the bridge may be the one that is speaking.
-  if (host == kFirst) return loop_.post([this, message] { bridge_->hear(message); });
+  if (host == kFirstHost) return loop_.post([this, message] { bridge_->hear(message); });
   const auto found = guests_.find(host);
   if (found == guests_.end() || !found->second.link) return;
   found->second.link->send({kMessageFrame, 0, 0, 0, 0}, wire::encode_host(message));
 }
 
 void Hub::refuse(std::uint32_t host, const Error& why) {
-  if (host == kFirst) return send(host, wire::failed_of(why));
+  if (host == kFirstHost) return send(host, wire::failed_of(why));
   Guest& guest = guests_.at(host);
   note({"", "refused", host, guest.name, guest.address, why.message});
   send(host, wire::failed_of(why));
@@ -331,7 +331,7 @@ void Hub::act(const member::TellLineup& action) {
 void Hub::act(const member::EndRun& action) {
   wire::HostMessage message = wire::HostsEnd{};
   if (action.error) message = wire::failed_of(*action.error);
-  send(kFirst, message);
+  send(kFirstHost, message);
   for (const auto& [host, guest] : guests_) send(host, message);
   note({"", action.error ? "failed" : "done", std::nullopt, "", "",
         action.error ? action.error->message : ""});

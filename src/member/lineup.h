@@ -12,7 +12,9 @@
 
 namespace instep::member {
 
-using HostId = std::uint32_t;  // 0: the host that coordinates; one that is lost never comes back
+using HostId = std::uint32_t;  // one that is lost never comes back
+// The one that coordinates. Before the first Go nobody else holds a state that others lack.
+inline constexpr HostId kFirstHost = 0;
 
 struct HostPart {
   HostId host = 0;
