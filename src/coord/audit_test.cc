@@ -8,11 +8,11 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/time.h"
+
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 class AuditTest : public ::testing::Test {
  protected:

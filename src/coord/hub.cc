@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "base/version.h"
 #include "coord/host_frames.h"
 #include "coord/peers.h"
@@ -203,8 +204,8 @@ void Hub::closed(fabric::TlsLink& link, const Error& why) {
   guest->link.reset();
   if (guest->gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, why.message);
-  constexpr std::int64_t kNsPerMs = 1'000'000;
-  look_for(host, why.message, {kLinkPatienceMs * kNsPerMs, kApartMs * kNsPerMs, monotonic_ns()});
+  look_for(host, why.message,
+           {kLinkPatienceMs * kMillisecond, kApartMs * kMillisecond, monotonic_ns()});
 }
 
 // One whose port is closed has ended. It may have been ending still when its link broke, so one
@@ -287,7 +288,7 @@ void Hub::happen(member::HostsEvent event) {
 void Hub::set_timer() {
   const auto due = member::next_deadline(state_);
   if (!due) return timer_.cancel();
-  const std::int64_t ms = std::max<std::int64_t>(0, (*due - monotonic_ns()) / 1'000'000 + 1);
+  const std::int64_t ms = std::max<std::int64_t>(0, (*due - monotonic_ns()) / kMillisecond + 1);
   timer_ = loop_.after(ms, [this] { happen(member::TimePassed{}); });
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "base/version.h"
 #include "coord/report.h"
 #include "coord/run_dir.h"
@@ -14,7 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kRedraw = kSecond / 5;
 constexpr std::int64_t kPlainLine = 10 * kSecond;
 constexpr std::int64_t kSmallShard = 8;
