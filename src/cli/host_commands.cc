@@ -15,9 +15,6 @@
 namespace instep::cli {
 namespace {
 
-// Any free one, unless one is asked for.
-constexpr std::uint16_t kAnyPort = 0;
-
 // What --join says, or the first line of the standard input.
 Result<std::string> line_text(const std::string& text) {
   if (text != "-") return text;
@@ -88,7 +85,7 @@ Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
   if (!patience.ok()) return invalid(cat("--orphan-timeout: ", patience.error().message));
   out.meet_ms = out.patience_ms = *patience * 1000;
   if (!options.listen.empty()) {
-    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    auto listen = fabric::parse_address(options.listen, fabric::kAnyPort);
     if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
     out.listen = listen.take();
   }
