@@ -201,7 +201,6 @@ int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRu
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
-  plan.late = host.welcome().begun;
   plan.stops_with_first = run.stops_with_first;
   plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);

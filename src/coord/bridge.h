@@ -113,6 +113,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void done();
   // It goes, and the others shall go on without it.
   void leave();
+  // The others train already.
+  bool late() const { return plan_.late; }
   // Readable when there is news.
   int descriptor() const { return wake_.get(); }
   std::vector<BridgeNews> take();

@@ -41,7 +41,7 @@ member::Rules rules_of(const LaunchPlan& plan) {
   rules.patience_ceiling = static_cast<std::int64_t>(plan.patience_seconds * 1e9);
   rules.needs_view = !reads_alone(plan.mode);
   rules.hosted = plan.hosted;
-  rules.late = plan.late;
+  rules.late = plan.bridge != nullptr && plan.bridge->late();
   if (plan.own_program) rules.linger.reset();
   return rules;
 }
