@@ -180,11 +180,12 @@ Status Bridge::take_from(const member::Lineup& lineup) {
   return {};
 }
 
+std::vector<HostId> Bridge::lacks() const {
+  return member::lacked_peers(*lineup_, plan_.host, [this](HostId it) { return peers_.is_up(it); });
+}
+
 void Bridge::took_if_connected() {
-  if (!lineup_ || said_took_ || alone_) return;
-  for (const member::HostPart& it : lineup_->hosts) {
-    if (it.host != plan_.host && !peers_.is_up(it.host)) return;
-  }
+  if (!lineup_ || said_took_ || alone_ || !lacks().empty()) return;
   said_took_ = true;
   plan_.tell_hub(wire::HostTook{lineup_->number});
   if (plan_.plant == Plant::kGoEarly) go(lineup_->number);
@@ -192,11 +193,7 @@ void Bridge::took_if_connected() {
 
 void Bridge::say_what_it_lacks(std::uint32_t number) {
   if (over_ || alone_ || !lineup_ || number != lineup_->number) return;
-  wire::HostLacks answer{number, {}};
-  for (const member::HostPart& it : lineup_->hosts) {
-    if (it.host != plan_.host && !peers_.is_up(it.host)) answer.peers.push_back(it.host);
-  }
-  plan_.tell_hub(answer);
+  plan_.tell_hub(wire::HostLacks{number, lacks()});
 }
 
 void Bridge::go(std::uint32_t number) {

@@ -93,6 +93,7 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   round::Sums sums() const;
   void line_up(member::Lineup lineup);
   void halt(const wire::HostsHalt& halt);
+  std::vector<HostId> lacks() const;  // hosts of the line-up
   void took_if_connected();
   void say_what_it_lacks(std::uint32_t number);
   void go(std::uint32_t number);

@@ -135,9 +135,12 @@ class Cluster final : public Host, private Actor {
     std::string_view die_where;  // a failpoint's name
   };
 
-  // cluster.cc: time, processes, links.
+  // cluster.cc: time, and what becomes of the run.
   void push(Nanoseconds after, What what, AgentId agent, std::uint64_t token);
   void happen(const Event& event) override;
+  void check_end();
+
+  // agents.cc: processes and their links.
   void step(AgentId agent);
   void schedule(AgentId agent, Nanoseconds after);
   void deliver(AgentId agent);
@@ -154,7 +157,6 @@ class Cluster final : public Host, private Actor {
   Slot& slot(AgentId agent) { return slots_[static_cast<std::size_t>(agent)]; }
   AgentId count() const { return static_cast<AgentId>(slots_.size()); }
   std::uint64_t tear(AgentId agent, std::uint64_t elements);
-  void check_end();
 
   // The coordinator's process. What is told and what is replied arrive in order.
   struct Desk {

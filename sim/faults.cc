@@ -211,16 +211,8 @@ bool Cluster::inject(Fault fault) {
       killed(1);
       stop(pick(all), 300 * kMillisecond + upto(4 * kSecond));
       return true;
-    case Fault::kSuspend: {
-      const Nanoseconds time = upto(2 * kSecond) + (random.below(2) == 0 ? 400 * kMillisecond : 0);
-      for (const Slot& it : slots_) {
-        if (lives(it) && it.stops > 0) return false;
-      }
-      for (AgentId agent = 0; agent < count(); ++agent) stop(agent, time, false);
-      stalled_until_ = std::max(stalled_until_, now() + time + upto(60 * kMicrosecond));
-      desk_.stalled_until = std::max(desk_.stalled_until, now() + time + upto(60 * kMicrosecond));
-      return true;
-    }
+    case Fault::kSuspend:
+      return suspend(upto(2 * kSecond) + (random.below(2) == 0 ? 400 * kMillisecond : 0));
     case Fault::kStall:
       stalled_until_ =
           std::max(stalled_until_,

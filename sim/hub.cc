@@ -8,7 +8,6 @@
 namespace instep::sim {
 namespace {
 
-constexpr HostId kFirst = 0;
 constexpr Nanoseconds kLinkPatience = 10 * kSecond;
 constexpr Nanoseconds kLook = 20 * kMillisecond, kProbe = kSecond;
 constexpr Nanoseconds kApart = kLook + 2 * kProbe;
@@ -22,7 +21,7 @@ Hub::Hub(Loop& loop, Network& net, Bridge& bridge, Plan plan)
       plan_(std::move(plan)),
       state_(member::begin_hosts(plan_.rules)) {}
 
-void Hub::begin() { happen(member::HostJoined{kFirst, "host-0", "", plan_.agents}); }
+void Hub::begin() { happen(member::HostJoined{kFirstHost, "host-0", "", plan_.agents}); }
 
 Link::Sink* Hub::first(const std::shared_ptr<Link>& link, const wire::HostMessage& message) {
   if (const auto* hello = std::get_if<wire::HostHello>(&message)) return welcome(link, *hello);
@@ -71,7 +70,7 @@ void Hub::closed(Link& link) {
 
 void Hub::look_for(HostId host, const std::string& why, member::Patience patience) {
   if (patience.over(loop_.timeline().now())) return lose(host, why);
-  net_.probe(kFirst, host, kProbe, [this, host, why, patience](Network::Probe found) {
+  net_.probe(kFirstHost, host, kProbe, [this, host, why, patience](Network::Probe found) {
     Guest& guest = guests_.at(host);
     if (guest.link || guest.gone) return;
     if (found == Network::Probe::kClosed) return lose(host, why);
@@ -107,11 +106,11 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
   } else if (const auto* lacks = std::get_if<wire::HostLacks>(&message)) {
     happen(member::HostLacks{host, lacks->number, lacks->peers});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
-    if (host != kFirst) guests_.at(host).gone = true;
+    if (host != kFirstHost) guests_.at(host).gone = true;
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
-  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirst) {
+  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirstHost) {
     happen(member::RunStops{});
   } else {
     throw Violation(cat("host ", host, " says what no host may say"));
@@ -119,13 +118,13 @@ void Hub::hear(HostId host, const wire::HostMessage& message) {
 }
 
 void Hub::send(HostId host, const wire::HostMessage& message) {
-  if (host == kFirst) return loop_.post([this, message] { bridge_.hear(message); });
+  if (host == kFirstHost) return loop_.post([this, message] { bridge_.hear(message); });
   const auto found = guests_.find(host);
   if (found != guests_.end() && found->second.link) found->second.link->send(message);
 }
 
 void Hub::refuse(HostId host, const Error& why) {
-  if (host == kFirst) return send(host, wire::failed_of(why));
+  if (host == kFirstHost) return send(host, wire::failed_of(why));
   Guest& guest = guests_.at(host);
   send(host, wire::failed_of(why));
   guest.gone = true;
@@ -179,7 +178,7 @@ void Hub::act(const member::HostsAction& action) {
   } else if (const auto* over = std::get_if<member::EndRun>(&action)) {
     wire::HostMessage message = wire::HostsEnd{};
     if (over->error) message = wire::failed_of(*over->error);
-    send(kFirst, message);
+    send(kFirstHost, message);
     for (const auto& [host, guest] : guests_) send(host, message);
   }
 }

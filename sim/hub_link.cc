@@ -7,7 +7,6 @@
 namespace instep::sim {
 namespace {
 
-constexpr HostId kFirst = 0;
 constexpr Nanoseconds kPatience = 10 * kSecond;
 constexpr Nanoseconds kLook = 250 * kMillisecond;
 
@@ -24,7 +23,7 @@ void HubLink::close() {
 }
 
 void HubLink::connect() {
-  net_.connect(me_, kFirst, kPatience, [this](std::shared_ptr<Link> link) {
+  net_.connect(me_, kFirstHost, kPatience, [this](std::shared_ptr<Link> link) {
     if (over_) {
       if (link) link->close();
       return;
@@ -62,7 +61,7 @@ void HubLink::closed(Link& link) {
 }
 
 void HubLink::look() {
-  net_.probe(me_, kFirst, kPatience, [this](Network::Probe found) {
+  net_.probe(me_, kFirstHost, kPatience, [this](Network::Probe found) {
     if (over_ || link_) return;
     if (found == Network::Probe::kClosed) return give_up("the coordinator has ended");
     loop_.after(kLook, [this] { look(); });

@@ -13,11 +13,9 @@ Memory::Memory(const Job& job, std::uint32_t slots)
       control_(std::make_unique<fabric::ControlPage>()) {
   control_->magic = fabric::kHostMagic;
   control_->slots = slots;
-  constexpr std::uint64_t kPage = 4096;
-  const auto pages = [](std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; };
-  stamps_at_ = pages(job.space.blocks() * sizeof(double));
-  regions_at_ = stamps_at_ + pages(job.space.blocks() * sizeof(round::Stamp));
-  const std::uint64_t state = pages(regions_at_ + 5 * elements_ * sizeof(float));
+  stamps_at_ = fabric::whole_pages(job.space.blocks() * sizeof(double));
+  regions_at_ = stamps_at_ + fabric::whole_pages(job.space.blocks() * sizeof(round::Stamp));
+  const std::uint64_t state = fabric::whole_pages(regions_at_ + 5 * elements_ * sizeof(float));
   mapped_ = slots * kArenaBytes + kWorldBytes + state;
   void* at = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -27,6 +27,7 @@
 namespace instep::sim {
 
 using member::HostId;
+using member::kFirstHost;
 
 class Network;
 

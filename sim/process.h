@@ -68,9 +68,10 @@ class Process final : private round::Turn::Agent {
   bool timed_out = false;
 
  private:
+  static constexpr Nanoseconds kSlice = 20 * kMillisecond;  // the longest sleep
   enum class Op { kFill, kRound, kTally, kMeasure, kFinish };
 
-  // Of a turn.
+  // Of a turn: process_turn.cc.
   Result<std::vector<std::uint32_t>> take_up(bool in_round) override;
   void begin_round() override;
   void will_compute(const std::vector<std::uint32_t>& shards) override { (void)shards; }
@@ -83,12 +84,14 @@ class Process final : private round::Turn::Agent {
   Result<round::Posted> post_gather(fabric::Ticket ticket, bool first) override;
   round::Exchange& exchange() override { return *exchange_; }
 
-  Nap run(Nanoseconds time);
+  // process_enter.cc
   Nap share();
   Nap await_view();
   Nap enter();
   Nap await_book();
   Nap take_book(const std::vector<std::byte>& bytes);
+
+  Nap run(Nanoseconds time);
   Nap next();
   Nap begin(Op op);
   Nap turn_step();

@@ -189,7 +189,7 @@ class VirtualFabric {
   }
   // The host makes a second link to another, as one that has lost the first before the other knows.
   void link_again(HostId from, HostId to) {
-    net_.connect(from, to, sim::kSecond, [this](std::shared_ptr<sim::Link> link) {
+    net_.connect(from, to, kSecond, [this](std::shared_ptr<sim::Link> link) {
       link->send(wire::PeerHello{});
       second_ = std::move(link);
     });
@@ -200,7 +200,7 @@ class VirtualFabric {
     work();
   }
   bool wait(const std::function<bool()>& true_now) {
-    const sim::Nanoseconds limit = timeline_.now() + 60 * sim::kSecond;
+    const sim::Nanoseconds limit = timeline_.now() + 60 * kSecond;
     while (!true_now()) {
       if (timeline_.now() > limit || !timeline_.step()) return false;
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "base/time.h"
 #include "member/events.h"
 
 namespace instep::sim {
@@ -15,8 +16,6 @@ namespace instep::sim {
 using member::AgentId;
 using member::Nanoseconds;
 inline constexpr Nanoseconds kMicrosecond = 1'000;
-inline constexpr Nanoseconds kMillisecond = 1'000'000;
-inline constexpr Nanoseconds kSecond = 1'000'000'000;
 
 class Actor;
 

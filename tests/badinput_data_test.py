@@ -9,7 +9,7 @@ import numpy as np
 
 import instep_test
 from instep_test import settings
-from run_case import JOB, RunCase
+from run_case import RunCase
 
 RUN = ("-n", 2, "--quiet", "--no-pin", "--run-dir")
 SAMPLES = 48

@@ -3,13 +3,12 @@
 Where no network can be made (it needs root and iproute2) the script ends as skipped, with exit code 77.
 """
 
-import os
 import pathlib
 import re
-import signal
 import subprocess
 
 import instep_test
+import run_case
 from hosts_network import Network, Unavailable
 from run_case import RunCase
 
@@ -23,9 +22,7 @@ format = "synthetic"
 test_samples_count = 100
 """
 # Its BatchNorm's statistics are carried from round to round with their shards.
-RESNET = {"shards": 8, "model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8],
-          "data.samples": 96, "batch": 16, "epochs": 2, "optimizer.kind": "sgd", "optimizer.lr": 0.05,
-          "optimizer.momentum": 0.9, "optimizer.nesterov": True}
+RESNET = {**run_case.RESNET, "shards": 8, "epochs": 2}
 # Large enough that sums leave while others are computed, one weight much larger than the others.
 LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 3}
 
@@ -74,14 +71,9 @@ class HostsCase(RunCase):
                 [*self.network.on(number), *map(str, words)], stdin=subprocess.DEVNULL, stdout=out, stderr=err,
                 cwd=folder, start_new_session=True,
                 env={**self.environment, "XDG_STATE_HOME": str(folder / "state"), **environment})
-        self.addCleanup(self.end_host, host)
+        self.addCleanup(instep_test.kill_group, host.process)
         self.hosts.append(host)
         return host
-
-    def end_host(self, host):
-        if host.process.poll() is None:
-            os.killpg(host.process.pid, signal.SIGKILL)
-            host.process.wait()
 
     def start_coordinator(self, job, *arguments, agents=1, least, most=None, sets=None, **environment):
         """The coordinator on host 0 with so many agents of its own; training begins with `least` of them in all, and

@@ -1,7 +1,6 @@
 """`instep agent --from-env`: the processes that torchrun, mpirun or srun start on a host train as one group."""
 
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -24,11 +23,7 @@ class FromEnv(RunCase):
 
     def by_launcher(self, *command):
         """Runs a launcher to its end; gives the exit code and what was printed."""
-        process = subprocess.Popen([str(word) for word in command], cwd=self.folder, text=True, env=self.environment,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   start_new_session=True)
-        self.addCleanup(self.end, process)
-        return self.finish(process)
+        return self.finish(self.start_command(*command))
 
     def trains_as_a_run(self, *launcher):
         run = self.new_path("run")

@@ -2,7 +2,6 @@
 words here, in a folder a host."""
 
 import os
-import pathlib
 import signal
 
 import instep_test

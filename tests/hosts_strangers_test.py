@@ -1,7 +1,6 @@
 """Whoever has no right to be in a run is not let in, learns why if it may know, and changes nothing."""
 # ctest: SKIP_RETURN_CODE 77
 
-import subprocess
 
 import instep_test
 import strangers
@@ -38,9 +37,7 @@ class Strangers(HostsCase):
         coordinator, line = self.waiting("--token-ttl", "1s")
 
         def over():
-            shown = subprocess.run([instep_test.INSTEP, "token", coordinator.run_dir], capture_output=True, text=True,
-                                   check=True, env=self.environment)
-            return "expired" in shown.stdout
+            return "expired" in self.run_instep("token", coordinator.run_dir).out
         self.wait_for(coordinator, "end of the token", over)
         self.not_in_by(line, "expired")
 

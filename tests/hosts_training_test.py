@@ -7,7 +7,6 @@ import signal
 import instep_test
 from hosts_case import BARE, LARGE, RESNET, HostsCase
 from instep_test import MNIST, process_state
-from run_case import JOB
 
 SMALL = {"epochs": 2, "batch": 96, "data.limit": 700, "data.test_limit": 300}
 MLP = {"shards": 8, "model.layers": [20, 4000, 2]}

@@ -5,7 +5,6 @@ import datetime
 import os
 import pathlib
 import shutil
-import subprocess
 
 import instep_test
 from hosts_case import HostsCase
@@ -75,8 +74,7 @@ class Unlike(HostsCase):
 
     def of_another_version(self):
         """A copy of instep with another version, and both versions."""
-        mine = subprocess.run([instep_test.INSTEP, "--version"], capture_output=True, text=True, check=True).stdout
-        version = mine.split()[-1]
+        version = self.run_instep("--version").out.split()[-1]
         other = version[:-1] + ("1" if version[-1] != "1" else "2")
         folder = self.new_path("installed")
         (folder / "bin").mkdir(parents=True)
@@ -85,8 +83,7 @@ class Unlike(HostsCase):
         words = [b"\0%s\0" % text.encode() for text in (version, other)]
         program.write_bytes(instep_test.INSTEP.read_bytes().replace(*words))
         program.chmod(0o755)
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-        self.assertEqual(said, f"instep {other}\n")
+        self.assertEqual(self.finish(self.start_command(program, "--version")).out, f"instep {other}\n")
         return program, other, version
 
     def test_another_version_of_instep(self):

@@ -46,6 +46,14 @@ def bits(report):
             "validation", "test")
     return {**{key: report[key] for key in keys}, "train.loss": report["train"]["loss"]}
 
+
+def kill_group(process):
+    """Ends a process that was started in a group of its own, and all of the group."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 CROWDED = "they will wait for each other"
 
 
@@ -79,18 +87,20 @@ class Case(unittest.TestCase):
         return self.folder / f"{self.count:02}-{name}"
 
     def start(self, *arguments, **environment):
-        """Starts `instep ARGUMENTS` in a process group of its own, which ends with the test at the latest."""
+        """Starts `instep ARGUMENTS`, as start_command()."""
+        return self.start_command(INSTEP, *arguments, **environment)
+
+    def start_command(self, *words, before=None, **environment):
+        """Starts a command in a process group of its own, which ends with the test at the latest. `before` is called
+        in its process first."""
         process = subprocess.Popen(
-            [str(INSTEP), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, cwd=self.folder, start_new_session=True,
-            env={**self.environment, **environment})
+            [*map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=self.folder, start_new_session=True, env={**self.environment, **environment}, preexec_fn=before)
         self.addCleanup(self.end, process)
         return process
 
     def end(self, process):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        kill_group(process)
         process.stdout.close()
         process.stderr.close()
 

@@ -2,7 +2,6 @@
 resumed run always ends with the state of one that was never interrupted."""
 
 import hashlib
-import json
 import os
 import resource
 import shutil
@@ -145,15 +144,11 @@ class FullDisk(CheckpointCase):
     def test_a_limit_on_file_sizes_is_an_error_and_no_signal(self):
         run = self.new_path("run")
         limit = 40 * 1024  # for shared memory too
-        words = [instep_test.INSTEP, "run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,
-                 *instep_test.settings(WIDE)]
-        process = subprocess.Popen(
-            [*map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, cwd=self.folder, start_new_session=True,
-            # Its coordinator's half-made file goes with the run directory too.
-            env={**self.environment, "INSTEP_COORDINATOR_FAILPOINTS": "file.rename=stop@1"},
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-        self.addCleanup(self.end, process)
+        process = self.start("run", self.job, "-n", 2, "--quiet", "--no-pin", "--run-dir", run,
+                             *instep_test.settings(WIDE),
+                             before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+                             # Its coordinator's half-made file goes with the run directory too.
+                             INSTEP_COORDINATOR_FAILPOINTS="file.rename=stop@1")
         self.one_error(self.finish(process), "File too large")
         self.assertFalse(run.exists())
 

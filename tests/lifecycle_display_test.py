@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -29,14 +28,9 @@ class Terminal(RunCase):
             cwd=self.folder, start_new_session=True, env={**self.environment, "TERM": term},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
         os.close(theirs)
-        self.addCleanup(self.kill_group, process)
+        self.addCleanup(instep_test.kill_group, process)
         self.shown = ""
         return process
-
-    def kill_group(self, process):
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
     def read_until(self, done):
         """Reads what is shown until done() or its end."""

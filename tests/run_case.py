@@ -31,6 +31,10 @@ lr = 0.01
 [checkpoint]
 every_rounds = 4
 """
+# Images that take little to compute.
+RESNET = {"model.kind": "resnet20", "model.outputs": 3, "data.classes": 3, "data.shape": [3, 8, 8], "data.samples": 96,
+          "batch": 16, "optimizer.kind": "sgd", "optimizer.lr": 0.05, "optimizer.momentum": 0.9,
+          "optimizer.nesterov": True}
 RESUME_HINT = "to go on from its last checkpoint: instep resume "
 ENDLESS = ("--set", "epochs=1000000", "--set", "evaluate_each_epoch=false")
 

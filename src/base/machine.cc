@@ -19,6 +19,7 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep {
 namespace {
@@ -170,7 +171,7 @@ std::string cpu_capability() {
 std::int64_t monotonic_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+  return static_cast<std::int64_t>(now.tv_sec) * kSecond + now.tv_nsec;
 }
 
 void leave_idle(int pid) {

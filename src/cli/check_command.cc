@@ -143,8 +143,7 @@ int check_command(const Options& options) {
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
   for (const std::string& warning : job_warnings(job, false)) log(LogLevel::kWarning, warning);
-  constexpr std::int64_t kSmallShard = 8;
-  if (least < kSmallShard) {
+  if (least < job::kSmallShard) {
     log(LogLevel::kWarning, cat("shards of ", least,
                                 " samples a round can cost more than 10%; a larger batch or "
                                 "fewer shards make it faster"));

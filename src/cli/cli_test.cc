@@ -3,67 +3,23 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <ctime>
 #include <filesystem>
-#include <fstream>
-#include <optional>
 #include <thread>
 
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/text.h"
 #include "cli/commands.h"
-#include "coord/audit.h"
-#include "coord/hub_info.h"
+#include "cli/testing.h"
 #include "coord/run_dir.h"
 #include "coord/scale.h"
 #include "coord/steering.h"
-#include "fabric/join_line.h"
-#include "fabric/token_book.h"
-#include "job/job.h"
 
 namespace instep::cli {
 namespace {
 namespace fs = std::filesystem;
-
-class CliTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-cli-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    ::setenv("XDG_STATE_HOME", (folder_ / "state").c_str(), 1);
-    before_ = fs::current_path();
-    fs::current_path(folder_);
-  }
-  void TearDown() override {
-    fs::current_path(before_);
-    fs::remove_all(folder_);
-    ::unsetenv("XDG_STATE_HOME");
-  }
-  // Runs a command; what it wrote is in out_ and errors_.
-  int instep(std::vector<std::string> words) {
-    words.insert(words.begin(), "instep");
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    ::testing::internal::CaptureStdout();
-    ::testing::internal::CaptureStderr();
-    const int code = run(static_cast<int>(argv.size()), argv.data(), 0);
-    out_ = ::testing::internal::GetCapturedStdout();
-    errors_ = ::testing::internal::GetCapturedStderr();
-    return code;
-  }
-  bool says(const std::string& text) const { return errors_.find(text) != std::string::npos; }
-  bool shows(const std::string& text) const { return out_.find(text) != std::string::npos; }
-  static void write(const std::string& name, const std::string& text) {
-    std::ofstream(name) << text;
-  }
-
-  fs::path folder_, before_;
-  std::string out_, errors_;
-};
 
 const char* const kJob = R"(version = 1
 name = "small"
@@ -273,118 +229,6 @@ TEST_F(CliTest, ARunIsScaledByItsLauncher) {
   launcher.join();
 }
 
-class SharedRunTest : public CliTest {
- protected:
-  void SetUp() override {
-    CliTest::SetUp();
-    run_.emplace(coord::RunDir::create("r", "j").take());
-    ASSERT_TRUE(run_->write_info({}).ok());
-  }
-  void open_to_hosts() {
-    ASSERT_TRUE(coord::write_hub_info(run_->path(), {"node7:4600", std::string(64, 'a')}).ok());
-  }
-  // The join line of a token that is made.
-  fabric::JoinLine make(const std::vector<std::string>& flags) {
-    std::vector<std::string> words = {"token", "r", "--make"};
-    words.insert(words.end(), flags.begin(), flags.end());
-    EXPECT_EQ(instep(words), 0) << errors_;
-    EXPECT_TRUE(errors_.empty()) << errors_;
-    EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 1) << out_;
-    auto line = fabric::parse_join_line(out_);
-    EXPECT_TRUE(line.ok()) << out_;
-    return line.ok() ? line.take() : fabric::JoinLine{};
-  }
-  fabric::TokenVerdict take(const std::string& token) {
-    auto book = fabric::TokenBook::open(coord::token_book_path(run_->path())).take();
-    return book.take(token, std::time(nullptr))->verdict;
-  }
-  // The line of the listing that begins so.
-  std::string row(const std::string& begin) {
-    const std::size_t at = out_.find("\n" + begin);
-    return at == std::string::npos ? "" : out_.substr(at + 1, out_.find('\n', at + 1) - at - 1);
-  }
-  std::optional<coord::RunDir> run_;
-};
-
-TEST_F(SharedRunTest, ARunOfOneHostHasNeitherTokensNorAnAuditLog) {
-  for (const char* command : {"token", "audit"}) {
-    EXPECT_EQ(instep({command, "r"}), 2);
-    EXPECT_TRUE(says("was it started with `instep coordinator`?")) << errors_;
-    EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;
-  }
-  EXPECT_EQ(instep({"token", "r", "--make"}), 2);
-  EXPECT_FALSE(fs::exists("r/tokens.json"));
-}
-
-TEST_F(SharedRunTest, TokensAreMadeListedAndRevoked) {
-  open_to_hosts();
-  EXPECT_EQ(instep({"token", "r"}), 0) << errors_;
-  EXPECT_EQ(out_, "no tokens\n");
-
-  const fabric::JoinLine once = make({"--uses", "1", "--ttl", "1d"});
-  EXPECT_EQ(once.host, "node7");
-  EXPECT_EQ(once.port, 4600);
-  EXPECT_EQ(once.authority, std::string(64, 'a'));
-  EXPECT_EQ(take(once.token), fabric::TokenVerdict::kGranted);
-  EXPECT_EQ(take(once.token), fabric::TokenVerdict::kUsedUp);
-  const fabric::JoinLine always = make({});
-  const std::string id = always.token.substr(0, 6);
-
-  EXPECT_EQ(instep({"token", "r"}), 0) << errors_;
-  EXPECT_TRUE(row(once.token.substr(0, 6)).ends_with(" 0           1     used up")) << out_;
-  EXPECT_TRUE(row(id).ends_with(" the run's end         any number  0     valid")) << out_;
-  EXPECT_EQ(out_.find(once.token), std::string::npos);  // of no token its secret
-
-  // A whole token names itself too; its secret is not said again.
-  EXPECT_EQ(instep({"token", "r", "--revoke", always.token}), 0) << errors_;
-  EXPECT_TRUE(shows("revoked " + id + ";")) << out_;
-  EXPECT_EQ(take(always.token), fabric::TokenVerdict::kRevoked);
-  EXPECT_EQ(instep({"token", "r"}), 0);
-  EXPECT_TRUE(row(id).ends_with(" revoked")) << out_;
-  EXPECT_EQ(instep({"token", "r", "--revoke", "zzzzzz"}), 2);
-  EXPECT_TRUE(says("no join token zzzzzz")) << errors_;
-
-  EXPECT_EQ(instep({"audit", "r"}), 0) << errors_;
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 4)
-      << out_;  // a heading, two made, one revoked
-  EXPECT_TRUE(shows(id + " was made")) << out_;
-  EXPECT_TRUE(shows(id + " was revoked")) << out_;
-}
-
-TEST_F(SharedRunTest, ARunThatIsOverLetsNobodyIn) {
-  open_to_hosts();
-  const std::string id = make({}).token.substr(0, 6);
-  run_.reset();
-  EXPECT_EQ(instep({"token", "r", "--make"}), 2);
-  EXPECT_TRUE(says("is over")) << errors_;
-  EXPECT_TRUE(out_.empty()) << out_;
-  EXPECT_EQ(instep({"token", "r"}), 0) << errors_;
-  EXPECT_FALSE(row(id).empty()) << out_;
-  EXPECT_TRUE(shows("the run is over")) << out_;
-}
-
-TEST_F(SharedRunTest, WhoCameIsShownWithoutWhatTheyWouldDoToATerminal) {
-  {
-    auto audit = coord::Audit::open(run_->path()).take();
-    EXPECT_EQ(instep({"audit", "r"}), 0) << errors_;
-    EXPECT_EQ(out_, "no events\n");
-    ASSERT_TRUE(audit.add({"", "joined", 3, "node3", "10.0.0.3:5000", ""}, 1).ok());
-    const coord::AuditEvent evil{"", "refused", {}, "\x1b[2Jevil\n\xff", "10.0.0.9:1", "bad token"};
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(audit.add(evil, 2).ok());
-    ASSERT_TRUE(audit.add({"", "left", 3, "node3", "", "done"}, 3).ok());
-  }
-  EXPECT_EQ(instep({"audit", "r"}), 0) << errors_;
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 5) << out_;
-  EXPECT_EQ(out_.find('\x1b'), std::string::npos);
-  EXPECT_TRUE(shows("refused  x2 ")) << out_;
-  EXPECT_TRUE(shows("?[2Jevil?")) << out_;
-  EXPECT_TRUE(shows("bad token")) << out_;
-  EXPECT_EQ(instep({"audit", "r", "--json"}), 0) << errors_;
-  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 4) << out_;
-  EXPECT_TRUE(shows(R"("host":3)")) << out_;
-  EXPECT_TRUE(shows(R"(\u001b[2Jevil\n\ufffd)")) << out_;
-}
-
 TEST_F(CliTest, AFolderThatIsNoRunIsNotResumed) {
   fs::create_directory("plain");
   EXPECT_EQ(instep({"resume", "plain"}), 2);
@@ -418,54 +262,6 @@ TEST_F(CliTest, AgentsByDefaultFillTheMachineAndNoMore) {
   EXPECT_EQ(*agent_count(options, 1, 8), cpus + 1);
   EXPECT_NE(::testing::internal::GetCapturedStderr().find("wait for each other"),
             std::string::npos);
-}
-
-TEST(Memory, CountsWhatTheModelNeeds) {
-  job::Job job;
-  job.model.kind = "mlp";
-  job.model.layers = {10, 5};
-  job.batch = 8;
-  job.shards = 8;
-  job.eval_batch = 1;
-  job.optimizer.kind = job::OptimizerKind::kAdam;
-  EXPECT_EQ(model_parameters(job), 55);
-  // Parameters twice, combined results, two moments; two gradients and one sample's activations.
-  EXPECT_DOUBLE_EQ(memory_of(job).state, 4 * 55 * 5);
-  EXPECT_DOUBLE_EQ(memory_of(job).per_agent, 4 * (2 * 55 + 3 * 15));
-  EXPECT_DOUBLE_EQ(memory_of(job).total(2), 4 * 55 * 5 + 2 * 4 * (2 * 55 + 3 * 15));
-}
-
-// A network of convolutions or attention was taken for one without activations.
-TEST(Memory, CountsWhatEachModelKeeps) {
-  job::Job job;
-  job.batch = 64;
-  job.shards = 8;
-  job.eval_batch = 1;
-  job.model.kind = "resnet20";
-  const double images = memory_of(job).per_agent;
-  EXPECT_GT(images, 8 * 2e6);  // of 8 images, 2 MB each at the least
-  EXPECT_LT(images, 8 * 5e6);
-  job.accumulate = 4;
-  EXPECT_LT(memory_of(job).per_agent, images / 3);
-  job.accumulate = 1;
-  job.eval_batch = 1000;
-  EXPECT_GT(memory_of(job).per_agent, 2 * images);
-
-  job.eval_batch = 1;
-  job.model = {};
-  job.model.kind = "gpt";
-  job.model.layers = {4};
-  const double tokens = memory_of(job).per_agent;
-  job.model.context *= 2;
-  EXPECT_GT(memory_of(job).per_agent, 1.5 * tokens);
-  job.ema.decay = 0.9;
-  const auto parameters = double(model_parameters(job));
-  EXPECT_DOUBLE_EQ(memory_of(job).state, 4 * 4 * parameters);  // the average is one more
-
-  job.model.kind = "lstm";
-  const double steps = memory_of(job).per_agent;
-  job.data.context = 16;
-  EXPECT_LT(memory_of(job).per_agent, steps);
 }
 
 }  // namespace

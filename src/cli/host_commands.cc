@@ -7,6 +7,7 @@
 #include "base/duration.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "cli/first_run.h"
 #include "cli/from_env.h"
 #include "cli/insecure.h"
@@ -15,9 +16,6 @@
 
 namespace instep::cli {
 namespace {
-
-// Any free one, unless one is asked for.
-constexpr std::uint16_t kAnyPort = 0;
 
 // What --join says, or the first line of the standard input.
 Result<std::string> line_text(const std::string& text) {
@@ -104,7 +102,7 @@ Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
   if (!patience.ok()) return invalid(cat("--orphan-timeout: ", patience.error().message));
   out.meet_ms = out.patience_ms = *patience * 1000;
   if (!options.listen.empty()) {
-    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    auto listen = fabric::parse_address(options.listen, fabric::kAnyPort);
     if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
     out.listen = listen.take();
   }
@@ -116,8 +114,8 @@ Result<coord::JoinedHost::Plan> plan_join(const Options& options) {
 }  // namespace
 
 std::int64_t elastic_timeout_ns(const Options& options) {
-  constexpr std::int64_t kUsualS = 60, kNsPerS = 1'000'000'000;
-  return options.elastic_timeout_s.value_or(kUsualS) * kNsPerS;
+  constexpr std::int64_t kUsualS = 60;
+  return options.elastic_timeout_s.value_or(kUsualS) * kSecond;
 }
 
 Options options_here(const Options& options, std::optional<std::uint32_t> agents) {
@@ -231,7 +229,6 @@ int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRu
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
-  plan.late = host.welcome().begun;
   plan.stops_with_first = run.stops_with_first;
   plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);

@@ -19,7 +19,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uint64_t kMaxHostFile = 1 << 20;
-constexpr std::uint16_t kAnyPort = 0;
 constexpr const char* kRsh = "ssh -o BatchMode=yes";
 // For hosts that have finished the run to say goodbye.
 constexpr std::int64_t kEndLimitMs = 10'000;
@@ -54,7 +53,7 @@ Result<Places> place(std::vector<ListedHost> hosts) {
 // and by our name.
 Result<fabric::Address> address_for(const Options& options, const Places& places) {
   if (!options.listen.empty()) {
-    auto listen = fabric::parse_address(options.listen, kAnyPort);
+    auto listen = fabric::parse_address(options.listen, fabric::kAnyPort);
     if (!listen.ok()) return invalid(cat("--listen: ", listen.error().message));
     return listen;
   }
@@ -63,7 +62,7 @@ Result<fabric::Address> address_for(const Options& options, const Places& places
   const std::size_t at = name.find('@');
   const auto seen =
       coord::address_towards({at == std::string::npos ? name : name.substr(at + 1), kSomePort});
-  return fabric::Address{seen.ok() ? *seen : "0.0.0.0", kAnyPort};
+  return fabric::Address{seen.ok() ? *seen : "0.0.0.0", fabric::kAnyPort};
 }
 
 // How many agents there may be: what -n says, or just those of the list; where a host's number is

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/run_dir.h"
 
 namespace instep::coord {
@@ -17,7 +18,7 @@ using Json = nlohmann::json;
 constexpr const char* kMixed = "for several reasons";
 constexpr const char* kFile = "audit.jsonl";
 constexpr std::uint64_t kMostBytes = std::uint64_t{64} << 20;
-constexpr std::int64_t kAlikeNs = 1'000'000'000;
+constexpr std::int64_t kAlikeNs = kSecond;
 constexpr std::uint32_t kMostStrangers = 4;  // lines a second
 
 bool alike(const AuditEvent& a, const AuditEvent& b) {

@@ -8,20 +8,15 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/testing_folder.h"
+#include "base/time.h"
+
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-
-class AuditTest : public ::testing::Test {
+class AuditTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-audit-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   fs::path file() const { return folder_ / "audit.jsonl"; }
   std::string text() const {
     std::ostringstream out;
@@ -33,7 +28,6 @@ class AuditTest : public ::testing::Test {
     EXPECT_TRUE(events.ok()) << events.error().message;
     return events.ok() ? events.take() : std::vector<AuditEvent>{};
   }
-  fs::path folder_;
 };
 
 AuditEvent refused(const std::string& address) {

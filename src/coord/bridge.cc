@@ -134,8 +134,8 @@ void Bridge::begin(const wire::HostsBegin& begin) {
   for (std::size_t i = 0; i < begin.ids.size(); ++i) {
     if (i < begin.names.size()) names_[begin.ids[i]] = begin.names[i];
     if (begin.ids[i] == plan_.host) continue;
-    if (begin.ids[i] == 0 && plan_.first_host) {
-      peers_.know(0, *plan_.first_host);
+    if (begin.ids[i] == member::kFirstHost && plan_.first_host) {
+      peers_.know(member::kFirstHost, *plan_.first_host);
       continue;
     }
     const auto address = fabric::parse_address(begin.addresses[i], 0);
@@ -241,22 +241,20 @@ Status Bridge::take_from(const member::Lineup& lineup) {
   return {};
 }
 
+std::vector<std::uint32_t> Bridge::lacks() const {
+  return member::lacked_peers(*lineup_, plan_.host,
+                              [this](std::uint32_t it) { return peers_.is_up(it); });
+}
+
 void Bridge::took_if_connected() {
-  if (!lineup_ || said_took_ || alone_) return;
-  for (const member::HostPart& it : lineup_->hosts) {
-    if (it.host != plan_.host && !peers_.is_up(it.host)) return;
-  }
+  if (!lineup_ || said_took_ || alone_ || !lacks().empty()) return;
   said_took_ = true;
   plan_.tell_hub(wire::HostTook{lineup_->number});
 }
 
 void Bridge::say_what_it_lacks(std::uint32_t number) {
   if (over_ || alone_ || !lineup_ || number != lineup_->number) return;
-  wire::HostLacks answer{number, {}};
-  for (const member::HostPart& it : lineup_->hosts) {
-    if (it.host != plan_.host && !peers_.is_up(it.host)) answer.peers.push_back(it.host);
-  }
-  plan_.tell_hub(answer);
+  plan_.tell_hub(wire::HostLacks{number, lacks()});
 }
 
 void Bridge::go(std::uint32_t number) {

@@ -124,6 +124,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void leave();
   // Of the first host: the run is asked to stop.
   void stop();
+  // The others train already.
+  bool late() const { return plan_.late; }
   // Readable when there is news.
   int descriptor() const { return wake_.get(); }
   std::vector<BridgeNews> take();
@@ -154,6 +156,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   round::Sums sums() const;
   void line_up(member::Lineup lineup);
   void halt(const wire::HostsHalt& halt);
+  std::vector<std::uint32_t> lacks() const;  // hosts of the line-up
   void took_if_connected();
   void say_what_it_lacks(std::uint32_t number);
   void go(std::uint32_t number);

@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/time.h"
+
 namespace instep::coord {
 
 class Comeback {
  public:
-  static constexpr std::int64_t kFirstPauseNs = 1'000'000'000;
+  static constexpr std::int64_t kFirstPauseNs = kSecond;
   // What has worked so long has not failed in a row.
-  static constexpr std::int64_t kLastingNs = 60'000'000'000;
+  static constexpr std::int64_t kLastingNs = 60 * kSecond;
   static constexpr std::uint32_t kMostInARow = 8;  // two minutes of pauses: a machine has booted
 
   void works(std::int64_t now_ns) { works_since_ = now_ns; }

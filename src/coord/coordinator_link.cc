@@ -9,13 +9,14 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/coordinator.h"
 
 namespace instep::coord {
 namespace {
 
 // Without an answer for so long it is killed. It has nothing to do that takes a hundredth of that.
-constexpr std::int64_t kDeaf = 5'000'000'000;
+constexpr std::int64_t kDeaf = 5 * kSecond;
 constexpr int kSendLimitMilliseconds = 5'000;
 constexpr std::uint32_t kMostDeaths = 5;
 

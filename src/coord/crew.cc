@@ -13,6 +13,7 @@
 #include "base/failpoint.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep::coord {
 namespace {
@@ -26,7 +27,7 @@ void set_unless_given(std::vector<std::pair<std::string, std::string>>& environm
 }
 
 // What a newcomer gets of processors that others use might never let it start.
-constexpr std::int64_t kIdleStart = 3'000'000'000;
+constexpr std::int64_t kIdleStart = 3 * kSecond;
 
 // Reads of one agent before the others and the clock get their turn. More than a socket or a pipe
 // can hold, so that nothing of a dead agent's is left behind.

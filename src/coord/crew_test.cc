@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/testing_folder.h"
 #include "coord/fake_agent_test.h"
 
 namespace instep::coord {
@@ -37,14 +38,13 @@ std::vector<wire::Ready> live(Crew& crew) {
 
 // The agent ends before it is ready if the descriptors are not as many as its welcome says.
 TEST(Crew, AHostOfSeveralHandsOutTheWorldsArena) {
-  std::string pattern = (fs::temp_directory_path() / "instep-crew-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-  fs::create_directory(fs::path(pattern) / "logs");
+  const TestFolder folder;
+  fs::create_directory(folder.path() / "logs");
   ::setenv(kFakeAgent, "all:train", 1);
   for (const bool hosted : {false, true}) {
     LaunchPlan plan;
     plan.program = fs::read_symlink("/proc/self/exe");
-    plan.run_dir = pattern;
+    plan.run_dir = folder.path();
     plan.hosted = hosted;
     auto crew = Crew::start(plan, 3);
     ASSERT_TRUE(crew.ok()) << crew.error().message;
@@ -57,7 +57,6 @@ TEST(Crew, AHostOfSeveralHandsOutTheWorldsArena) {
     EXPECT_EQ(crew->page()->agents[fabric::kWorld].published.load(), 0U);
   }
   ::unsetenv(kFakeAgent);
-  fs::remove_all(pattern);
 }
 
 }  // namespace

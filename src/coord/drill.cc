@@ -10,13 +10,13 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep::coord {
 namespace {
 
 using member::AgentId;
 
-constexpr std::int64_t kMillisecond = 1'000'000;
 // How soon a fault that waits for a round looks again.
 constexpr std::int64_t kLookAgain = kMillisecond;
 // A slow agent stops and goes on within this; longer where its turn to run would be too short.
@@ -26,7 +26,7 @@ constexpr std::int64_t kLeastRun = kMillisecond;
 // look like a job that kills its agents, and end the run.
 constexpr int kMostInARound = 2;
 // An agent that was asked to leave says so as soon as its round is over.
-constexpr std::int64_t kLeavesWithin = 60'000 * kMillisecond;
+constexpr std::int64_t kLeavesWithin = 60 * kSecond;
 
 // An agent that is stopped now and then, as long as it is a member.
 struct Held {

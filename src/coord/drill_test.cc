@@ -9,13 +9,12 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep::coord {
 namespace {
 
 using member::AgentId;
-
-constexpr std::int64_t kMs = 1'000'000;
 
 // Keeps what a drill does to it, in words.
 class FakeRun : public Steering {
@@ -77,20 +76,20 @@ TEST(Drill, NothingPlannedIsOverAtOnce) {
 TEST(Drill, FaultsWaitForTheirRoundAndAreMadeOnce) {
   FakeRun run({0, 1, 2});
   const Drill drill = drill_of("join at 30; kill 2 at 10; leave 0 at 20; flip at 20; kill 1 at 20");
-  EXPECT_EQ(drill(run, 0), 1 * kMs);
+  EXPECT_EQ(drill(run, 0), 1 * kMillisecond);
   run.rounds = 9;
-  EXPECT_EQ(drill(run, 7 * kMs), 8 * kMs);
+  EXPECT_EQ(drill(run, 7 * kMillisecond), 8 * kMillisecond);
   EXPECT_EQ(run.done(), "");
   run.rounds = 10;
-  EXPECT_EQ(drill(run, 8 * kMs), 9 * kMs);
+  EXPECT_EQ(drill(run, 8 * kMillisecond), 9 * kMillisecond);
   EXPECT_EQ(run.done(), "kill 2");
   run.rounds = 25;  // a round that was passed over counts too
-  EXPECT_EQ(drill(run, 9 * kMs), 10 * kMs);
+  EXPECT_EQ(drill(run, 9 * kMillisecond), 10 * kMillisecond);
   EXPECT_EQ(run.done(), "leave 0, flip, kill 1");
   run.rounds = 30;
-  EXPECT_EQ(drill(run, 10 * kMs), std::nullopt);
+  EXPECT_EQ(drill(run, 10 * kMillisecond), std::nullopt);
   EXPECT_EQ(run.done(), "join");
-  EXPECT_EQ(drill(run, 11 * kMs), std::nullopt);
+  EXPECT_EQ(drill(run, 11 * kMillisecond), std::nullopt);
   EXPECT_EQ(run.done(), "");
 }
 
@@ -103,11 +102,11 @@ TEST(Drill, EachFlipHasABitOfItsOwn) {
 TEST(Drill, AHangEndsAtItsTime) {
   FakeRun run({0, 1});
   const Drill drill = drill_of("hang 1 at 0 for 5s");
-  EXPECT_EQ(drill(run, 100), 5000 * kMs + 100);
+  EXPECT_EQ(drill(run, 100), 5 * kSecond + 100);
   EXPECT_EQ(run.done(), "stop 1");
-  EXPECT_EQ(drill(run, 4999 * kMs), 5000 * kMs + 100);
+  EXPECT_EQ(drill(run, 4999 * kMillisecond), 5 * kSecond + 100);
   EXPECT_EQ(run.done(), "");
-  EXPECT_EQ(drill(run, 5000 * kMs + 100), std::nullopt);
+  EXPECT_EQ(drill(run, 5 * kSecond + 100), std::nullopt);
   EXPECT_EQ(run.done(), "cont 1");
 }
 
@@ -116,11 +115,11 @@ TEST(Drill, OverlappingHangsEndWithTheLast) {
   const Drill drill = drill_of("hang 1 at 0 for 3s; hang 1 at 5 for 1s; hang 1 at 6 for 9s");
   drill(run, 0);
   run.rounds = 5;
-  drill(run, 1000 * kMs);
+  drill(run, kSecond);
   EXPECT_EQ(run.done(), "stop 1");
   run.rounds = 6;
-  EXPECT_EQ(drill(run, 2000 * kMs), 11000 * kMs);
-  EXPECT_EQ(drill(run, 11000 * kMs), std::nullopt);
+  EXPECT_EQ(drill(run, 2 * kSecond), 11 * kSecond);
+  EXPECT_EQ(drill(run, 11 * kSecond), std::nullopt);
   EXPECT_EQ(run.done(), "cont 1");
 }
 
@@ -130,10 +129,10 @@ TEST(Drill, AHangEndsWithItsAgent) {
   const Drill drill = drill_of("hang 1 at 0 for 5s");
   drill(run, 0);
   run.lose(1);
-  EXPECT_EQ(drill(run, 10 * kMs), std::nullopt);
+  EXPECT_EQ(drill(run, 10 * kMillisecond), std::nullopt);
   EXPECT_EQ(run.done(), "stop 1, cont 1");
   run.members.push_back(1);
-  EXPECT_EQ(drill(run, 5001 * kMs), std::nullopt);
+  EXPECT_EQ(drill(run, 5001 * kMillisecond), std::nullopt);
   EXPECT_EQ(run.done(), "");
 }
 
@@ -141,7 +140,7 @@ TEST(Drill, ASlowAgentRunsItsPartOfTheTime) {
   FakeRun run({0, 1, 2, 3});
   const Drill drill = drill_of("slow 3 by 4x at 0");
   std::int64_t now = 0, stopped_at = -1, stopped = 0;
-  while (now < 1000 * kMs) {
+  while (now < kSecond) {
     const auto next = drill(run, now);
     ASSERT_TRUE(next);
     ASSERT_GT(*next, now);
@@ -150,7 +149,7 @@ TEST(Drill, ASlowAgentRunsItsPartOfTheTime) {
     if (did == "cont 3") stopped += now - stopped_at;
     now = *next;
   }
-  EXPECT_NEAR(static_cast<double>(stopped), 750.0 * kMs, 20.0 * kMs);
+  EXPECT_NEAR(static_cast<double>(stopped), 750.0 * kMillisecond, 20.0 * kMillisecond);
   run.lose(3);
   EXPECT_EQ(drill(run, now), std::nullopt);
 }
@@ -158,13 +157,13 @@ TEST(Drill, ASlowAgentRunsItsPartOfTheTime) {
 TEST(Drill, ASlowAgentThatHangsStaysStopped) {
   FakeRun run({0, 1});
   const Drill drill = drill_of("slow 1 by 2x at 0; hang 1 at 3 for 1s");
-  EXPECT_EQ(drill(run, 0), kMs);  // a fault waits
+  EXPECT_EQ(drill(run, 0), kMillisecond);  // a fault waits
   run.rounds = 3;
-  EXPECT_EQ(drill(run, 12 * kMs), 1012 * kMs);
-  EXPECT_EQ(drill(run, 25 * kMs), 1012 * kMs);  // where it would run
+  EXPECT_EQ(drill(run, 12 * kMillisecond), 1012 * kMillisecond);
+  EXPECT_EQ(drill(run, 25 * kMillisecond), 1012 * kMillisecond);  // where it would run
   EXPECT_EQ(run.done(), "stop 1");
-  const auto next = drill(run, 1025 * kMs);
-  EXPECT_EQ(next, 1030 * kMs);
+  const auto next = drill(run, 1025 * kMillisecond);
+  EXPECT_EQ(next, 1030 * kMillisecond);
   EXPECT_EQ(run.done(), "cont 1");
 }
 
@@ -192,12 +191,12 @@ std::vector<std::string> rampage(const char* text, FakeRun& run, std::int64_t se
     EXPECT_TRUE(made) << fault;
     out.push_back(fault);
   });
-  for (std::int64_t now = 0; now < seconds * 1000 * kMs;) {
+  for (std::int64_t now = 0; now < seconds * kSecond;) {
     const auto next = drill(run, now);
     EXPECT_TRUE(next && *next > now);
     if (!next) break;
     now = *next;
-    run.rounds = static_cast<std::uint64_t>(now / (10 * kMs));
+    run.rounds = static_cast<std::uint64_t>(now / (10 * kMillisecond));
     EXPECT_GE(run.wanted_agents, 1U);
   }
   return out;

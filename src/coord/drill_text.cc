@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/drill.h"
 #include "fabric/host_memory.h"
 
@@ -16,7 +17,6 @@ constexpr std::size_t kMaxFaults = 1000;
 constexpr std::uint64_t kMaxRound = 1'000'000'000'000;
 constexpr std::string_view kCoordinator = "coordinator";
 constexpr double kMaxFactor = 100;
-constexpr double kSecond = 1e9;
 constexpr double kMaxSeconds = 86'400;
 
 struct Form {

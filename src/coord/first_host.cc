@@ -16,8 +16,6 @@
 namespace instep::coord {
 namespace {
 
-constexpr std::uint32_t kFirst = 0;
-
 // What others can type: of an address that means all of this machine's, its name.
 std::string reachable(const std::string& host) {
   return host == "0.0.0.0" || host == "::" ? machine_name() : host;
@@ -52,7 +50,8 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   std::unique_ptr<FirstHost> out(new FirstHost());
   const std::string run = plan.run_dir.filename().string();
   INSTEP_ASSIGN_OR_RETURN(fabric::Authority authority, authority_of(plan, run));
-  INSTEP_ASSIGN_OR_RETURN(const fabric::Identity identity, authority.issue(host_name(kFirst)));
+  INSTEP_ASSIGN_OR_RETURN(const fabric::Identity identity,
+                          authority.issue(host_name(member::kFirstHost)));
   // First: where nobody can be heard nothing is written either.
   INSTEP_RETURN_IF_ERROR(out->listen(plan, identity));
   INSTEP_ASSIGN_OR_RETURN(fabric::TokenBook tokens, out->open_line(plan, authority));
@@ -61,12 +60,12 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   INSTEP_RETURN_IF_ERROR(write_hub_info(plan.run_dir, {address, out->line_.authority}));
 
   Bridge::Plan bridge;
-  bridge.host = kFirst;
+  bridge.host = member::kFirstHost;
   bridge.identity = identity;
   bridge.coding = round::coding_of(plan.job);
   bridge.full_samples = round::full_samples(plan.job);
   bridge.tell_hub = [it = out.get()](const wire::HostMessage& message) {
-    it->hub_->hear(kFirst, message);
+    it->hub_->hear(member::kFirstHost, message);
   };
   INSTEP_ASSIGN_OR_RETURN(out->bridge_, Bridge::make(out->loop_, std::move(bridge)));
   Hub::Plan hub;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "base/version.h"
 #include "coord/host_frames.h"
 #include "coord/peers.h"
@@ -18,7 +19,7 @@
 namespace instep::coord {
 namespace {
 
-constexpr std::uint32_t kFirst = 0;  // the hub's own host
+using member::kFirstHost;  // the hub's own
 // For a host whose link broke, but whose machine is there, to make it again.
 constexpr std::int64_t kLinkPatienceMs = 10'000;
 constexpr std::int64_t kLookMs = 20, kProbeMs = 1000;
@@ -65,8 +66,8 @@ Hub::~Hub() = default;
 
 void Hub::use(Bridge& bridge) {
   bridge_ = &bridge;
-  note({"", "listening", kFirst, plan_.name, plan_.address, plan_.warning});
-  happen(member::HostJoined{kFirst, plan_.name, plan_.address, plan_.agents});
+  note({"", "listening", kFirstHost, plan_.name, plan_.address, plan_.warning});
+  happen(member::HostJoined{kFirstHost, plan_.name, plan_.address, plan_.agents});
 }
 
 void Hub::note(AuditEvent event) {
@@ -126,7 +127,7 @@ wire::HostMessage Hub::let_in(const Door::Link& link, const wire::Enroll& enroll
 
 fabric::TlsLink::Sink* Hub::welcome(const Door::Link& link, const wire::HostHello& hello) {
   const auto host = host_of(link->peer());
-  if (!host.ok() || *host == kFirst || hello.protocol != wire::kHostProtocol) {
+  if (!host.ok() || *host == kFirstHost || hello.protocol != wire::kHostProtocol) {
     turned_away(link->address(), invalid("it is no host of this run"));
     return nullptr;
   }
@@ -253,8 +254,8 @@ void Hub::closed(fabric::TlsLink& link, const Error& why) {
   guest->link.reset();
   if (guest->gone || state_.phase == member::HostsPhase::kOver) return;
   if (!state_.gone_on) return lose(host, why.message);
-  constexpr std::int64_t kNsPerMs = 1'000'000;
-  look_for(host, why.message, {kLinkPatienceMs * kNsPerMs, kApartMs * kNsPerMs, monotonic_ns()});
+  look_for(host, why.message,
+           {kLinkPatienceMs * kMillisecond, kApartMs * kMillisecond, monotonic_ns()});
 }
 
 // One whose port is closed has ended. It may have been ending still when its link broke, so one
@@ -297,33 +298,33 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
   } else if (const auto* measured = std::get_if<wire::HostMeasured>(&message)) {
     happen(member::HostMeasured{host, measured->number, member::from_message(*measured)});
   } else if (std::holds_alternative<wire::HostLeaves>(message)) {
-    if (host != kFirst) {
+    if (host != kFirstHost) {
       guests_.at(host).gone = true;
       note({"", "left", host, guests_.at(host).name, guests_.at(host).address, ""});
     }
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
-  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirst) {
+  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirstHost) {
     happen(member::RunStops{});
   } else if (const auto* wants = std::get_if<wire::HostWants>(&message);
-             wants != nullptr && host != kFirst) {
+             wants != nullptr && host != kFirstHost) {
     hear_wish(host, *wants);
-  } else if (host != kFirst) {
+  } else if (host != kFirstHost) {
     turn_out(host, {ErrorKind::kCorrupt, "it says what no host may say"});
   }
 }
 
 void Hub::send(std::uint32_t host, const wire::HostMessage& message) {
   // Not at once: the bridge may be the one that is speaking.
-  if (host == kFirst) return loop_.post([this, message] { bridge_->hear(message); });
+  if (host == kFirstHost) return loop_.post([this, message] { bridge_->hear(message); });
   const auto found = guests_.find(host);
   if (found == guests_.end() || !found->second.link) return;
   found->second.link->send({kMessageFrame, 0, 0, 0, 0}, wire::encode_host(message));
 }
 
 void Hub::refuse(std::uint32_t host, const Error& why) {
-  if (host == kFirst) return send(host, wire::failed_of(why));
+  if (host == kFirstHost) return send(host, wire::failed_of(why));
   Guest& guest = guests_.at(host);
   note({"", "refused", host, guest.name, guest.address, why.message});
   send(host, wire::failed_of(why));
@@ -350,7 +351,7 @@ void Hub::happen(member::HostsEvent event) {
 void Hub::set_timer() {
   const auto due = member::next_deadline(state_);
   if (!due) return timer_.cancel();
-  const std::int64_t ms = std::max<std::int64_t>(0, (*due - monotonic_ns()) / 1'000'000 + 1);
+  const std::int64_t ms = std::max<std::int64_t>(0, (*due - monotonic_ns()) / kMillisecond + 1);
   timer_ = loop_.after(ms, [this] { happen(member::TimePassed{}); });
 }
 
@@ -397,8 +398,7 @@ void Hub::act(const member::TellLineup& action) {
 }
 
 void Hub::act(const member::Wait& action) {
-  constexpr std::int64_t kNsPerMs = 1'000'000;
-  const auto ms = static_cast<std::uint64_t>(action.limit / kNsPerMs);
+  const auto ms = static_cast<std::uint64_t>(action.limit / kMillisecond);
   for (const std::uint32_t host : action.to) {
     send(host, wire::HostsWait{action.agents, action.least, ms});
   }
@@ -416,7 +416,7 @@ void Hub::act(const member::GiveUp& action) {
 void Hub::act(const member::EndRun& action) {
   wire::HostMessage message = wire::HostsEnd{};
   if (action.error) message = wire::failed_of(*action.error);
-  send(kFirst, message);
+  send(kFirstHost, message);
   for (const auto& [host, guest] : guests_) send(host, message);
   note({"", action.error ? "failed" : "done", std::nullopt, "", "",
         action.error ? action.error->message : ""});

@@ -5,22 +5,13 @@
 
 #include <fstream>
 
+#include "base/testing_folder.h"
 #include "fabric/join_line.h"
 
 namespace instep::coord {
 namespace {
-namespace fs = std::filesystem;
 
-class HubInfoTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-hub-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  fs::path folder_;
-};
+using HubInfoTest = FolderTest;
 
 const std::string kFingerprint(64, 'a');
 const std::string kToken = "abcdef." + std::string(24, 'x');

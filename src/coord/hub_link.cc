@@ -7,11 +7,11 @@
 #include "coord/peers.h"
 #include "fabric/probe.h"
 #include "fabric/tls_connect.h"
+#include "member/lineup.h"
 
 namespace instep::coord {
 namespace {
 
-constexpr std::uint32_t kHub = 0;  // its host
 constexpr std::int64_t kLookMs = 250;
 
 // The one answer to an Enroll.
@@ -106,7 +106,8 @@ void HubLink::close() {
 }
 
 void HubLink::connect(std::int64_t limit_ms) {
-  fabric::connect(loop_, plan_.hub, plan_.me.identity, {limit_ms, host_name(kHub), {}, ""},
+  fabric::connect(loop_, plan_.hub, plan_.me.identity,
+                  {limit_ms, host_name(member::kFirstHost), {}, ""},
                   [this, alive = alive_](Result<std::shared_ptr<fabric::TlsLink>> link) {
                     if (!*alive || over_) return;
                     if (!link.ok()) return give_up(link.error().message);

@@ -11,6 +11,7 @@
 #include "base/failpoint.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep::coord {
 namespace {
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMost = std::uint64_t{64} << 20;
 constexpr std::uint64_t kRewriteAt = std::uint64_t{4} << 20;
 // A coordinator ends with its launcher, but not at once.
-constexpr std::int64_t kLockLimit = 5'000'000'000;
+constexpr std::int64_t kLockLimit = 5 * kSecond;
 constexpr auto kLockAgain = std::chrono::milliseconds(5);
 
 Result<Fd> open_locked(const fs::path& path) {

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/launcher_impl.h"
 #include "coord/remote.h"
 #include "store/checkpoint.h"
@@ -18,7 +19,6 @@ namespace {
 using member::Phase;
 using member::Reason;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr const char* kJournal = "coordinator.journal";
 // For agents that have lost their coordinator to save and end.
 constexpr std::int64_t kAlone = 30 * kSecond;
@@ -41,7 +41,7 @@ member::Rules rules_of(const LaunchPlan& plan) {
   rules.patience_ceiling = static_cast<std::int64_t>(plan.patience_seconds * 1e9);
   rules.needs_view = !reads_alone(plan.mode);
   rules.hosted = plan.hosted;
-  rules.late = plan.late;
+  rules.late = plan.bridge != nullptr && plan.bridge->late();
   if (plan.own_program) rules.linger.reset();
   return rules;
 }

@@ -46,7 +46,6 @@ struct LaunchPlan {
   std::vector<std::string> sets;
   std::filesystem::path run_dir;  // exists, with a folder logs/
   bool hosted = false;            // one of several hosts: rounds go through the bridge
-  bool late = false;              // and the others train already
   Bridge* bridge = nullptr;       // then, and it outlives the launch
   bool stops_with_first = false;  // who asks this host to stop asks the first one too
   Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise

@@ -5,6 +5,7 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/launcher_impl.h"
 #include "coord/remote.h"
 
@@ -14,7 +15,7 @@ namespace {
 using member::Reason;
 
 // For other hosts to end after the first one has.
-constexpr std::int64_t kOthersNs = 60'000'000'000;
+constexpr std::int64_t kOthersNs = 60 * kSecond;
 
 }  // namespace
 

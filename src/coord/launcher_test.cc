@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/testing_folder.h"
 #include "coord/fake_agent_test.h"
 
 namespace instep::coord {
@@ -20,12 +21,9 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using member::Reason;
 
-class LauncherTest : public ::testing::Test {
+class LauncherTest : public FolderTest {
  protected:
   void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-launcher-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     fs::create_directory(folder_ / "logs");
     plan_.agents = 2;
     plan_.program = fs::read_symlink("/proc/self/exe");
@@ -45,7 +43,6 @@ class LauncherTest : public ::testing::Test {
     EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
     EXPECT_EQ(errno, ECHILD);
     ::unsetenv(kFakeAgent);
-    fs::remove_all(folder_);
   }
   LaunchResult run(const std::string& behaviour) {
     ::setenv(kFakeAgent, behaviour.c_str(), 1);
@@ -63,7 +60,6 @@ class LauncherTest : public ::testing::Test {
       ::kill(::getpid(), signal);
     });
   }
-  fs::path folder_;
   LaunchPlan plan_;
 };
 

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
+#include "base/time.h"
 #include "wire/host_message.h"
 
 namespace instep::coord {
 namespace {
 
-constexpr double kSecond = 1e9;
 // Of a report: long enough to be noise no more, short enough to say something of short runs.
 constexpr double kReportSeconds = 2;
 constexpr std::uint64_t kReportRounds = 2;

@@ -2,12 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "base/time.h"
 #include "wire/host_message.h"
 
 namespace instep::coord {
 namespace {
 
-constexpr std::int64_t kMs = 1'000'000;
 constexpr std::int64_t kLookMs = 50;
 
 // Links to hosts 1 to `links`, and what goes over them.
@@ -19,7 +19,7 @@ struct Line {
     meter.begin(0);
     look();
   }
-  void look() { meter.look(now_ms * kMs, flows); }
+  void look() { meter.look(now_ms * kMillisecond, flows); }
   // A link carries so many bytes in the next window, with more waiting behind them or not.
   void carry(std::uint32_t host, std::uint64_t bytes, bool more, std::uint64_t busy_ms = kLookMs) {
     flows[host].acked_bytes += bytes;
@@ -37,9 +37,9 @@ struct Line {
       each(i);
       pass();
       if (i > 0) continue;
-      EXPECT_FALSE(meter.round_done(now_ms * kMs));
+      EXPECT_FALSE(meter.round_done(now_ms * kMillisecond));
     }
-    auto report = meter.round_done(now_ms * kMs);
+    auto report = meter.round_done(now_ms * kMillisecond);
     EXPECT_TRUE(report) << "after " << windows;
     return report.value_or(LineReport{});
   }
@@ -134,10 +134,11 @@ TEST(LineMeter, AReportIsOfWholeRoundsAndNotTooShort) {
   for (int i = 0; i < 39; ++i) {
     line.carry(1, 2000, false, 1);
     line.pass();
-    EXPECT_FALSE(line.meter.round_done(line.now_ms * kMs)) << "two seconds have not passed";
+    EXPECT_FALSE(line.meter.round_done(line.now_ms * kMillisecond))
+        << "two seconds have not passed";
   }
   line.pass();
-  const auto report = line.meter.round_done(line.now_ms * kMs);
+  const auto report = line.meter.round_done(line.now_ms * kMillisecond);
   ASSERT_TRUE(report);
   EXPECT_NEAR(report->line.sent, 39 * 2000 / 40.0, 1) << "nothing of the first two rounds";
   EXPECT_NEAR(report->line.round_s, 0.05, 1e-9);

@@ -5,6 +5,7 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "base/version.h"
 #include "coord/report.h"
 #include "coord/run_dir.h"
@@ -14,10 +15,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kRedraw = kSecond / 5;
 constexpr std::int64_t kPlainLine = 10 * kSecond;
-constexpr std::int64_t kSmallShard = 8;
 
 // A count in an agent's message, which may be anything.
 std::uint64_t whole_field(const Json& fields, const char* key) {
@@ -77,7 +76,7 @@ void Narrator::job_is_known(const job::Job& job) {
                     count(job.threads, "thread", "threads"), " an agent"));
   display_.line(cat("run directory ", plan_.run_dir.string()));
   const std::int64_t samples = job.shards > 0 ? job.batch / job.shards : 0;
-  if (samples < kSmallShard) {
+  if (samples < job::kSmallShard) {
     note(LogLevel::kWarning, cat("a shard computes ", samples, " samples a round (batch ",
                                  job.batch, " over ", job.shards,
                                  " shards): shards so small can cost more than 10%; a larger batch "

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/time.h"
+
 namespace instep::coord {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 TEST(Rate, FollowsAndSmooths) {
   Rate rate;

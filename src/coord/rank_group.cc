@@ -15,11 +15,10 @@
 #include "base/hash.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 
 namespace instep::coord {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 // What one of the others says of itself.
 struct Hello {
@@ -54,7 +53,7 @@ bool is_ours(int socket) {
 
 bool wait_readable(int fd, std::int64_t until) {
   pollfd polled{fd, POLLIN, 0};
-  const std::int64_t left_ms = std::max<std::int64_t>(0, (until - monotonic_ns()) / kMs);
+  const std::int64_t left_ms = std::max<std::int64_t>(0, (until - monotonic_ns()) / kMillisecond);
   return ::poll(&polled, 1, static_cast<int>(left_ms)) > 0;
 }
 
@@ -76,7 +75,7 @@ Result<RankLead> RankLead::gather(const RankGroup& group, std::int64_t limit_ms)
                                         group.launcher, " job (", group.job, ") lives here")};
   }
   if (::listen(socket.get(), SOMAXCONN) != 0) return os_error("listen on", "a socket", errno);
-  const std::int64_t until = monotonic_ns() + limit_ms * kMs;
+  const std::int64_t until = monotonic_ns() + limit_ms * kMillisecond;
   RankLead out;
   out.others_.resize(group.size - 1);
   std::vector<int> cpus = usable_cpus();
@@ -119,7 +118,7 @@ void RankLead::end(int exit_code) const {
 Result<int> follow_lead(const RankGroup& group, std::int64_t limit_ms) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) ::signal(signal, SIG_IGN);
   const Name name = name_of(group);
-  const std::int64_t until = monotonic_ns() + limit_ms * kMs;
+  const std::int64_t until = monotonic_ns() + limit_ms * kMillisecond;
   constexpr std::chrono::milliseconds kLook{20};
   Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return os_error("make", "a socket", errno);

@@ -11,12 +11,11 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/output.h"
 
 namespace instep::coord {
 namespace {
-
-constexpr std::int64_t kMs = 1'000'000;
 
 // A pipe's end from which the line can be read, whole and at once. It is far shorter than what a
 // pipe holds.
@@ -141,7 +140,7 @@ void Remote::look(Launched& it, News& news) const {
     news.notes.push_back(cat(end, ", as so often before; the host is left out from now on"));
   } else if (*it.again_at > now) {
     news.notes.push_back(
-        cat(end, "; it is started again in ", (*it.again_at - now) / (1000 * kMs), " s"));
+        cat(end, "; it is started again in ", (*it.again_at - now) / kSecond, " s"));
   }
   if (it.again_at) start_again(it, news);
 }
@@ -168,12 +167,12 @@ void Remote::finish(std::int64_t limit_ms) {
     it.again_at.reset();
     if (it.process && !it.in) it.process->signal(SIGTERM);
   }
-  const std::int64_t until = monotonic_ns() + limit_ms * kMs;
+  const std::int64_t until = monotonic_ns() + limit_ms * kMillisecond;
   while (true) {
     look();
     std::vector<int> descriptors;
     collect(descriptors);
-    const std::int64_t left_ms = (until - monotonic_ns()) / kMs;
+    const std::int64_t left_ms = (until - monotonic_ns()) / kMillisecond;
     if (descriptors.empty() || left_ms <= 0) break;
     std::vector<pollfd> polled;
     for (const int fd : descriptors) polled.push_back({fd, POLLIN, 0});

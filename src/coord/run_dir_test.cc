@@ -6,27 +6,15 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
 
-class RunDirTest : public ::testing::Test {
+class RunDirTest : public WorkingFolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-run-dir-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    ::setenv("XDG_STATE_HOME", (folder_ / "state").c_str(), 1);
-    before_ = fs::current_path();
-    fs::current_path(folder_);
-  }
-  void TearDown() override {
-    fs::current_path(before_);
-    fs::remove_all(folder_);
-    ::unsetenv("XDG_STATE_HOME");
-  }
   static RunInfo info(const RunDir& run) {
     RunInfo out;
     out.name = run.path().filename().string();
@@ -37,7 +25,6 @@ class RunDirTest : public ::testing::Test {
     out.command = {"instep", "run", "\xff"};
     return out;
   }
-  fs::path folder_, before_;
 };
 
 TEST_F(RunDirTest, DefaultNamesNeverCollide) {

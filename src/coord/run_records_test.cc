@@ -6,19 +6,15 @@
 
 #include <fstream>
 
+#include "base/testing_folder.h"
+
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
 
-class RunRecordsTest : public ::testing::Test {
+class RunRecordsTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-records-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    write("run.json", "{}");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { write("run.json", "{}"); }
   void write(const std::string& name, const std::string& text) {
     std::ofstream(folder_ / name) << text;
   }
@@ -27,7 +23,6 @@ class RunRecordsTest : public ::testing::Test {
     EXPECT_TRUE(records.ok()) << records.error().message;
     return records.take();
   }
-  fs::path folder_;
 };
 
 using Points = std::vector<Point>;

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "base/time.h"
 #include "coord/steering.h"
 
 namespace instep::coord {
@@ -31,7 +32,7 @@ class ScaleServer {
   static constexpr std::size_t kMaxLine = 4096;
   static constexpr std::size_t kMaxClients = 16;
   // A client that has said nothing whole by then is cut off, when the next one comes.
-  static constexpr std::int64_t kPatienceNs = 2'000'000'000;
+  static constexpr std::int64_t kPatienceNs = 2 * kSecond;
 
   // `run_dir` is held by the caller: a socket that is there already is a dead launcher's.
   static Result<ScaleServer> listen(const std::filesystem::path& run_dir);

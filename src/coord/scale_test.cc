@@ -11,6 +11,7 @@
 #include <cstring>
 #include <future>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 
 namespace instep::coord {
@@ -35,18 +36,12 @@ class FakeRun : public Steering {
   std::uint32_t wanted_agents = 4;
 };
 
-class ScaleTest : public ::testing::Test {
+class ScaleTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-scale-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    listen();
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { listen(); }
   void listen() {
     server_.reset();
-    auto server = ScaleServer::listen(folder_);
+    auto server = ScaleServer::listen(run_dir_);
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_.emplace(server.take());
   }
@@ -56,7 +51,7 @@ class ScaleTest : public ::testing::Test {
   }
   // Asks as the command does, while the run answers.
   Result<Scaled> ask(std::uint32_t agents) {
-    auto asked = std::async(std::launch::async, [&] { return ask_scale(folder_, agents); });
+    auto asked = std::async(std::launch::async, [&] { return ask_scale(run_dir_, agents); });
     while (asked.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
       if (woken(10)) server_->serve(run_, 0);
     }
@@ -66,7 +61,7 @@ class ScaleTest : public ::testing::Test {
     Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const std::string path = (folder_ / "control.sock").string();
+    const std::string path = (run_dir_ / "control.sock").string();
     std::memcpy(&address.sun_path[0], path.c_str(), path.size() + 1);
     EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
     return socket;
@@ -89,7 +84,7 @@ class ScaleTest : public ::testing::Test {
     return ::poll(&polled, 1, 0) == 1;
   }
 
-  fs::path folder_;
+  fs::path run_dir_ = folder_;
   std::optional<ScaleServer> server_;
   FakeRun run_;
 };
@@ -200,38 +195,36 @@ TEST_F(ScaleTest, AnAskerThatGoesIsForgotten) {
 
 TEST_F(ScaleTest, TheSocketIsItsUsersAloneAndGoesWithTheServer) {
   struct stat info {};
-  ASSERT_EQ(::stat((folder_ / "control.sock").c_str(), &info), 0);
+  ASSERT_EQ(::stat((run_dir_ / "control.sock").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
   server_.reset();
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(run_dir_));
 }
 
 TEST_F(ScaleTest, ALauncherThatIsGoneIsSaid) {
   const auto message = [&] {
-    const auto scaled = ask_scale(folder_, 2);
+    const auto scaled = ask_scale(run_dir_, 2);
     return scaled.ok() ? "answered" : scaled.error().message;
   };
   // Killed: its socket is left behind, and the next launcher takes its place.
-  fs::rename(folder_ / "control.sock", folder_ / "kept");
+  fs::rename(run_dir_ / "control.sock", run_dir_ / "kept");
   server_.reset();
   EXPECT_NE(message().find("beginning or ending"), std::string::npos) << message();
-  fs::rename(folder_ / "kept", folder_ / "control.sock");
+  fs::rename(run_dir_ / "kept", run_dir_ / "control.sock");
   EXPECT_NE(message().find("was killed"), std::string::npos) << message();
   listen();
   EXPECT_TRUE(ask(3).ok());
-  const auto unheard = ask_scale(folder_, 2, 1);
+  const auto unheard = ask_scale(run_dir_, 2, 1);
   ASSERT_FALSE(unheard.ok());
   EXPECT_EQ(unheard.error().kind, ErrorKind::kUnavailable);
 }
 
 // An address of a socket holds 107 bytes.
 TEST_F(ScaleTest, RunsMayLieDeep) {
-  const fs::path deep = folder_ / std::string(100, 'a') / std::string(100, 'b');
-  fs::create_directories(deep);
-  folder_ = deep;
+  run_dir_ = folder_ / std::string(100, 'a') / std::string(100, 'b');
+  fs::create_directories(run_dir_);
   listen();
   EXPECT_TRUE(ask(7).ok());
-  folder_ = deep.parent_path().parent_path();
 }
 
 }  // namespace

@@ -3,37 +3,14 @@
 
 #include <gtest/gtest.h>
 #include <libdeflate.h>
-#include <stdlib.h>
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/testing_folder.h"
+
 namespace instep::data {
-
-// A folder of its own a test, gone afterwards.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "instep-data-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TestFolder() { std::filesystem::remove_all(path_); }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-
-  std::string write(const std::string& name, const std::string& content) const {
-    const std::filesystem::path path = path_ / name;
-    std::ofstream(path, std::ios::binary) << content;
-    return path.string();
-  }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::string gzip(const std::string& content) {
   libdeflate_compressor* packer = libdeflate_alloc_compressor(6);

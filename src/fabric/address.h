@@ -12,6 +12,8 @@ namespace instep::fabric {
 
 // Of the first host, unless another one is given.
 inline constexpr std::uint16_t kUsualPort = 4600;
+// To listen on any that is free.
+inline constexpr std::uint16_t kAnyPort = 0;
 
 struct Address {
   std::string host;  // a name or a number; IPv6 without brackets

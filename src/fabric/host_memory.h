@@ -126,6 +126,12 @@ struct HostFiles {
 // Made by the launcher, or by a program that runs alone. `world`: with an arena for a bridge.
 Result<HostFiles> make_host_files(std::uint32_t slots, bool world = false);
 
+inline constexpr std::uint64_t kPage = 4096;
+// As many bytes as the pages that they take.
+inline constexpr std::uint64_t whole_pages(std::uint64_t bytes) {
+  return (bytes + kPage - 1) / kPage * kPage;
+}
+
 // A mapping of a shared file, unmapped with the object.
 class Mapping {
  public:

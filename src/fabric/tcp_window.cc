@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/file.h"
+#include "base/time.h"
 #include "fabric/tcp_flow.h"
 
 // Of asm-generic/socket.h since Linux 5.14, newer than some C libraries.
@@ -18,7 +19,7 @@ namespace {
 
 constexpr std::uint64_t kLeastBytes = 1 << 20;
 constexpr std::uint64_t kMostBytes = std::uint64_t{64} << 20;
-constexpr std::int64_t kEveryNs = 50'000'000;
+constexpr std::int64_t kEveryNs = 50 * kMillisecond;
 // The kernel takes half of what it then gives (socket(7)).
 constexpr std::uint64_t kKernelFactor = 2;
 

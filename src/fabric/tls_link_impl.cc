@@ -5,6 +5,7 @@
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "fabric/address.h"
 #include "fabric/tcp_flow.h"
 
@@ -15,7 +16,6 @@ using Step = TlsSession::Step;
 
 // What one step reads or writes at most, so that a loop's other links have their turn.
 constexpr std::size_t kStepBytes = 1 << 20;
-constexpr std::int64_t kNsPerMs = 1'000'000;
 
 Error gone() { return {ErrorKind::kUnavailable, "it ended the connection"}; }
 
@@ -84,7 +84,7 @@ void TlsLink::Impl::shaken() {
 void TlsLink::Impl::greeted(const Status& status) {
   budget_.cancel();
   state_ = State::kOpen;
-  beat_due_ns_ = monotonic_ns() + limits_.ping_ms * kNsPerMs;
+  beat_due_ns_ = monotonic_ns() + limits_.ping_ms * kMillisecond;
   beat_ = after(limits_.ping_ms, [](Impl& self) { self.beat(); });
   if (const auto opened = std::exchange(opened_, nullptr)) opened(status);
 }
@@ -262,11 +262,11 @@ void TlsLink::Impl::beat() {
   heard_ns_ += std::max<std::int64_t>(0, now - beat_due_ns_);
   judge_silence();
   if (state_ != State::kOpen) return;
-  const std::int64_t ping_ns = limits_.ping_ms * kNsPerMs;
+  const std::int64_t ping_ns = limits_.ping_ms * kMillisecond;
   if (outbox_.empty() && now - written_ns_ >= ping_ns) push(FrameHead{}, std::vector<std::byte>());
   const std::int64_t wait_ns = std::clamp(written_ns_ + ping_ns - now, ping_ns / 4, ping_ns);
   beat_due_ns_ = now + wait_ns;
-  beat_ = after(std::max<std::int64_t>(1, wait_ns / kNsPerMs), [](Impl& self) { self.beat(); });
+  beat_ = after(std::max<std::int64_t>(1, wait_ns / kMillisecond), [](Impl& self) { self.beat(); });
 }
 
 void TlsLink::Impl::judge_silence() {
@@ -275,7 +275,7 @@ void TlsLink::Impl::judge_silence() {
     if (std::exchange(heard_bytes_, session_.received()) != session_.received()) {
       heard_ns_ = monotonic_ns();
     }
-    return monotonic_ns() - heard_ns_ < limits_.silence_ms * kNsPerMs;
+    return monotonic_ns() - heard_ns_ < limits_.silence_ms * kMillisecond;
   };
   if (hears()) return;
   read_step();

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "base/machine.h"
+#include "base/time.h"
 #include "fabric/testing_links.h"
 
 namespace instep::fabric {
@@ -134,7 +135,7 @@ TEST(TlsLink, ItsFlowIsKnownAsLongAsItLives) {
   EXPECT_GE(given->waiting_bytes, kBytes);
   server.sink(0).wait_frames(1);
   // The last answer may be on its way still.
-  const std::int64_t until = monotonic_ns() + kTestMs * 1'000'000;
+  const std::int64_t until = monotonic_ns() + kTestMs * kMillisecond;
   while (flow()->acked_bytes < kBytes && monotonic_ns() < until) {
   }
   const LinkFlow now = *flow();

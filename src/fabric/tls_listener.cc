@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "fabric/tls_link_impl.h"
 
 namespace instep::fabric {
@@ -19,7 +20,7 @@ using asio::ip::tcp;
 // After a failed accept, mostly for want of descriptors.
 constexpr std::int64_t kAgainMs = 100;
 // Between two lines about connections that were turned away, of which there may be any number.
-constexpr std::int64_t kNoteNs = 1'000'000'000;
+constexpr std::int64_t kNoteNs = kSecond;
 
 Result<tcp::endpoint> endpoint_of(Loop& loop, const Address& address) {
   asio::error_code failed;

@@ -7,6 +7,8 @@
 #include <set>
 #include <thread>
 
+#include "base/testing_folder.h"
+
 namespace instep::fabric {
 namespace {
 
@@ -14,23 +16,14 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kNow = 1'750'000'000;
 
-class TokenBookTest : public ::testing::Test {
+class TokenBookTest : public FolderTest {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("instep-tokens-" + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path path() const { return folder_ / "tokens.json"; }
   TokenBook book() const { return TokenBook::open(path()).take(); }
   std::string content() const { return read_file(path(), 1 << 20).take(); }
   static TokenVerdict take(TokenBook& book, const std::string& token, std::int64_t now = kNow) {
     return book.take(token, now)->verdict;
   }
-
-  fs::path folder_;
 };
 
 TEST_F(TokenBookTest, ATokenOfTwoUsesIsGoodForTwo) {

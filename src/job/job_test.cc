@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/testing_folder.h"
 #include "job/testing.h"
 
 namespace instep::job {
@@ -330,9 +331,8 @@ TEST(BadInput, LongAndDeepTextsAreRefused) {
 }
 
 TEST(Load, AFolderMeansItsJobFile) {
-  std::string pattern = (fs::temp_directory_path() / "instep-job-XXXXXX").string();
-  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-  const fs::path folder = fs::path(pattern) / "mine";
+  const TestFolder made;
+  const fs::path folder = made.path() / "mine";
   fs::create_directory(folder);
   const auto write = [&](const char* name, const char* text) {
     std::ofstream(folder / name) << text;
@@ -348,17 +348,14 @@ TEST(Load, AFolderMeansItsJobFile) {
   EXPECT_TRUE(says(load(folder, {}).error().message, {"several", "other.toml, third.toml"}));
   write("mine.toml", "epochs = 9\nbad = 1\n");
   EXPECT_TRUE(says(load(folder / "", {}).error().message, {"mine.toml:2: unknown key bad"}));
-  fs::remove_all(pattern);
 }
 
 TEST(Load, AScriptIsTheOneWhoseDigestTheJobHas) {
-  const std::string pattern = (fs::temp_directory_path() / "instep-job-XXXXXX").string();
-  std::string made = pattern;
-  ASSERT_NE(::mkdtemp(made.data()), nullptr);
-  const fs::path folder = made;
-  std::ofstream(folder / "job.toml") << "[model]\nkind = 'torchscript'\nfile = 'm.pt'\n";
+  const TestFolder made;
+  const fs::path& folder = made.path();
+  made.write("job.toml", "[model]\nkind = 'torchscript'\nfile = 'm.pt'\n");
   EXPECT_TRUE(says(load(folder, {}).error().message, {"model.file: ", "m.pt is not there"}));
-  std::ofstream(folder / "m.pt") << "abc";
+  made.write("m.pt", "abc");
   const auto resolved = load(folder, {});
   ASSERT_TRUE(resolved.ok()) << resolved.error().message;
   const std::string digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -371,7 +368,6 @@ TEST(Load, AScriptIsTheOneWhoseDigestTheJobHas) {
   Job twin = resolved->job;
   twin.model.file_sha256 = other;
   EXPECT_NE(hash(twin), hash(resolved->job));
-  fs::remove_all(folder);
 }
 
 TEST(Validate, AProgramsJobIsHeldToTheSameRanges) {

@@ -4,14 +4,15 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "member/step.h"
 
 namespace instep::member {
 namespace {
 
-constexpr std::uint32_t kMostDeaths = 3;         // in a row, without a finished round between
-constexpr Nanoseconds kPlanning = 3'000'000;     // what it takes to ask everybody
-constexpr std::uint64_t kFarthest = 1ULL << 20;  // rounds that a plan looks ahead
+constexpr std::uint32_t kMostDeaths = 3;             // in a row, without a finished round between
+constexpr Nanoseconds kPlanning = 3 * kMillisecond;  // what it takes to ask everybody
+constexpr std::uint64_t kFarthest = 1ULL << 20;      // rounds that a plan looks ahead
 
 }  // namespace
 

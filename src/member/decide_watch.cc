@@ -5,16 +5,17 @@
 #include <map>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "member/step.h"
 
 namespace instep::member {
 namespace {
 
-constexpr Nanoseconds kTick = 50'000'000;
-constexpr Nanoseconds kFastTick = 2'000'000;  // while something is under way
-constexpr std::size_t kRoundTimes = 15;       // that are remembered
-constexpr std::size_t kFewRoundTimes = 3;     // say nothing yet
-constexpr Nanoseconds kPatience = 10;         // times a usual round
+constexpr Nanoseconds kTick = 50 * kMillisecond;
+constexpr Nanoseconds kFastTick = 2 * kMillisecond;  // while something is under way
+constexpr std::size_t kRoundTimes = 15;              // that are remembered
+constexpr std::size_t kFewRoundTimes = 3;            // say nothing yet
+constexpr Nanoseconds kPatience = 10;                // times a usual round
 // Times as much for each death in a row: a machine with too much to do makes agents late, and those
 // that are started in their place, whose first round is slow, even later.
 constexpr Nanoseconds kMorePatience = 4;
@@ -25,7 +26,7 @@ Nanoseconds tick(const RunState& state) {
 }
 
 std::string milliseconds(Nanoseconds time) {
-  return cat(static_cast<std::int64_t>((time + 500'000) / 1'000'000), " ms");
+  return cat(static_cast<std::int64_t>((time + kMillisecond / 2) / kMillisecond), " ms");
 }
 
 }  // namespace

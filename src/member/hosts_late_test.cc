@@ -4,13 +4,19 @@
 namespace instep::member {
 namespace {
 
-// Two hosts with an agent each go on, and there may be four agents.
-struct LateHub : Hub {
-  LateHub() : Hub(2, 4) {
+// Two hosts with an agent each start, after a while in which no more have come; there may be four.
+struct StartingHub : Hub {
+  StartingHub() : Hub(2, 4) {
     join(0);
     join(1);
     now += 100 * kSecond;
     feed(TimePassed{});
+  }
+};
+
+// They go on.
+struct LateHub : StartingHub {
+  LateHub() {
     for (const HostId host : {0U, 1U}) ready(host);
     for (const HostId host : {0U, 1U}) feed(HostTook{host, 1});
   }
@@ -18,6 +24,16 @@ struct LateHub : Hub {
     feed(HostStands{0, state.number, done0});
     feed(HostStands{1, state.number, done1});
     feed(HostStands{2, state.number, 0, empty2});
+  }
+  void all_took(std::uint32_t number) {
+    for (const HostId host : {0U, 1U, 2U}) feed(HostTook{host, number});
+  }
+  // A third one that has not got the state yet.
+  void let_in() {
+    join(2);
+    ready(2);
+    halted(20, 20, true);
+    all_took(2);
   }
 };
 
@@ -41,7 +57,7 @@ TEST(DecideHosts, OneThatComesLateIsGivenTheState) {
   wanted.newcomers = {2};
   EXPECT_EQ(hub.lineup(), wanted);
   EXPECT_TRUE(validate(hub.lineup(), 8, 100).ok());
-  for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 2});
+  hub.all_took(2);
   EXPECT_NE(hub.asked<Go>(), nullptr);
   // Before it has the state another link breaks: it is given it again, and keeps its shards.
   hub.feed(HostBroken{1});
@@ -49,7 +65,7 @@ TEST(DecideHosts, OneThatComesLateIsGivenTheState) {
   wanted.number = 3;
   wanted.donor = 0;
   EXPECT_EQ(hub.lineup(), wanted);
-  for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 3});
+  hub.all_took(3);
   // From then on it is one of them, and may be the donor.
   hub.feed(HostBroken{1});
   hub.feed(HostStands{0, 4, 22});
@@ -67,7 +83,7 @@ TEST(DecideHosts, OneThatIsReadyWhileAnotherComesInIsNext) {
   hub.halted(20, 20, true);
   hub.ready(3);
   EXPECT_EQ(hub.asked<Halt>(), nullptr);
-  for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 2});
+  hub.all_took(2);
   EXPECT_NE(hub.asked<Go>(), nullptr);
   ASSERT_NE(hub.asked<Halt>(), nullptr) << "nothing else may happen for a long time";
   EXPECT_EQ(hub.asked<Halt>()->to, (std::vector<HostId>{0, 1, 2, 3}));
@@ -109,10 +125,7 @@ TEST(DecideHosts, OneThatComesLateMayBeRefused) {
 
 TEST(DecideHosts, ARunThatEndsDoesNotWaitForOneWithoutTheState) {
   LateHub hub;
-  hub.join(2);
-  hub.ready(2);
-  hub.halted(20, 20, true);
-  for (const HostId host : {0U, 1U, 2U}) hub.feed(HostTook{host, 2});
+  hub.let_in();
   hub.feed(HostDone{0});
   hub.feed(HostDone{1});
   EXPECT_NE(hub.asked<EndRun>(), nullptr);
@@ -120,19 +133,10 @@ TEST(DecideHosts, ARunThatEndsDoesNotWaitForOneWithoutTheState) {
 
 // The others ended without it, and it took the first one for dead.
 TEST(DecideHosts, ARunThatEndsWaitsForOneThatHasGotTheState) {
-  Hub hub(2, 3);
-  hub.join(0);
-  hub.join(1);
-  hub.now += hub.state.rules.gather_limit;
-  hub.feed(TimePassed{});
-  for (HostId host = 0; host < 2; ++host) hub.ready(host);
-  for (HostId host = 0; host < 2; ++host) hub.feed(HostTook{host, 1});
-  hub.join(2);
-  hub.ready(2);
-  for (HostId host = 0; host < 3; ++host) hub.feed(HostStands{host, 2, 9, host == 2});
-  for (HostId host = 0; host < 3; ++host) hub.feed(HostTook{host, 2});
+  LateHub hub;
+  hub.let_in();
   ASSERT_EQ(hub.state.phase, HostsPhase::kRunning);
-  hub.feed(HostStands{2, 2, 9, false});
+  hub.feed(HostStands{2, 2, 20, false});
   for (HostId host = 0; host < 2; ++host) hub.feed(HostDone{host});
   EXPECT_EQ(hub.asked<EndRun>(), nullptr);
   hub.feed(HostDone{2});
@@ -140,11 +144,7 @@ TEST(DecideHosts, ARunThatEndsWaitsForOneThatHasGotTheState) {
 }
 
 TEST(DecideHosts, ARunThatHasNotBegunAfterAllSendsThemAway) {
-  Hub hub(2, 4);
-  hub.join(0);
-  hub.join(1);
-  hub.now += 100 * kSecond;
-  hub.feed(TimePassed{});
+  StartingHub hub;
   ASSERT_EQ(hub.state.phase, HostsPhase::kStarting);
   hub.join(2);
   hub.feed(HostLost{1, "gone"});

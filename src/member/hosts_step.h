@@ -14,9 +14,6 @@
 
 namespace instep::member {
 
-// Before the first Go nobody but this one holds a state that others lack.
-inline constexpr HostId kFirstHost = 0;
-
 // "1 agent", "2 agents".
 inline std::string counted(std::uint64_t count, const char* what) {
   return cat(count, " ", what, count == 1 ? "" : "s");

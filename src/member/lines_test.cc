@@ -6,13 +6,13 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "member/hosts.h"
 #include "member/slices.h"
 
 namespace instep::member {
 namespace {
 
-constexpr Nanoseconds kSecond = 1'000'000'000;
 constexpr std::uint64_t kBlocks = 3000;
 constexpr double kBytes = 4.0 * 1024 * kBlocks;  // of a round's numbers
 

@@ -87,6 +87,15 @@ std::uint32_t agents_of(const Lineup& lineup) {
   return out;
 }
 
+std::vector<HostId> lacked_peers(const Lineup& lineup, HostId me,
+                                 const std::function<bool(HostId)>& is_up) {
+  std::vector<HostId> out;
+  for (const HostPart& part : lineup.hosts) {
+    if (part.host != me && !is_up(part.host)) out.push_back(part.host);
+  }
+  return out;
+}
+
 Lineup assign_hosts(std::uint32_t number, std::uint64_t first_round,
                     const std::vector<HostWeight>& hosts, std::uint32_t shards,
                     std::uint64_t blocks) {

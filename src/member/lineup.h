@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -11,7 +12,9 @@
 
 namespace instep::member {
 
-using HostId = std::uint32_t;  // 0: the host that coordinates; one that is lost never comes back
+using HostId = std::uint32_t;  // one that is lost never comes back
+// The one that coordinates. Before the first Go nobody else holds a state that others lack.
+inline constexpr HostId kFirstHost = 0;
 
 struct HostPart {
   HostId host = 0;
@@ -36,6 +39,9 @@ struct Lineup {
 const HostPart* part_of(const Lineup& lineup, HostId host);
 // Of all hosts together.
 std::uint32_t agents_of(const Lineup& lineup);
+// The others that are in with a host and to which its link is not up.
+std::vector<HostId> lacked_peers(const Lineup& lineup, HostId me,
+                                 const std::function<bool(HostId)>& is_up);
 
 // What a host brings along.
 struct HostWeight {

@@ -134,6 +134,19 @@ TEST(Lineup, HasAllAgents) {
   EXPECT_EQ(from_message(to_message(left)).take(), left);
 }
 
+TEST(Lineup, AHostLacksThoseOfItsPeersThatAreNotUp) {
+  const Lineup lineup = assign_hosts(1, 0, {{0}, {2}, {3}, {7}}, 8, 100);
+  // Nobody has a link to itself.
+  const auto up = [](const std::vector<HostId>& peers) {
+    return [peers](HostId it) { return std::find(peers.begin(), peers.end(), it) != peers.end(); };
+  };
+  EXPECT_EQ(lacked_peers(lineup, 3, up({})), (std::vector<HostId>{0, 2, 7}));
+  EXPECT_EQ(lacked_peers(lineup, 3, up({2})), (std::vector<HostId>{0, 7}));
+  EXPECT_EQ(lacked_peers(lineup, 0, up({2, 3, 7})), (std::vector<HostId>{}));
+  // One that is out is not asked for.
+  EXPECT_EQ(lacked_peers(lineup, 7, up({0, 1, 3})), (std::vector<HostId>{2}));
+}
+
 TEST(ValidateLineup, FindsEachFault) {
   const Lineup good = assign_hosts(1, 0, hosts_of({1, 1, 2}), 8, 100);
   ASSERT_TRUE(validate(good, 8, 100).ok());

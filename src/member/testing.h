@@ -7,11 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/time.h"
 #include "member/decide.h"
 
 namespace instep::member {
-
-inline constexpr Nanoseconds kMillisecond = 1'000'000;
 
 inline wire::Hello hello(AgentId agent) {
   return {wire::kProtocol, agent, 100 + agent, {{"build", "b"}, {"probe", "p"}}};

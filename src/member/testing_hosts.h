@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "base/text.h"
+#include "base/time.h"
 #include "member/hosts.h"
 
 namespace instep::member {
-
-inline constexpr Nanoseconds kSecond = 1'000'000'000;
 
 inline HostFacts facts() {
   HostFacts out;

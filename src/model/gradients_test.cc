@@ -14,9 +14,10 @@ namespace {
 
 constexpr std::uint64_t kAbsent = fabric::Arena::kAbsent, kPending = fabric::Arena::kPending;
 
-// For the life of the process, as install_arena wants it.
+// For the life of the process, as install_arena wants it: with room for the tensors of whatever
+// tests come after these in one process.
 const fabric::Arena& arena() {
-  constexpr std::size_t kBytes = 16 << 20;
+  constexpr std::size_t kBytes = 256 << 20;
   static auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, kBytes));
   static fabric::Arena made({memory, kBytes});
   static const bool kInstalled = (install_arena(made), true);

@@ -11,23 +11,16 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/testing_folder.h"
 #include "model/testing.h"
 
 namespace instep::model {
 namespace {
 
-namespace fs = std::filesystem;
 using Script = torch::jit::Module;
 
-class TorchscriptTest : public testing::Test {
+class TorchscriptTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-script-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   job::Model save(const Script& script) {
     job::Model model;
     model.kind = "torchscript";
@@ -41,7 +34,6 @@ class TorchscriptTest : public testing::Test {
     return network.ok() ? "loaded" : network.error().message;
   }
 
-  fs::path folder_;
   int count_ = 0;
 };
 

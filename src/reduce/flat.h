@@ -10,6 +10,7 @@ namespace instep::reduce {
 
 inline constexpr std::uint64_t kBlockElements = 1024;  // one page of fp32
 inline constexpr std::uint64_t kAlignElements = 16;    // 64 bytes
+inline constexpr std::uint64_t kBlockBytes = kBlockElements * sizeof(float);
 
 // A run of flat elements: a tensor's place, a slice, a unit of work.
 struct Range {

@@ -12,6 +12,7 @@
 
 namespace instep::round {
 
+using reduce::kBlockBytes;
 using reduce::kBlockElements;
 using reduce::Range;
 
@@ -19,7 +20,6 @@ namespace {
 
 constexpr std::uint64_t kMagic = 0x6f646e75;  // "undo"
 constexpr std::uint64_t kMostRegions = 4;
-constexpr std::uint64_t kBlockBytes = kBlockElements * sizeof(float);
 
 // At words.undo_at; the saved regions follow, one after the other.
 struct Head {

@@ -16,12 +16,9 @@ using reduce::Range;
 
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 // A reader may be stopped in the midst of a mail while views follow each other: there are more of
 // them than deaths that a round survives, two a view.
 constexpr std::uint64_t kMails = 32;
-
-std::uint64_t whole_pages(std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
 
@@ -44,10 +41,10 @@ World::World(std::span<std::byte> arena, fabric::AgentWords& words, Sums sums)
   largest.rows = rows;
   largest.nodes = sums_.targets;
   largest.offsets = offsets;
-  mail_bytes_ = whole_pages(part_bytes(largest));
-  stamps_at_ = kPage + kMails * mail_bytes_;  // an offset of 0 means nothing
+  mail_bytes_ = fabric::whole_pages(part_bytes(largest));
+  stamps_at_ = fabric::kPage + kMails * mail_bytes_;  // an offset of 0 means nothing
   const std::uint64_t blocks = sums_.elements / kBlockElements;
-  sums_at_ = stamps_at_ + whole_pages(2 * blocks * sizeof(Stamp));
+  sums_at_ = stamps_at_ + fabric::whole_pages(2 * blocks * sizeof(Stamp));
   words_->arrived.store(stamps_at_, std::memory_order_release);
 }
 
@@ -71,7 +68,7 @@ bool World::open(std::uint64_t round, const Range& range) const {
 void World::put(std::uint64_t round, std::size_t target, const Range& range, const float* from) {
   for (std::uint64_t at = 0; at < range.count; at += kBlockElements) {
     if (stand(round, {range.begin + at, kBlockElements})) continue;
-    std::memcpy(sum(round, target) + range.begin + at, from + at, kBlockElements * sizeof(float));
+    std::memcpy(sum(round, target) + range.begin + at, from + at, reduce::kBlockBytes);
   }
 }
 
@@ -126,7 +123,7 @@ void World::write(fabric::Ticket ticket, const Whole& of) {
                               : fabric::Arena::kAbsent);
     }
   }
-  const std::uint64_t at = kPage + mails_++ % kMails * mail_bytes_;
+  const std::uint64_t at = fabric::kPage + mails_++ % kMails * mail_bytes_;
   write_part({ticket, of.round, of.directive, of.rows, sums_.targets, offsets, {}},
              arena_.data() + at);
   words_->mail[of.round & 1].store(at, std::memory_order_release);

@@ -9,9 +9,9 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "base/testing_folder.h"
 #include "base/text.h"
 #include "store/test_checkpoint.h"
-#include "store/test_folder.h"
 
 namespace instep::store {
 namespace {

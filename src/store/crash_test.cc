@@ -10,10 +10,10 @@
 
 #include <fstream>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 #include "store/checkpoint.h"
 #include "store/test_checkpoint.h"
-#include "store/test_folder.h"
 
 namespace instep::store {
 namespace {

@@ -6,8 +6,8 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
-#include "store/test_folder.h"
 
 namespace instep::store {
 namespace {

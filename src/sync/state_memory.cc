@@ -10,12 +10,13 @@
 #include "reduce/kernels.h"
 
 namespace instep::sync {
+
+using reduce::kBlockBytes;
+
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kSums = 4;  // by block: of gradients, of changes, and two of checks
-constexpr std::uint64_t kBlockBytes = reduce::kBlockElements * sizeof(float);
-static_assert(kBlockBytes % kPage == 0, "a slice's borders are page borders");
+static_assert(kBlockBytes % fabric::kPage == 0, "a slice's borders are page borders");
 
 // A block's part of the check by region number `index` beside the parameters.
 std::uint64_t weighed(const float* region, std::size_t index, std::uint64_t block) {
@@ -52,11 +53,11 @@ Result<StateMemory> StateMemory::map(const Fd& file, std::uint64_t blocks, int m
 }
 
 std::uint64_t StateMemory::sums_bytes() const {
-  return (blocks_ * sizeof(double) + kPage - 1) / kPage * kPage;
+  return fabric::whole_pages(blocks_ * sizeof(double));
 }
 
 std::uint64_t StateMemory::stamps_bytes() const {
-  return (blocks_ * sizeof(round::Stamp) + kPage - 1) / kPage * kPage;
+  return fabric::whole_pages(blocks_ * sizeof(round::Stamp));
 }
 
 round::Stamp* StateMemory::stamps() const {

@@ -11,11 +11,11 @@
 #include <cstring>
 #include <map>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 #include "instep/run.h"
 #include "store/checkpoint.h"
 #include "store/safetensors.h"
-#include "store/test_folder.h"
 #include "train/test_program.h"
 
 namespace instep {
@@ -124,7 +124,7 @@ class RunCheckpointTest : public testing::Test {
   }
 
  private:
-  store::TestFolder folder_;
+  TestFolder folder_;
 };
 
 TEST_F(RunCheckpointTest, ARunDirectoryAloneHoldsCheckpointsAndTheyAreTold) {

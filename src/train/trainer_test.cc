@@ -13,9 +13,9 @@
 #include <cmath>
 #include <sstream>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 #include "store/checkpoint.h"
-#include "store/test_folder.h"
 #include "train/monitor.h"
 #include "train/test_program.h"
 #include "train/trainer_impl.h"
@@ -201,7 +201,7 @@ TEST(TrainerTest, ACallbackOfItsOwnStops) {
 }
 
 TEST(TrainerTest, ModelCheckpointChoosesWhatIsKept) {
-  const store::TestFolder folder;
+  const TestFolder folder;
   TrainerProgram program;
   Trainer trainer = program.trainer({"accuracy", "f1"});
   const History history = trainer.fit(
