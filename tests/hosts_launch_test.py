@@ -1,6 +1,7 @@
 """`instep run --hosts`: a run of several hosts from one command. In the place of ssh stands a script that runs the
 words here, in a folder a host."""
 
+import json
 import os
 import pathlib
 import signal
@@ -38,9 +39,9 @@ class Launch(RunCase):
         self.rsh.chmod(0o755)
         self.environment["HOSTS"] = str(self.hosts)
 
-    def words(self, hosts, *more):
+    def words(self, hosts, *more, listen="127.0.0.1"):
         where = ("--hosts", hosts) if isinstance(hosts, str) else ("--hostfile", hosts)
-        return ("run", self.job, *where, "--rsh", self.rsh, "--listen", "127.0.0.1", "--no-pin", *more)
+        return ("run", self.job, *where, "--rsh", self.rsh, "--listen", listen, "--no-pin", *more)
 
     def of_host(self, name, file):
         return (self.hosts / name / file).read_text()
@@ -206,13 +207,19 @@ class Launch(RunCase):
         self.assertEqual(self.report(run)["rounds"], 10 * epochs + 10)
 
     def test_the_first_hosts_launcher_is_killed(self):
-        run = self.new_path("run")
-        process = self.start(*self.words("localhost:1,b:1", "--run-dir", run, *settings({"epochs": 1000000})))
-        self.wait_until("checkpoint", lambda: self.checkpoints_told(run), process=process)
-        process.kill()
-        self.finish(process)
-        self.wait_until("end of all hosts", lambda: not self.living())
-        self.goes_on_as_if_never_stopped(self.run_of_host("b"), 2)
+        # That it has ended is seen at once, also where it is known by a name.
+        for listen, name in (("127.0.0.1", "b"), ("localhost", "c")):
+            run = self.new_path("run")
+            process = self.start(*self.words(f"localhost:1,{name}:1", "--run-dir", run, *settings({"epochs": 1000000}),
+                                             listen=listen))
+            self.wait_until("checkpoint", lambda: self.checkpoints_told(run), process=process)
+            process.kill()
+            self.finish(process)
+            self.wait_until("end of all hosts", lambda: not self.living())
+            other = self.run_of_host(name)
+            self.assertEqual(json.loads((other / "run.json").read_text())["message"],
+                             "the coordinator is gone: the coordinator has ended")
+            self.goes_on_as_if_never_stopped(other, 2)
 
     def test_a_stop_while_hosts_are_waited_for(self):
         run = self.new_path("run")
