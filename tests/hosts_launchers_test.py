@@ -167,6 +167,12 @@ class Launchers(HostsCase):
         again = self.start_rank(1, tasks=(1, 1))
         self.reports([first, again])
 
+    def test_more_agents_than_shards_are_refused_on_each_host(self):
+        # A host beside the first does not wait for it, which ends by the same.
+        for node in (1, 0):
+            self.not_let_in(self.start_rank(node, 0, "--set", "shards=1", tasks=(1, 1)),
+                            "2 agents in all: the job has 1 shards")
+
     def job_hash(self, *more):
         run = self.new_path("run")
         self.run_instep("run", self.job, "-n", 1, "--quiet", "--no-pin", "--run-dir", run, "--set", "epochs=1", *more)

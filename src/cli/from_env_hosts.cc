@@ -130,6 +130,8 @@ int train_beside_the_first(const Options& options, const HostGroup& group,
                            const fabric::SharedKeys& keys) {
   const auto job = job::load(options.target, options.sets, environment_sets());
   if (!job.ok()) return fail(job.error());
+  // The first one says so too, and ends: nobody need wait for it.
+  if (const Status fit = agents_fit(group.rank.size, job->job); !fit.ok()) return fail(fit.error());
   const auto patience = parse_duration(options.orphan_timeout);
   if (!patience.ok()) return fail(patience.error());
   say_waiting(options, group, false);
