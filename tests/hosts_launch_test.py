@@ -63,7 +63,9 @@ class Launch(RunCase):
         for name in ("b", "me@c"):
             self.assertEqual(self.report(self.run_of_host(name))["state_sha256"], report["state_sha256"])
             self.assertEqual(self.of_host(name, "code"), "0\n")
-            self.assertIn("instep", (run / f"logs/host-{name}.log").read_text())
+            said = (run / f"logs/host-{name}.log").read_text()
+            self.assertIn("instep", said)
+            self.assertNotIn("the coordinator is not heard any more", said)
         self.nothing_is_left()
 
     def test_the_token_is_on_no_command_line(self):
@@ -87,7 +89,8 @@ class Launch(RunCase):
 
     def test_a_host_without_instep(self):
         result = self.run_instep(*self.words("localhost:1,b:1", "--remote-instep", "no/such"), code=2)
-        self.one_error(result, "host b has not joined: ", "exit code 127")
+        self.one_error(result, "host b has not joined: ",
+                       "exit code 127 (instep must be installed there, or --remote-instep say where it is)")
         self.assertIn("no/such", result.err)
 
     def test_where_and_what_runs_there(self):
@@ -226,6 +229,8 @@ class Launch(RunCase):
         process = self.start(*self.words("localhost:1,b:1,deaf", "--run-dir", run))
         log = run / "logs/launcher.log"
         self.wait_until("host b", lambda: log.exists() and "host b has joined" in log.read_text(), process=process)
+        words = f"waiting for deaf: what {self.rsh.name} says is in {run}/logs\n"
+        self.wait_until(words, lambda: words in log.read_text(), process=process)
         process.send_signal(signal.SIGINT)
         self.assertEqual(self.finish(process).code, 130)
         self.nothing_is_left()
