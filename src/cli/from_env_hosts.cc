@@ -89,6 +89,7 @@ int train_as_first(const Options& options, const HostGroup& group, const fabric:
   if (!plan.ok()) return fail(plan.error());
   auto run = open_first(here, plan.take(), *job_text, plan_meeting(group, keys));
   if (!run.ok()) return fail(run.error());
+  run->plan.stops_together = true;
   say_waiting(options, group, true);
   return train_first(here, run.take(), job_text->text, warnings_of(group));
 }

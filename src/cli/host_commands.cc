@@ -207,7 +207,7 @@ int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRu
   plan.program = program.take();
   plan.hosted = true;
   plan.late = host.welcome().begun;
-  plan.stops_with_first = run.stops_with_first;
+  plan.stops_together = run.stops_together;
   plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());

@@ -86,6 +86,10 @@ void Bridge::leave() {
   });
 }
 
+void Bridge::ask_stop() {
+  loop_.post([this] { plan_.tell_hub(wire::HostAsksStop{}); });
+}
+
 void Bridge::fence() {
   std::promise<void> reached;
   loop_.post([this, &reached] {

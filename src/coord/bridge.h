@@ -81,8 +81,12 @@ struct HostCame {
 struct HostWent {
   std::uint32_t host = 0;
 };
+// To the first host: another one was asked to stop, and wants all to.
+struct StopWanted {
+  std::string name;
+};
 using BridgeNews = std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame,
-                                StateCame, BridgeNote, HostCame, HostWent, LinesSeen>;
+                                StateCame, BridgeNote, HostCame, HostWent, LinesSeen, StopWanted>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
@@ -113,6 +117,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void done();
   // It goes, and the others shall go on without it.
   void leave();
+  // All hosts shall stop, if the first one agrees.
+  void ask_stop();
   // Readable when there is news.
   int descriptor() const { return wake_.get(); }
   std::vector<BridgeNews> take();

@@ -252,6 +252,8 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
       note({"", "left", host, guests_.at(host).name, guests_.at(host).address, ""});
     }
     happen(member::HostLeaves{host});
+  } else if (std::holds_alternative<wire::HostAsksStop>(message)) {
+    bridge_->say(StopWanted{guests_.at(host).name});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
   } else if (host != kFirst) {

@@ -62,6 +62,7 @@ void fields(auto& archive, Type<HostMeasured> auto& m) {
 }
 void fields(auto&, Type<HostLeaves> auto&) {}
 void fields(auto&, Type<HostDone> auto&) {}
+void fields(auto&, Type<HostAsksStop> auto&) {}
 void fields(auto& archive, Type<HostsBegin> auto& m) {
   archive("ids", m.ids);
   archive("names", m.names);

@@ -18,7 +18,7 @@
 namespace instep::wire {
 
 // Changes with whatever two hosts must agree on that is no part of the job.
-inline constexpr std::uint32_t kHostProtocol = 4;
+inline constexpr std::uint32_t kHostProtocol = 5;
 inline constexpr std::size_t kMaxHostMessageBytes = std::size_t{4} << 20;
 // Of a host that has not proved itself.
 inline constexpr std::size_t kMaxFirstMessageBytes = std::size_t{16} << 10;
@@ -89,6 +89,8 @@ struct HostMeasured {
 inline constexpr std::size_t kMostSlow = 16;
 struct HostLeaves {};
 struct HostDone {};
+// Somebody has asked this host to stop, where that is meant for all of them.
+struct HostAsksStop {};
 
 // From the hub.
 struct HostsBegin {
@@ -123,7 +125,7 @@ struct HostsEnd {};
 using HostMessage =
     std::variant<Enroll, Enrolled, HostHello, HostWelcome, PeerHello, HostReady, HostStands,
                  HostTook, HostBroken, HostLacks, HostMeasured, HostLeaves, HostDone, HostsBegin,
-                 HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed>;
+                 HostsLineup, HostsGo, HostsHalt, HostsAsk, HostsEnd, Failed, HostAsksStop>;
 
 std::vector<std::byte> encode_host(const HostMessage& message);
 Result<HostMessage> decode_host(std::span<const std::byte> body);

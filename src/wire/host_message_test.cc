@@ -40,6 +40,7 @@ TEST(HostMessage, ComesBackAsItWas) {
   EXPECT_EQ(lacks.peers, (std::vector<std::uint32_t>{1, 4}));
   again(HostsEnd{});
   again(HostLeaves{});
+  again(HostAsksStop{});
 }
 
 // Every few seconds one: less than a kB.
