@@ -13,7 +13,7 @@ import time
 from places import INSTEP, OUT, PYTHON, ROOT, WORK, run
 
 sys.path.append(os.path.join(ROOT, "tests"))
-from hosts_network import Network, Unavailable  # noqa: E402
+from hosts_network import Network, Relayed, Unavailable  # noqa: E402
 
 HOSTS = 3
 PORT = 4600
@@ -29,30 +29,8 @@ LINKS = (("no limit", None, 0, None, 10, 3), ("1 Gbit/s, 1 ms", 1000, 1, 65000, 
 LIMIT_S = 300  # of waiting for anything
 
 
-class Delayed(Network):
-    """Lines of a rate and a delay (relay.py)."""
-
-    def __init__(self, hosts, mbit, ms, mtu):
-        self.line, self.relay = (mbit, ms, mtu), None
-        super().__init__(hosts)
-
-    def wire(self):
-        self.relay = subprocess.Popen(
-            [sys.executable, "bench/relay.py", *map(str, self.line), *map(self.name, self.hosts)],
-            stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
-        if self.relay.stdout.readline() != "ready\n":
-            raise OSError("no tun devices can be made here")
-
-    def close(self):
-        if self.relay:
-            self.relay.kill()
-            self.relay.wait()
-            self.relay.stdout.close()
-        super().close()
-
-
 def make(mbit, ms, mtu):
-    return Network(HOSTS) if mbit is None else Delayed(HOSTS, mbit, ms, mtu)
+    return Network(HOSTS) if mbit is None else Relayed(HOSTS, mbit, ms, mtu)
 
 
 def wait_for(what, look, alive, pause=0.002):

@@ -2,12 +2,15 @@
 
 Makes a tun device eth0 in each namespace and passes IPv4 packets on by the last byte of their address, 1 for the first
 namespace: each is as long on its host's line as the rate says, MS on its way, and then on the other host's line.
-Nothing is lost. Prints "ready" when the devices are there; they go with this process.
+With --lose PERCENT so many are lost; with --late PERCENT so many come up to five times MS later, behind others.
+Prints "ready" when the devices are there; they go with this process.
 """
+import argparse
 import ctypes
 import fcntl
 import heapq
 import os
+import random
 import select
 import struct
 import sys
@@ -45,8 +48,9 @@ class Line:
         return self.free
 
 
-def relay(tuns, mbit, delay_s, mtu):
+def relay(tuns, mbit, delay_s, mtu, lose, late):
     leaving, coming = [Line(mbit) for _ in tuns], [Line(mbit) for _ in tuns]
+    chance = random.Random(1)
     under_way, number = [], 0  # (when, number, target, packet, whether it is at the target's line yet)
     while True:
         wait = max(0.0, under_way[0][0] - time.monotonic()) if under_way else None
@@ -57,10 +61,14 @@ def relay(tuns, mbit, delay_s, mtu):
                 continue
             if packet[0] >> 4 != 4 or not 1 <= packet[19] <= len(tuns):
                 continue  # IPv6's search for neighbours, multicast
+            if chance.random() < lose:
+                continue
             number += 1  # of two at one time the earlier goes first
             # Its first byte comes to the other line while its last is on the way.
             line = leaving[tuns.index(tun)]
             at = line.carried(len(packet), time.monotonic()) - len(packet) * line.byte_s + delay_s
+            if chance.random() < late:
+                at += chance.uniform(0, 5 * delay_s)
             heapq.heappush(under_way, (at, number, packet[19] - 1, packet, False))
         now = time.monotonic()
         while under_way and under_way[0][0] <= now:
@@ -74,11 +82,18 @@ def relay(tuns, mbit, delay_s, mtu):
 
 
 def main():
-    mbit, ms, mtu, namespaces = float(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-    tuns = [make_tun(name, mtu) for name in namespaces]
+    words = argparse.ArgumentParser()
+    words.add_argument("--lose", type=float, default=0)
+    words.add_argument("--late", type=float, default=0)
+    words.add_argument("mbit", type=float)
+    words.add_argument("ms", type=float)
+    words.add_argument("mtu", type=int)
+    words.add_argument("namespaces", nargs="+")
+    given = words.parse_args()
+    tuns = [make_tun(name, given.mtu) for name in given.namespaces]
     enter(f"/proc/{os.getppid()}/ns/net")  # who ends all that runs on a host means not this
     print("ready", flush=True)
-    relay(tuns, mbit, ms / 1e3, mtu)
+    relay(tuns, given.mbit, given.ms / 1e3, given.mtu, given.lose / 100, given.late / 100)
 
 
 main()

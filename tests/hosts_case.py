@@ -57,9 +57,12 @@ class HostsCase(RunCase):
 
     def setUp(self):
         super().setUp()
-        self.network = Network(self.hosts_wanted)
+        self.network = self.make_network()
         self.addCleanup(self.network.close)
         self.hosts = []
+
+    def make_network(self):
+        return Network(self.hosts_wanted)
 
     def start_on(self, number, *words, **environment):
         """Starts a command on a host, in a folder and with a state folder of the host's own."""

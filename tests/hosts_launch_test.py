@@ -1,6 +1,7 @@
 """`instep run --hosts`: a run of several hosts from one command. In the place of ssh stands a script that runs the
 words here, in a folder a host."""
 
+import json
 import os
 import signal
 
@@ -37,9 +38,9 @@ class Launch(RunCase):
         self.rsh.chmod(0o755)
         self.environment["HOSTS"] = str(self.hosts)
 
-    def words(self, hosts, *more):
+    def words(self, hosts, *more, listen="127.0.0.1"):
         where = ("--hosts", hosts) if isinstance(hosts, str) else ("--hostfile", hosts)
-        return ("run", self.job, *where, "--rsh", self.rsh, "--listen", "127.0.0.1", "--no-pin", *more)
+        return ("run", self.job, *where, "--rsh", self.rsh, "--listen", listen, "--no-pin", *more)
 
     def of_host(self, name, file):
         return (self.hosts / name / file).read_text()
@@ -61,7 +62,9 @@ class Launch(RunCase):
         for name in ("b", "me@c"):
             self.assertEqual(self.report(self.run_of_host(name))["state_sha256"], report["state_sha256"])
             self.assertEqual(self.of_host(name, "code"), "0\n")
-            self.assertIn("instep", (run / f"logs/host-{name}.log").read_text())
+            said = (run / f"logs/host-{name}.log").read_text()
+            self.assertIn("instep", said)
+            self.assertNotIn("the coordinator is not heard any more", said)
         self.nothing_is_left()
 
     def test_the_token_is_on_no_command_line(self):
@@ -85,7 +88,8 @@ class Launch(RunCase):
 
     def test_a_host_without_instep(self):
         result = self.run_instep(*self.words("localhost:1,b:1", "--remote-instep", "no/such"), code=2)
-        self.one_error(result, "host b has not joined: ", "exit code 127")
+        self.one_error(result, "host b has not joined: ",
+                       "exit code 127 (instep must be installed there, or --remote-instep say where it is)")
         self.assertIn("no/such", result.err)
 
     def test_where_and_what_runs_there(self):
@@ -214,19 +218,27 @@ class Launch(RunCase):
         self.assertEqual(self.report(run)["rounds"], 10 * epochs + 10)
 
     def test_the_first_hosts_launcher_is_killed(self):
-        run = self.new_path("run")
-        process = self.start(*self.words("localhost:1,b:1", "--run-dir", run, *settings({"epochs": 1000000})))
-        self.wait_until("checkpoint", lambda: self.checkpoints_told(run), process=process)
-        process.kill()
-        self.finish(process)
-        self.wait_until("end of all hosts", lambda: not self.living())
-        self.goes_on_as_if_never_stopped(self.run_of_host("b"), 2)
+        # That it has ended is seen at once, also where it is known by a name.
+        for listen, name in (("127.0.0.1", "b"), ("localhost", "c")):
+            run = self.new_path("run")
+            process = self.start(*self.words(f"localhost:1,{name}:1", "--run-dir", run, *settings({"epochs": 1000000}),
+                                             listen=listen))
+            self.wait_until("checkpoint", lambda: self.checkpoints_told(run), process=process)
+            process.kill()
+            self.finish(process)
+            self.wait_until("end of all hosts", lambda: not self.living())
+            other = self.run_of_host(name)
+            self.assertEqual(json.loads((other / "run.json").read_text())["message"],
+                             "the coordinator is gone: the coordinator has ended")
+            self.goes_on_as_if_never_stopped(other, 2)
 
     def test_a_stop_while_hosts_are_waited_for(self):
         run = self.new_path("run")
         process = self.start(*self.words("localhost:1,b:1,deaf", "--run-dir", run))
         log = run / "logs/launcher.log"
         self.wait_until("host b", lambda: log.exists() and "host b has joined" in log.read_text(), process=process)
+        words = f"waiting for deaf: what {self.rsh.name} says is in {run}/logs\n"
+        self.wait_until(words, lambda: words in log.read_text(), process=process)
         process.send_signal(signal.SIGINT)
         self.assertEqual(self.finish(process).code, 130)
         self.nothing_is_left()

@@ -2,6 +2,7 @@
 # ctest: SKIP_RETURN_CODE 77
 
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -167,6 +168,12 @@ class Launchers(HostsCase):
         again = self.start_rank(1, tasks=(1, 1))
         self.reports([first, again])
 
+    def test_more_agents_than_shards_are_refused_on_each_host(self):
+        # A host beside the first does not wait for it, which ends by the same.
+        for node in (1, 0):
+            self.not_let_in(self.start_rank(node, 0, "--set", "shards=1", tasks=(1, 1)),
+                            "2 agents in all: the job has 1 shards")
+
     def job_hash(self, *more):
         run = self.new_path("run")
         self.run_instep("run", self.job, "-n", 1, "--quiet", "--no-pin", "--run-dir", run, "--set", "epochs=1", *more)
@@ -180,6 +187,13 @@ class Launchers(HostsCase):
         reports = self.reports(hosts)
         self.assert_same_bits(*reports)
         self.assertEqual([self.inspect(host.run_dir)["round"] for host in hosts], [reports[0]["rounds"]] * 2)
+
+    def test_one_host_that_is_told_to_stop_stops_all(self):
+        # torchrun tells its own process alone. The others went on, and so did this one until torchrun killed it.
+        hosts = self.endless()
+        hosts[1].process.send_signal(signal.SIGTERM)
+        self.assert_same_bits(*self.reports(hosts))
+        self.assertIn(f"stopped (host {os.uname().nodename} was asked to stop)", hosts[0].printed())
 
     def endless(self):
         hosts = [self.start_rank(k, 0, *settings({"epochs": 1000000, "evaluate_each_epoch": False}), tasks=(1, 1))

@@ -8,11 +8,14 @@ them: what a killed one has left behind is removed when the next network is made
 import itertools
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
+RELAY = pathlib.Path(__file__).resolve().parent.parent / "bench/relay.py"
 NAME = re.compile(r"instep-(\d+)-\d+-(?:switch|host\d+)")
 counter = itertools.count()
 IPV4, IPV6 = "10.77.0.{}", "fd77::{}"
@@ -159,3 +162,24 @@ class Network:
         """Bytes that a host has received and sent so far, with all headers."""
         (link,) = json.loads(command("ip", "-n", self.name(host), "-json", "-s", "link", "show", "eth0"))
         return link["stats64"]["rx"]["bytes"], link["stats64"]["tx"]["bytes"]
+
+
+class Relayed(Network):
+    """Lines of a rate and a delay, packets of up to `mtu` bytes; with `options` some are lost or late (relay.py)."""
+
+    def __init__(self, hosts, mbit, ms, mtu, *options):
+        self.words, self.relay = [str(it) for it in (*options, mbit, ms, mtu)], None
+        super().__init__(hosts)
+
+    def wire(self):
+        self.relay = subprocess.Popen([sys.executable, RELAY, *self.words, *map(self.name, self.hosts)],
+                                      stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+        if self.relay.stdout.readline() != "ready\n":
+            raise OSError("no tun devices can be made here")
+
+    def close(self):
+        if self.relay:
+            self.relay.kill()
+            self.relay.wait()
+            self.relay.stdout.close()
+        super().close()

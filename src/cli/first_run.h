@@ -23,6 +23,7 @@ Options options_here(const Options& options, std::optional<std::uint32_t> agents
 Result<coord::LaunchPlan> plan_first(const Options& options, const JobText& job_text);
 // Whether there may be so many agents here and in all.
 Status agents_fit(const Options& options, const coord::LaunchPlan& plan);
+Status agents_fit(std::uint32_t all, const job::Job& job);
 // Other hosts can join from then on. `first` says where it listens and what it waits for; the rest
 // is of the plan. `dir`: in a directory that is there.
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,

@@ -89,6 +89,7 @@ int train_as_first(const Options& options, const HostGroup& group, const fabric:
   if (!plan.ok()) return fail(plan.error());
   auto run = open_first(here, plan.take(), *job_text, plan_meeting(group, keys));
   if (!run.ok()) return fail(run.error());
+  run->plan.stops_together = true;
   say_waiting(options, group, true);
   return train_first(here, run.take(), job_text->text, warnings_of(group));
 }
@@ -132,6 +133,8 @@ int train_beside_the_first(const Options& options, const HostGroup& group,
                            const fabric::SharedKeys& keys) {
   const auto job = job::load_without_files(options.target, options.sets, environment_sets());
   if (!job.ok()) return fail(job.error());
+  // The first one says so too, and ends: nobody need wait for it.
+  if (const Status fit = agents_fit(group.rank.size, job->job); !fit.ok()) return fail(fit.error());
   const auto patience = parse_duration(options.orphan_timeout);
   if (!patience.ok()) return fail(patience.error());
   say_waiting(options, group, false);

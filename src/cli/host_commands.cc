@@ -138,11 +138,13 @@ Status agents_fit(const Options& options, const coord::LaunchPlan& plan) {
     return invalid(cat("--local ", plan.agents, ": the run has at most ", all,
                        all == 1 ? " agent" : " agents", " in all (-n)"));
   }
-  if (all > plan.job->shards) {
-    return invalid(cat(all, " agents in all: the job has ", plan.job->shards,
-                       " shards, so at most as many agents can train; set shards higher"));
-  }
-  return {};
+  return agents_fit(all, *plan.job);
+}
+
+Status agents_fit(std::uint32_t all, const job::Job& job) {
+  if (all <= job.shards) return {};
+  return invalid(cat(all, " agents in all: the job has ", job.shards,
+                     " shards, so at most as many agents can train; set shards higher"));
 }
 
 Result<FirstRun> open_first(const Options& options, coord::LaunchPlan plan, const JobText& job_text,
@@ -229,7 +231,7 @@ int train_joined(const Options& options, coord::JoinedHost& host, const JoinedRu
   if (!program.ok()) return fail(program.error());
   plan.program = program.take();
   plan.hosted = true;
-  plan.stops_with_first = run.stops_with_first;
+  plan.stops_together = run.stops_together;
   plan.bridge = &host.bridge();
   auto dir = create_run_dir(options, plan.job->name);
   if (!dir.ok()) return fail(dir.error());

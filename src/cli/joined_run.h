@@ -12,7 +12,7 @@ namespace instep::cli {
 
 struct JoinedRun {
   std::uint32_t agents = 1;
-  bool stops_with_first = false;      // coord::LaunchPlan
+  bool stops_together = false;        // coord::LaunchPlan
   std::vector<std::string> warnings;  // said once there is a log to keep them
 };
 // Returns the exit code.

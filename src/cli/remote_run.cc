@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uint64_t kMaxHostFile = 1 << 20;
-constexpr const char* kRsh = "ssh -o BatchMode=yes";
+// A machine that does not answer is one that cannot be reached; ssh by itself may wait for ever.
+constexpr const char* kRsh = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15";
 // For hosts that have finished the run to say goodbye.
 constexpr std::int64_t kEndLimitMs = 10'000;
 

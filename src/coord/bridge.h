@@ -89,9 +89,13 @@ struct HostCame {
 struct HostWent {
   std::uint32_t host = 0;
 };
+// To the first host: another one was asked to stop, and wants all to.
+struct StopWanted {
+  std::string name;
+};
 using BridgeNews =
     std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, StateCame, BridgeNote,
-                 HostsAreMissing, GaveUp, HostCame, HostWent, LinesSeen>;
+                 HostsAreMissing, GaveUp, HostCame, HostWent, LinesSeen, StopWanted>;
 
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
@@ -122,7 +126,7 @@ class Bridge : private Peers::Handler, private round::Carrier {
   void done();
   // It goes, and the others shall go on without it.
   void leave();
-  // Of the first host: the run is asked to stop.
+  // It is asked to stop, and all shall, if the first host agrees.
   void stop();
   // The others train already.
   bool late() const { return plan_.late; }

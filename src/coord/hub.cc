@@ -305,8 +305,9 @@ void Hub::hear(std::uint32_t host, const wire::HostMessage& message) {
     happen(member::HostLeaves{host});
   } else if (std::holds_alternative<wire::HostDone>(message)) {
     happen(member::HostDone{host});
-  } else if (std::holds_alternative<wire::HostStops>(message) && host == kFirstHost) {
-    happen(member::RunStops{});
+  } else if (std::holds_alternative<wire::HostStops>(message)) {
+    host == kFirstHost ? happen(member::RunStops{})
+                       : bridge_->say(StopWanted{guests_.at(host).name});
   } else if (const auto* wants = std::get_if<wire::HostWants>(&message);
              wants != nullptr && host != kFirstHost) {
     hear_wish(host, *wants);

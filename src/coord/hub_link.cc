@@ -136,7 +136,10 @@ Result<std::span<std::byte>> HubLink::place(fabric::TlsLink& /*link*/,
 Status HubLink::took(fabric::TlsLink& /*link*/, const fabric::FrameHead& head) {
   if (head.kind == kPieceFrame) return took_piece(head);
   INSTEP_ASSIGN_OR_RETURN(const wire::HostMessage message, wire::decode_host(message_));
-  if (std::holds_alternative<wire::Failed>(message)) over_ = true;  // there is no coming back
+  if (std::holds_alternative<wire::Failed>(message) ||
+      std::holds_alternative<wire::HostsEnd>(message)) {
+    over_ = true;  // there is no coming back
+  }
   handler_.hear(message);
   return {};
 }

@@ -344,7 +344,10 @@ void Launcher::take_dataset() {
 void Launcher::take_signals() {
   while (const std::optional<int> signal = signals_.next()) {
     const bool interrupted = *signal == SIGINT;
-    if (plan_.stops_with_first && orphaned_.empty()) continue;
+    if (plan_.stops_together && !first_host() && orphaned_.empty()) {
+      plan_.bridge->stop();
+      continue;
+    }
     if (leave_host()) continue;
     stop(interrupted ? "interrupt" : "stop", true, interrupted);
   }

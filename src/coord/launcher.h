@@ -47,7 +47,7 @@ struct LaunchPlan {
   std::filesystem::path run_dir;  // exists, with a folder logs/
   bool hosted = false;            // one of several hosts: rounds go through the bridge
   Bridge* bridge = nullptr;       // then, and it outlives the launch
-  bool stops_with_first = false;  // who asks this host to stop asks the first one too
+  bool stops_together = false;    // who asks one host to stop means all of them
   Remote* remote = nullptr;       // what has started the other hosts' launchers; likewise
   // Of a hosted run's first host, which the others get the data from: it is there.
   std::function<Status(const Fd& image)> on_dataset;

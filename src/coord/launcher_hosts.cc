@@ -70,6 +70,10 @@ void Launcher::take_bridge() {
                           host->agents == 1 ? " agent" : " agents")});
     } else if (const auto* went = std::get_if<HostWent>(&news)) {
       if (plan_.remote != nullptr && !stopping_) plan_.remote->lost(went->host);
+    } else if (const auto* wanted = std::get_if<StopWanted>(&news)) {
+      if (plan_.stops_together) {
+        stop(cat("host ", wanted->name, " was asked to stop"), false, false);
+      }
     } else {
       all_done_ = true;
       if (!standing().viewed) stop("the run is over", false, false);

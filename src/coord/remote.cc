@@ -17,6 +17,9 @@
 namespace instep::coord {
 namespace {
 
+// A login and the loading of libtorch take less.
+constexpr std::int64_t kWaitToldNs = 5 * kSecond;
+
 // A pipe's end from which the line can be read, whole and at once. It is far shorter than what a
 // pipe holds.
 Result<Fd> with_line(const std::string& line) {
@@ -38,6 +41,15 @@ bool says_what_to_mend(const Process::Ended& ended) {
   return std::find(kCodes.begin(), kCodes.end(), ended.code) != kCodes.end();
 }
 
+// What is most often to be done, where a host has never come.
+std::string advice(const std::string& program, const std::string& host, int code) {
+  if (code == 126 || code == 127) {
+    return " (instep must be installed there, or --remote-instep say where it is)";
+  }
+  if (code != 255 || program != "ssh") return "";
+  return cat(" (`ssh ", host, "` must work here without any question)");
+}
+
 std::string how_it_ended(const Process::Ended& ended) {
   return ended.signal != 0 ? cat("was killed by signal ", ended.signal)
                            : cat("ended with exit code ", ended.code);
@@ -55,6 +67,7 @@ Result<Remote> Remote::start(Plan plan) {
     INSTEP_RETURN_IF_ERROR(out.launch(it));
     out.launched_.push_back(std::move(it));
   }
+  out.wait_told_at_ = monotonic_ns() + kWaitToldNs;
   return out;
 }
 
@@ -83,7 +96,7 @@ void Remote::collect(std::vector<int>& descriptors) const {
 }
 
 std::optional<std::int64_t> Remote::due() const {
-  std::optional<std::int64_t> out;
+  std::optional<std::int64_t> out = wait_told_at_;
   for (const Launched& it : launched_) {
     if (it.again_at && (!out || *it.again_at < *out)) out = it.again_at;
   }
@@ -112,7 +125,22 @@ void Remote::lost(std::uint32_t host) {
 Remote::News Remote::look() {
   News out;
   for (Launched& it : launched_) look(it, out);
+  if (wait_told_at_ && monotonic_ns() >= *wait_told_at_) {
+    wait_told_at_.reset();
+    tell_wait(out);
+  }
   return out;
+}
+
+// Else who waits for a login that hangs sees nothing at all.
+void Remote::tell_wait(News& news) const {
+  std::vector<std::string> names;
+  for (const Launched& it : launched_) {
+    if (!it.was_in) names.push_back(it.host.name);
+  }
+  if (names.empty()) return;
+  news.notes.push_back(cat("waiting for ", join(names, ", "), ": what ",
+                           program_.filename().string(), " says is in ", plan_.logs.string()));
 }
 
 void Remote::look(Launched& it, News& news) const {
@@ -122,6 +150,7 @@ void Remote::look(Launched& it, News& news) const {
     if (!how.ended) return;
     it.process.reset();
     it.end = how_it_ended(how);
+    it.advice = advice(program_.filename(), it.host.name, how.code);
     can_be_mended = says_what_to_mend(how);
   }
   if (it.again_at) return start_again(it, news);
@@ -158,6 +187,7 @@ Error Remote::failure(const Launched& it, bool can_be_mended) const {
   return {
       can_be_mended ? ErrorKind::kNotFound : ErrorKind::kUnavailable,
       cat("host ", it.host.name, " has not joined: ", program_.filename().string(), " ", it.end,
+          it.advice,
           words.empty() ? std::string(" and said nothing") : cat("; its last words:\n", words))};
 }
 

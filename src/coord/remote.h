@@ -60,6 +60,7 @@ class Remote {
     // Of the newest command.
     std::optional<Process> process;   // while it lives
     std::string end;                  // how it has ended
+    std::string advice;               // and what may be done about it
     std::uint64_t log_from = 0;       // where its words begin
     std::optional<std::uint32_t> in;  // what it has joined as
     bool lost = false;
@@ -69,11 +70,13 @@ class Remote {
   Status launch(Launched& it) const;
   void look(Launched& it, News& news) const;
   void start_again(Launched& it, News& news) const;
+  void tell_wait(News& news) const;
   Error failure(const Launched& it, bool can_be_mended) const;
 
   Plan plan_;
   std::filesystem::path program_;
   std::vector<Launched> launched_;
+  std::optional<std::int64_t> wait_told_at_;  // when it is said who has not come yet
 };
 
 }  // namespace instep::coord

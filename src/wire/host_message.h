@@ -102,7 +102,8 @@ struct HostMeasured {
 inline constexpr std::size_t kMostSlow = 16;
 struct HostLeaves {};
 struct HostDone {};
-// Of the first host alone: the run is to stop.
+// It is asked to stop, where that is meant for all: the first host alone decides it, and others
+// tell it so.
 struct HostStops {};
 
 // From the hub.
