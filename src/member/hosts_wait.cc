@@ -4,12 +4,13 @@
 // away: what they have of the round under way is kept, and nothing is computed beyond it. A host
 // that comes is let in as one that comes late, once it is ready. Where nobody comes all go on after
 // all, for as long as it takes to stop: with what they have saved the run goes on later.
+#include "base/time.h"
 #include "member/hosts_step.h"
 
 namespace instep::member {
 namespace {
 
-constexpr Nanoseconds kOwnGap = 1'000'000'000;
+constexpr Nanoseconds kOwnGap = kSecond;
 
 std::uint64_t agents_of(const std::map<HostId, HostLife>& hosts) {
   std::uint64_t out = 0;
@@ -33,8 +34,7 @@ bool too_few(const HostsState& state) {
 
 Error HostsStep::too_few_left() const {
   const Nanoseconds limit = state_.rules.wait_limit;
-  const std::string waited =
-      cat("and no others have joined within ", limit / 1'000'000'000, " s; ");
+  const std::string waited = cat("and no others have joined within ", limit / kSecond, " s; ");
   return {
       ErrorKind::kUnavailable,
       cat(state_.loss, ", ", agents(), " of at least ", state_.rules.min_agents, " agents are left",
