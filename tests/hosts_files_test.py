@@ -136,7 +136,7 @@ class HostsFiles(TorchCase, HostsCase):
         def comes(host):
             part = host.run_dir / "files/model.init.tmp"
             return part.exists() and part.stat().st_size > 3_000_000
-        self.breaks_while_it_comes(sets, 40, comes)
+        self.breaks_while_it_comes(sets, 100, comes)
 
     def test_a_link_breaks_while_data_come(self):
         # Nobody sent the rest, and the host never came in.
