@@ -38,7 +38,7 @@ struct ShardWork {
   std::function<round::Directive()> directive;
   // The next round's, if nothing but instep lies between the two and its first shard may be begun
   // before this round is over.
-  const ShardWork* next = nullptr;
+  std::function<ShardWork()> next;
 };
 
 // What a newcomer takes over beside the parameters: the loop's own parts of a book.

@@ -20,7 +20,7 @@ using round::Turn;
 // A round with a verdict steps nothing before all of its sums are here; neither does an optimizer
 // that replicas step. What shards carry comes last.
 bool Engine::may_begin_ahead() const {
-  return work_->next != nullptr && setup_.hosted && binding_.space.elements() >= kOpenElements &&
+  return setup_.hosted && work_->next && binding_.space.elements() >= kOpenElements &&
          !replicas_step() && job_.optimizer.clip_norm == 0 && binding_.carried.empty() &&
          !my_shards_.empty();
 }
@@ -38,7 +38,7 @@ Result<Turn::Step> Engine::run_turn() {
 
 // What the turn came to meanwhile, if it did.
 std::optional<Result<Turn::Step>> Engine::begin_ahead() {
-  const ShardWork& next = *work_->next;
+  const ShardWork next = work_->next();
   const std::uint32_t shard = my_shards_.front();
   const std::uint32_t samples = next.samples(shard);
   if (samples == 0) return std::nullopt;

@@ -140,9 +140,8 @@ double Loop::step(const std::function<at::Tensor(const Batch&)>& loss) {
   factor_ = history_factor_ *
             sync::schedule_factor(job_.schedule, engine_.round(), rounds_per_epoch_, rounds_);
   asked_.clear();
-  const ShardWork next = work(loss, engine_.round() + 1);
   ShardWork due = work(loss, engine_.round());
-  if (next_follows()) due.next = &next;
+  if (next_follows()) due.next = [this, &loss] { return work(loss, engine_.round() + 1); };
   Result<round::Outcome> outcome = engine_.run_round(due, factor_, state());
   if (!outcome.ok()) fail(outcome.error());
   if (engine_.left()) {
