@@ -1,11 +1,10 @@
 #include "coord/arrivals.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
 
+#include "base/testing_folder.h"
 #include "base/text.h"
 #include "coord/host_frames.h"
 #include "coord/job_files.h"
@@ -18,17 +17,10 @@ wire::HostFile described(const std::string& key, const std::string& text) {
   return {key, text.size(), sha256_hex(text)};
 }
 
-class ArrivalsTest : public ::testing::Test {
+class ArrivalsTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-arrivals-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    run_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(run_); }
-
   Arrivals two_and_data() const {
-    return {run_, {described("model.file", "module"), described("model.init", "weights")}, true};
+    return {folder_, {described("model.file", "module"), described("model.init", "weights")}, true};
   }
   static fabric::FrameHead head(std::uint64_t goods, std::uint64_t at, std::uint64_t bytes,
                                 std::size_t size) {
@@ -53,13 +45,11 @@ class ArrivalsTest : public ::testing::Test {
   std::vector<std::string> names() const {
     std::vector<std::string> out;
     std::error_code none;
-    for (const auto& entry : fs::directory_iterator(run_ / "files", none)) {
+    for (const auto& entry : fs::directory_iterator(folder_ / "files", none)) {
       out.push_back(entry.path().filename().string());
     }
     return out;
   }
-
-  fs::path run_;
 };
 
 TEST_F(ArrivalsTest, OneAfterTheOther) {
@@ -77,7 +67,7 @@ TEST_F(ArrivalsTest, OneAfterTheOther) {
   EXPECT_TRUE(piece(arrivals, 2, 5, 8, "XYZ").ok());
   EXPECT_FALSE(arrivals.wants());
   const auto files =
-      local_files(run_, {described("model.file", "module"), described("model.init", "weights")});
+      local_files(folder_, {described("model.file", "module"), described("model.init", "weights")});
   EXPECT_EQ(read_file(files.at("model.file"), 100).take(), "module");
   EXPECT_EQ(read_file(files.at("model.init"), 100).take(), "weights");
   const Fd image = arrivals.take_dataset();
@@ -88,8 +78,8 @@ TEST_F(ArrivalsTest, OneAfterTheOther) {
 }
 
 TEST_F(ArrivalsTest, WithNothingToComeAllIsHere) {
-  EXPECT_FALSE(Arrivals(run_, {}, false).wants());
-  EXPECT_FALSE(fs::exists(run_ / "files"));
+  EXPECT_FALSE(Arrivals(folder_, {}, false).wants());
+  EXPECT_FALSE(fs::exists(folder_ / "files"));
 }
 
 // A piece that a broken link has cut is sent again.
@@ -129,7 +119,7 @@ TEST_F(ArrivalsTest, WhatIsOutOfTurnIsRefused) {
   EXPECT_TRUE(refused(head(0, 0, 6, 2)));
   EXPECT_TRUE(refused(head(1, 0, 7, 7)));
   EXPECT_TRUE(refused(head(3, 0, 7, 7)));
-  Arrivals none(run_, {}, false);
+  Arrivals none(folder_, {}, false);
   EXPECT_FALSE(none.place(head(0, 0, 6, 4)).ok());
 }
 
@@ -138,11 +128,11 @@ TEST_F(ArrivalsTest, AnEmptyPieceIsRefused) {
   Arrivals arrivals = two_and_data();
   EXPECT_FALSE(arrivals.took(head(0, 0, 6, 0)).ok());
   EXPECT_FALSE(arrivals.took(head(0, 0, 0, 0)).ok());
-  EXPECT_FALSE(Arrivals(run_, {}, false).took(head(0, 0, 0, 0)).ok());
+  EXPECT_FALSE(Arrivals(folder_, {}, false).took(head(0, 0, 0, 0)).ok());
 }
 
 TEST_F(ArrivalsTest, DataThatMemoryDoesNotHold) {
-  Arrivals arrivals(run_, {}, true);
+  Arrivals arrivals(folder_, {}, true);
   const auto place = arrivals.place(head(0, 0, std::uint64_t{1} << 60, 4));
   ASSERT_FALSE(place.ok());
   EXPECT_EQ(place.error().kind, ErrorKind::kNoMemory);

@@ -1,32 +1,26 @@
 #include "coord/job_files.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/testing_folder.h"
 #include "base/text.h"
 
 namespace instep::coord {
 namespace {
 namespace fs = std::filesystem;
 
-class JobFilesTest : public ::testing::Test {
+class JobFilesTest : public FolderTest {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "instep-files-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    run_ = folder_ / "run";
+  JobFilesTest() {
     job_.model.kind = "torchscript";
     job_.model.file = write("m.pt", "module");
     job_.model.file_sha256 = sha256_hex("module");
     job_.model.init = write("w.safetensors", "weights");
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   std::string write(const std::string& name, const std::string& text) const {
     std::ofstream(folder_ / name) << text;
@@ -37,7 +31,7 @@ class JobFilesTest : public ::testing::Test {
     return kept.ok() ? Error{ErrorKind::kInternal, "kept"} : kept.error();
   }
 
-  fs::path folder_, run_;
+  const fs::path run_ = folder_ / "run";
   job::Job job_;
 };
 
