@@ -50,25 +50,12 @@ class HostsFaults(HostsCase):
             self.assertEqual(len([it for it in self.events(host) if it.get("kind") == "died"]), 1, host)
         self.assertFalse(self.happened(hosts[0], "lost"))
 
-    def test_an_agent_dies_in_its_backward_pass(self):
-        # Other hosts have sums of it already.
-        large = {**LARGE, "shards": 6, "epochs": 6}
-        self.use_failing_program()
-        coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
-        line = self.join_line(coordinator)
-        hosts = [coordinator, self.start_agents(1, line, agents=2, FAIL="round.told=kill@5", FAIL_AGENT="1"),
-                 self.start_agents(2, line)]
-        calm = self.train(self.job, 1, large)
-        for report in self.reports(hosts):
-            self.assert_same_bits(calm, report)
-        self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
-
-    def test_an_agent_dies_in_a_forward_pass_that_was_begun_ahead(self):
-        # Of the next round, while the sums of the round that is due are on their way.
+    def an_agent_dies_at(self, *points):
+        """One of host 1, each time in a run of its own."""
         large = {**LARGE, "shards": 6, "epochs": 6}
         calm = self.train(self.job, 1, large)
         self.use_failing_program()
-        for point in ("ahead.begin", "ahead.waits", "ahead.over"):
+        for point in points:
             with self.subTest(point=point):
                 coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
                 line = self.join_line(coordinator)
@@ -77,6 +64,14 @@ class HostsFaults(HostsCase):
                 for report in self.reports(hosts):
                     self.assert_same_bits(calm, report)
                 self.assertEqual(len([it for it in self.events(hosts[1]) if it.get("kind") == "died"]), 1)
+
+    def test_an_agent_dies_in_its_backward_pass(self):
+        # Other hosts have sums of it already.
+        self.an_agent_dies_at("round.told")
+
+    def test_an_agent_dies_in_a_forward_pass_that_was_begun_ahead(self):
+        # Of the next round, while the sums of the round that is due are on their way.
+        self.an_agent_dies_at("ahead.begin", "ahead.waits", "ahead.over")
 
     def test_a_host_dies_while_the_others_have_begun_the_next_round(self):
         # Theirs was made with parameters that were not all there when its shards came to them.
