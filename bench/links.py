@@ -13,6 +13,7 @@ import time
 from places import INSTEP, OUT, PYTHON, ROOT, WORK, run
 
 sys.path.append(os.path.join(ROOT, "tests"))
+import instep_test  # noqa: E402
 from hosts_network import Network, Relayed, Unavailable  # noqa: E402
 
 HOSTS = 3
@@ -26,6 +27,13 @@ SETS = ["--set", f"shards={HOSTS}", "--set", f"batch={HOSTS * BATCH}", "--set", 
 # Title, Mbit/s, milliseconds each way, bytes of a packet, seconds of a measurement, how often.
 LINKS = (("no limit", None, 0, None, 10, 3), ("1 Gbit/s, 1 ms", 1000, 1, 65000, 20, 3),
          ("100 Mbit/s, 20 ms", 100, 20, 9000, 90, 2))
+# What a job may say of what goes over its links: the first wherever there is a rate, all where it is low.
+VARIANTS = {"not compressed": {"links.compression": "never"},
+            "not compressed, codec bf16": {"links.compression": "never", "codec.kind": "bf16", "codec.nodes": HOSTS},
+            "not compressed, codec int8": {"links.compression": "never", "codec.kind": "int8", "codec.nodes": HOSTS},
+            "codec bf16": {"codec.kind": "bf16", "codec.nodes": HOSTS},
+            "codec int8": {"codec.kind": "int8", "codec.nodes": HOSTS}}
+LOW_MBIT = 100
 LIMIT_S = 300  # of waiting for anything
 
 
@@ -186,10 +194,10 @@ def links(bench, torch):
         measure_link(bench, compute, torch, *link)
 
 
-def instep_once(network, seconds):
+def instep_once(network, seconds, **sets):
     """A step's seconds, its bytes, seconds to the first round, seconds that the loss of a host costs; the command."""
     try:
-        hosts = Run(network)
+        hosts = Run(network, sets=[*SETS, *instep_test.settings(sets)])
         step, sent = hosts.measure(seconds)
         loss = hosts.lose_one()
         return step, sent, hosts.end(), loss, hosts.command
@@ -204,18 +212,28 @@ def ddp_once(network, seconds):
         network.close()
 
 
+def variants(mbit):
+    return [it for it in VARIANTS if mbit and (mbit <= LOW_MBIT or "codec" not in it)]
+
+
 def measure_link(bench, compute, torch, title, mbit, ms, mtu, seconds, times):
-    ours, peers = [], []
+    ours, peers, others = [], [], {it: [] for it in variants(mbit)}
     tcp, tcp_command = plain_once(make(mbit, ms, mtu), times + 1)
-    for _ in range(times):
+    for turn in range(times):
         if torch:
             peers.append(ddp_once(make(mbit, ms, mtu), seconds))
         ours.append(instep_once(make(mbit, ms, mtu), seconds))
+        for name, figures in others.items():
+            if turn > 0 and "codec" in name:
+                continue  # once: it takes long
+            figures.append(instep_once(make(mbit, ms, mtu), seconds, **VARIANTS[name]))
     facts = {"n": HOSTS, "batch": HOSTS * BATCH, "compute_s": compute}
     rated = [4e-6 * PARAMETERS * 2 * (HOSTS - 1) / HOSTS * 8 / mbit] * times if mbit else None
     # The first is TCP's, who has to find out first what the lines carry.
     bench.line(f"plain TCP, 3 hosts, {title}: a step's bytes", tcp_command, "s", tcp[1:], rated, "bytes/rate", n=HOSTS)
-    for name, figures, shards in (("", ours, {"S": HOSTS}), ("PyTorch DDP, ", peers, {})):
+    for name, figures, shards in (("", ours, {"S": HOSTS}),
+                                  *((f"{it}, ", others[it], {"S": HOSTS}) for it in others),
+                                  ("PyTorch DDP, ", peers, {})):
         if not figures:
             continue
         steps, sent, starts, *rest = zip(*figures)
@@ -228,9 +246,12 @@ def measure_link(bench, compute, torch, title, mbit, ms, mtu, seconds, times):
         bench.line(f"{what}: a host sends in a step", command, "MB", [it / 1e6 for it in sent], least,
                    "least of an all-reduce", **shards, **facts)
         bench.line(f"{what}: start to the first step", command, "s", list(starts), **shards, **facts)
-        if figures is ours:
+        if figures is not peers:
             bench.line(f"{what}: kill -9 of a host to the next complete round", command, "s", list(rest[0]), **shards,
                        **facts)
+    for name, figures in others.items():
+        bench.line(f"{name}, 3 hosts, {title}: a step", figures[0][-1], "s", [it[0] for it in figures],
+                   [it[0] for it in ours], "none of this", S=HOSTS, **facts)
     if peers:
         bench.line(f"3 hosts, {title}: a step", ours[0][-1], "s", [it[0] for it in ours], [it[0] for it in peers],
                    "PyTorch DDP with Gloo", S=HOSTS, **facts)

@@ -65,8 +65,9 @@ class HostsJoining(HostsCase):
 
     def test_what_comes_along(self):
         # Optimizers' moments, an average, what a codec keeps back, and which epochs were how good.
-        for sets in ({"model.dropout": 0.2, "split.validation": 0.2}, {"ema.decay": 0.9, "policy.kind": "sharded"},
-                     {"codec.kind": "top-k", "codec.keep": 0.05}, {"codec.kind": "bf16", "optimizer.kind": "sgd"}):
+        for sets in ({"model.dropout": 0.2, "split.validation": 0.2, "links.compression": "always"},
+                     {"ema.decay": 0.9, "policy.kind": "sharded"}, {"codec.kind": "top-k", "codec.keep": 0.05},
+                     {"codec.kind": "bf16", "optimizer.kind": "sgd"}):
             with self.subTest(sets=sets):
                 sets = {**LONG, **sets}
                 hosts = self.begin(sets=sets)

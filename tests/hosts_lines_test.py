@@ -51,6 +51,8 @@ class ThinLine(HostsCase):
         self.reports(hosts)
         self.assertTrue(self.lines(hosts[0]))
         self.assertFalse(self.spread_anew(hosts[0]))
+        # Nobody has asked for it.
+        self.assertLess(self.lines(hosts[0])[-1]["sent"], 0.95)
 
 
 if __name__ == "__main__":

@@ -104,10 +104,14 @@ namespace {
 Status keeps_the_trajectory(const std::string& set) {
   const std::string key = set.substr(0, set.find('='));
   const std::string top = key.substr(0, key.find('.'));
-  if (top == "epochs" || top == "stop" || top == "checkpoint" || top == "faults") return {};
-  return invalid(cat("--set ", set,
-                     ": a resumed run goes on with its own job; only epochs, stop.*, "
-                     "checkpoint.* and faults.* may be changed. For another job start a new run"));
+  if (top == "epochs" || top == "stop" || top == "checkpoint" || top == "faults" ||
+      top == "links") {
+    return {};
+  }
+  return invalid(
+      cat("--set ", set,
+          ": a resumed run goes on with its own job; only epochs, stop.*, "
+          "checkpoint.*, faults.* and links.* may be changed. For another job start a new run"));
 }
 
 Result<coord::LaunchPlan> plan_resume(const Options& options, const fs::path& run,

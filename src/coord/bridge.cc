@@ -22,7 +22,7 @@ Result<std::unique_ptr<Bridge>> Bridge::make(fabric::Loop& loop, Plan plan) {
 Bridge::Bridge(fabric::Loop& loop, Plan plan)
     : loop_(loop),
       plan_(std::move(plan)),
-      peers_(loop, plan_.identity, plan_.host, *this),
+      peers_(loop, plan_.identity, plan_.host, plan_.compression, *this),
       empty_(plan_.late) {}
 
 Bridge::~Bridge() { watch_.reset(); }

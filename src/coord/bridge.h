@@ -25,6 +25,7 @@
 #include "coord/part_watch.h"
 #include "coord/peers.h"
 #include "fabric/host_memory.h"
+#include "job/job.h"
 #include "member/lineup.h"
 #include "member/view.h"
 #include "round/relay.h"
@@ -77,6 +78,7 @@ struct GaveUp {
 struct LinesSeen {
   std::uint64_t round = 0;
   double share = 0;  // of the slices that it adds up
+  double sent = 1;   // the part that compression leaves of values sent to others
   LineReport report;
   std::map<std::uint32_t, std::string> names;  // of hosts, for people
 };
@@ -97,6 +99,8 @@ using BridgeNews =
     std::variant<Adopt, AllStop, Orphaned, BridgeFailed, AllDone, DataCame, StateCame, BridgeNote,
                  HostsAreMissing, GaveUp, HostCame, HostWent, LinesSeen, StopWanted>;
 
+fabric::Compression compression_of(const job::Job& job);
+
 class Bridge : private Peers::Handler, private round::Carrier {
  public:
   struct Plan {
@@ -104,7 +108,8 @@ class Bridge : private Peers::Handler, private round::Carrier {
     fabric::Identity identity;
     reduce::Coding coding;           // of the job, as its members' exchanges have it
     std::uint32_t full_samples = 0;  // likewise
-    bool late = false;               // it comes to a run under way, and holds no state yet
+    fabric::Compression compression = fabric::Compression::kAuto;  // of what it sends to others
+    bool late = false;  // it comes to a run under way, and holds no state yet
     std::function<void(const wire::HostMessage&)> tell_hub;  // on the loop's thread
     // Where this host reaches the first one, whatever that one calls its address.
     std::optional<fabric::Address> first_host;

@@ -11,6 +11,18 @@ constexpr std::int64_t kLookMs = 50;
 
 }  // namespace
 
+fabric::Compression compression_of(const job::Job& job) {
+  switch (job.links.compression) {
+    case job::Compression::kAuto:
+      return fabric::Compression::kAuto;
+    case job::Compression::kAlways:
+      return fabric::Compression::kAlways;
+    case job::Compression::kNever:
+      break;
+  }
+  return fabric::Compression::kNever;
+}
+
 // From the line-up's first round on.
 void Bridge::watch_lines() {
   if (lineup_->hosts.size() < 2) return;
@@ -32,7 +44,10 @@ void Bridge::round_done(std::uint64_t round) {
   if (lineup_->hosts.size() > 2) plan_.tell_hub(member::to_message(lineup_->number, report->line));
   const auto mine = static_cast<double>(member::part_of(*lineup_, plan_.host)->blocks);
   const double share = ready_.blocks > 0 ? mine / static_cast<double>(ready_.blocks) : 0;
-  say(LinesSeen{round, share, std::move(*report), names_});
+  const Peers::Given given = peers_.take_given();
+  const double sent =
+      given.values > 0 ? static_cast<double>(given.sent) / static_cast<double>(given.values) : 1;
+  say(LinesSeen{round, share, sent, std::move(*report), names_});
 }
 
 }  // namespace instep::coord

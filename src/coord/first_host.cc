@@ -64,6 +64,7 @@ Result<std::unique_ptr<FirstHost>> FirstHost::open(const Plan& plan) {
   bridge.identity = identity;
   bridge.coding = round::coding_of(plan.job);
   bridge.full_samples = round::full_samples(plan.job);
+  bridge.compression = compression_of(plan.job);
   bridge.tell_hub = [it = out.get()](const wire::HostMessage& message) {
     it->hub_->hear(member::kFirstHost, message);
   };

@@ -13,21 +13,25 @@ inline constexpr std::uint32_t kMessageFrame = 1;  // a wire::HostMessage
 // many bytes that has.
 inline constexpr std::uint32_t kPieceFrame = 2;
 
+// Set in the kind of a relay's frame whose payload stands compressed (fabric/compression.h).
+inline constexpr std::uint32_t kCompressed = std::uint32_t{1} << 31;
+
 // A relay's frame on a link, and back.
 inline fabric::FrameHead to_head(const round::RelayFrame& frame) {
   return {static_cast<std::uint32_t>(frame.kind), frame.bytes,
           std::uint64_t{frame.lineup} << 32 | frame.index, frame.round, frame.at};
 }
 inline bool is_relay_frame(const fabric::FrameHead& head) {
-  return head.kind >= static_cast<std::uint32_t>(round::RelayFrame::Kind::kHead);
+  return (head.kind & ~kCompressed) >= static_cast<std::uint32_t>(round::RelayFrame::Kind::kHead);
 }
 inline round::RelayFrame to_relay_frame(const fabric::FrameHead& head) {
-  return {static_cast<round::RelayFrame::Kind>(head.kind),
+  return {static_cast<round::RelayFrame::Kind>(head.kind & ~kCompressed),
           head.size,
           static_cast<std::uint32_t>(head.a >> 32),
           static_cast<std::uint32_t>(head.a),
           head.b,
-          head.c};
+          head.c,
+          0};
 }
 
 }  // namespace instep::coord

@@ -153,6 +153,7 @@ void JoinedHost::hear(const wire::HostMessage& message) {
   plan.identity = me_.identity;
   plan.coding = round::coding_of(job_);
   plan.full_samples = round::full_samples(job_);
+  plan.compression = compression_of(job_);
   plan.late = welcome_.begun;
   plan.tell_hub = [this](const wire::HostMessage& word) { hub_->send(word); };
   plan.first_host = fabric::Address{plan_.line.host, plan_.line.port};

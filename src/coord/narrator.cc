@@ -191,6 +191,7 @@ void Narrator::lines(const LinesSeen& seen) {
           {"round_ms", line.round_s * 1e3},
           {"mb_per_s", line.rate * 1e-6},
           {"full", line.full},
+          {"sent", seen.sent},
           {"links", std::move(links)}},
          "lines");
 }

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/machine.h"
 #include "base/text.h"
+#include "base/time.h"
 #include "coord/host_frames.h"
 #include "fabric/tls_connect.h"
 #include "wire/host_message.h"
@@ -18,6 +20,8 @@ constexpr std::string_view kNamePrefix = "host-";
 // A link always has so much to encrypt. More than it encrypts at a time: what it has not sent of
 // that counts, and it asks for more no later than when it has encrypted all.
 constexpr std::size_t kFeedBytes = 512 << 10;
+// How fast a line is changes slowly beside this, and asking all links is a call of each.
+constexpr std::int64_t kAskNs = 20 * kMillisecond;
 static_assert(kFeedBytes > fabric::LinkLimits{}.sending_bytes);
 
 }  // namespace
@@ -35,8 +39,13 @@ Result<std::uint32_t> host_of(const std::string& name) {
   return host;
 }
 
-Peers::Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me, Handler& handler)
-    : loop_(loop), identity_(std::move(identity)), me_(me), handler_(handler) {}
+Peers::Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me,
+             fabric::Compression compression, Handler& handler)
+    : loop_(loop),
+      identity_(std::move(identity)),
+      me_(me),
+      handler_(handler),
+      compressor_(compression) {}
 
 Peers::~Peers() {
   *alive_ = false;
@@ -142,12 +151,34 @@ void Peers::give(Peer& to) {
   Waiting next = std::move(to.waiting.front());
   to.waiting.pop_front();
   to.waiting_bytes -= next.payload.size();
+  fabric::FrameHead head = to_head(next.frame);
+  if (next.frame.width > 0) {
+    given_.values += next.payload.size();
+    if (auto smaller = compressor_.compress(next.payload, next.frame.width, line_bytes_s())) {
+      const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(*smaller));
+      next.payload = *kept;
+      next.keeper = kept;
+      head.kind |= kCompressed;
+      head.size = static_cast<std::uint32_t>(kept->size());
+    }
+    given_.sent += next.payload.size();
+  }
   // A link that was dropped calls no more; peers stay.
-  to.link->send(to_head(next.frame), next.payload,
+  to.link->send(head, next.payload,
                 [this, &to, alive = std::weak_ptr(alive_), keeper = std::move(next.keeper)] {
                   const auto here = alive.lock();
                   if (here && *here && to.link) feed(to);
                 });
+}
+
+// At which all links together deliver now: they share the host's line.
+double Peers::line_bytes_s() {
+  const std::int64_t now = monotonic_ns();
+  if (now < ask_ns_) return bytes_s_;
+  ask_ns_ = now + kAskNs;
+  bytes_s_ = 0;
+  for (const auto& [id, flow] : flows()) bytes_s_ += static_cast<double>(flow.bytes_s);
+  return bytes_s_;
 }
 
 std::uint32_t Peers::id_of(const fabric::TlsLink& link) const {
@@ -161,12 +192,28 @@ Result<std::span<std::byte>> Peers::place(fabric::TlsLink& link, const fabric::F
   if (!is_relay_frame(head)) {
     return Error{ErrorKind::kCorrupt, cat("a frame of kind ", head.kind, " from another host")};
   }
-  return handler_.place(id_of(link), to_relay_frame(head));
+  const std::uint32_t id = id_of(link);
+  if ((head.kind & kCompressed) == 0) return handler_.place(id, to_relay_frame(head));
+  // Where its values go is asked when it says how many there are.
+  std::vector<std::byte>& to = peers_.at(id).compressed;
+  to.resize(head.size);
+  return std::span(to);
 }
 
 Status Peers::took(fabric::TlsLink& link, const fabric::FrameHead& head) {
   if (head.size == 0) INSTEP_RETURN_IF_ERROR(place(link, head).status());
+  if ((head.kind & kCompressed) != 0) return took_compressed(link, head);
   return handler_.took(id_of(link), to_relay_frame(head));
+}
+
+Status Peers::took_compressed(fabric::TlsLink& link, const fabric::FrameHead& head) {
+  const std::uint32_t id = id_of(link);
+  const std::vector<std::byte>& compressed = peers_.at(id).compressed;
+  round::RelayFrame frame = to_relay_frame(head);
+  INSTEP_ASSIGN_OR_RETURN(frame.bytes, fabric::Decompressor::size_of(compressed));
+  INSTEP_ASSIGN_OR_RETURN(const std::span<std::byte> to, handler_.place(id, frame));
+  INSTEP_RETURN_IF_ERROR(decompressor_.decompress(compressed, to));
+  return handler_.took(id, frame);
 }
 
 void Peers::closed(fabric::TlsLink& link, const Error& why) {

@@ -2,6 +2,7 @@
 // the others, makes lost ones again, and cuts off hosts that are out. All on the loop's thread.
 //
 // A link gets frames as it sends them; the rest waits here, where a new line-up can forget it.
+// Those of values are compressed as they are given to it, where the host's line is slow enough.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "fabric/address.h"
 #include "fabric/authority.h"
+#include "fabric/compression.h"
 #include "fabric/loop.h"
 #include "fabric/tls_link.h"
 #include "round/relay.h"
@@ -35,7 +38,8 @@ class Peers : public fabric::TlsLink::Sink {
     virtual void peer_is_down(std::uint32_t peer, const Error& why) = 0;
   };
 
-  Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me, Handler& handler);
+  Peers(fabric::Loop& loop, fabric::Identity identity, std::uint32_t me,
+        fabric::Compression compression, Handler& handler);
   ~Peers() override;
 
   // Another host of the run.
@@ -61,6 +65,11 @@ class Peers : public fabric::TlsLink::Sink {
   std::uint64_t waiting_bytes(std::uint32_t peer) const;
   // They are not sent any more.
   void forget_waiting();
+  // What frames of values had, and what links got for it, since the last call.
+  struct Given {
+    std::uint64_t values = 0, sent = 0;
+  };
+  Given take_given() { return std::exchange(given_, {}); }
 
  private:
   struct Waiting {
@@ -76,6 +85,7 @@ class Peers : public fabric::TlsLink::Sink {
     bool out = false;
     std::deque<Waiting> waiting;
     std::uint64_t waiting_bytes = 0;
+    std::vector<std::byte> compressed;  // what is coming
 
     void drop_link();  // and all that waits for it
     void forget();
@@ -83,6 +93,8 @@ class Peers : public fabric::TlsLink::Sink {
 
   void feed(Peer& to);
   void give(Peer& to);
+  double line_bytes_s();
+  Status took_compressed(fabric::TlsLink& link, const fabric::FrameHead& head);
   void connect(std::uint32_t id);
   void connect_later(std::uint32_t id);
   std::uint32_t id_of(const fabric::TlsLink& link) const;
@@ -91,6 +103,11 @@ class Peers : public fabric::TlsLink::Sink {
   const fabric::Identity identity_;
   const std::uint32_t me_;
   Handler& handler_;
+  fabric::Compressor compressor_;
+  fabric::Decompressor decompressor_;
+  Given given_;
+  double bytes_s_ = 0;  // of all links, when they were asked last
+  std::int64_t ask_ns_ = 0;
   std::map<std::uint32_t, Peer> peers_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false: nothing comes back here
 };

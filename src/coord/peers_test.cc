@@ -92,7 +92,8 @@ class Sending : public ::testing::Test, public Peers::Handler {
   Sending() {
     loop_.start();
     fabric::in(loop_, [this] {
-      peers_.emplace(loop_, authority().issue(host_name(2)).take(), 2, *this);
+      peers_.emplace(loop_, authority().issue(host_name(2)).take(), 2, fabric::Compression::kNever,
+                     *this);
       peers_->know(0, quick_.address());
       peers_->know(1, slow_.address());
       return 0;

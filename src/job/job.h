@@ -28,6 +28,7 @@ enum class PolicyKind { kAllReduce, kSharded, kParameterServer };
 enum class CodecKind { kNone, kBf16, kInt8, kTopK };
 enum class OnNonfinite { kStop, kSkip };
 enum class OnCorruption { kRestore, kEnd };
+enum class Compression { kAuto, kAlways, kNever };
 enum class Precision { kFp32, kBf16 };
 enum class Decay { kWeights, kAll };
 
@@ -129,6 +130,10 @@ struct Faults {          // what is done about agents that fail
   OnCorruption on_corruption = OnCorruption::kRestore;
 };
 
+struct Links {  // between hosts
+  Compression compression = Compression::kAuto;
+};
+
 struct Job {
   std::int64_t version = 1;
   std::string name = "run";
@@ -159,6 +164,7 @@ struct Job {
   Stop stop;
   Checkpoint checkpoint;
   Faults faults;
+  Links links;
   std::uint64_t shuffle_exchange = 0;  // [debug]: not 0: the exchange's steps in this seeded order
 };
 
@@ -234,6 +240,7 @@ std::string_view to_text(PolicyKind value);
 std::string_view to_text(CodecKind value);
 std::string_view to_text(OnNonfinite value);
 std::string_view to_text(OnCorruption value);
+std::string_view to_text(Compression value);
 std::string_view to_text(Precision value);
 std::string_view to_text(Decay value);
 

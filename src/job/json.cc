@@ -173,7 +173,7 @@ std::string hash(const Job& given) {
     *path = file_name(*path);
   }
   Json json = json_of(job);
-  for (const char* key : {"name", "checkpoint", "policy", "stop", "faults", "debug",
+  for (const char* key : {"name", "checkpoint", "policy", "stop", "faults", "links", "debug",
                           "evaluate_each_epoch", "metrics", "top_k"}) {
     json.erase(key);
   }

@@ -99,6 +99,7 @@ TEST(Hash, LeavesOutWhatChangesNoBit) {
                      "stop.wall_seconds=5",
                      "checkpoint.keep_last=9",
                      "faults.patience=5",
+                     "links.compression=never",
                      "debug.shuffle_exchange=4",
                      "codec.nodes=2",  // of no codec
                      "evaluate_each_epoch=false"};

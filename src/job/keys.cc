@@ -164,6 +164,8 @@ const std::array kKeys = std::to_array<Key>({
     {"faults.patience", AT(faults.patience), above(0.25, 86'400), "Seconds of silence after which an agent counts as hung in any case; usually far fewer do."},
     {"faults.on_corruption", AT(faults.on_corruption), kWord, "Memory that no longer holds what was written there: restore the last checkpoint and go on, or end the run."},
 
+    {"links.compression", AT(links.compression), kWord, "Whether values are made smaller, without loss, between hosts: auto: where a line gains by it. Changes no bit."},
+
     {"debug.shuffle_exchange", AT(shuffle_exchange), integers(0, kMaxInteger), "Not 0: the steps of the exchange in this seeded order. Changes no bit."},
 });
 // clang-format on

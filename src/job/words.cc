@@ -20,6 +20,7 @@ constexpr std::array<Word, 3> kPolicyKind = {"all-reduce", "sharded", "parameter
 constexpr std::array<Word, 4> kCodecKind = {"none", "bf16", "int8", "top-k"};
 constexpr std::array<Word, 2> kOnNonfinite = {"stop", "skip"};
 constexpr std::array<Word, 2> kOnCorruption = {"restore", "end"};
+constexpr std::array<Word, 3> kCompression = {"auto", "always", "never"};
 constexpr std::array<Word, 2> kPrecision = {"fp32", "bf16"};
 constexpr std::array<Word, 2> kDecay = {"weights", "all"};
 
@@ -43,6 +44,7 @@ Words words_of(PolicyKind) { return kPolicyKind; }
 Words words_of(CodecKind) { return kCodecKind; }
 Words words_of(OnNonfinite) { return kOnNonfinite; }
 Words words_of(OnCorruption) { return kOnCorruption; }
+Words words_of(Compression) { return kCompression; }
 Words words_of(Precision) { return kPrecision; }
 Words words_of(Decay) { return kDecay; }
 
@@ -56,6 +58,7 @@ std::string_view to_text(PolicyKind value) { return word(value); }
 std::string_view to_text(CodecKind value) { return word(value); }
 std::string_view to_text(OnNonfinite value) { return word(value); }
 std::string_view to_text(OnCorruption value) { return word(value); }
+std::string_view to_text(Compression value) { return word(value); }
 std::string_view to_text(Precision value) { return word(value); }
 std::string_view to_text(Decay value) { return word(value); }
 

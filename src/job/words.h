@@ -25,6 +25,7 @@ Words words_of(PolicyKind);
 Words words_of(CodecKind);
 Words words_of(OnNonfinite);
 Words words_of(OnCorruption);
+Words words_of(Compression);
 Words words_of(Precision);
 Words words_of(Decay);
 

@@ -21,6 +21,12 @@ std::size_t Packing::bytes(const Range& range, Form form) const {
   return out;
 }
 
+std::uint32_t Packing::width(Form form) const {
+  if (form != Form::kEncoded) return sizeof(float);
+  return static_cast<std::uint32_t>(reduce::packed_bytes(codec_, reduce::kBlockElements) /
+                                    reduce::kBlockElements);
+}
+
 void Packing::pack(const Range& range, Form form, const float* values, std::byte* to) const {
   each_run(range, form, [&](std::size_t /*tensor*/, const Range& run, Codec codec) {
     reduce::pack(codec, values + (run.begin - range.begin), run.count, to);

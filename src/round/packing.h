@@ -26,6 +26,8 @@ class Packing {
 
   // `range` begins at a block, here and below.
   std::size_t bytes(const reduce::Range& range, Form form) const;
+  // Bytes of a value; with int8 of nearly all.
+  std::uint32_t width(Form form) const;
   // `values` is where the range begins. Of padding nothing is read or written. Not for kFlat, which
   // needs no copy.
   void pack(const reduce::Range& range, Form form, const float* values, std::byte* to) const;

@@ -199,10 +199,11 @@ void Relay::combine(const Piece& piece) {
 
 void Relay::send_whole(std::size_t target, std::uint64_t at, std::span<const std::byte> bytes) {
   for (const Peer& it : peers_) {
-    carrier_.send(it.host.id,
-                  {RelayFrame::Kind::kWhole, static_cast<std::uint32_t>(bytes.size()),
-                   setup_.lineup, static_cast<std::uint32_t>(target), due_, at},
-                  bytes);
+    carrier_.send(
+        it.host.id,
+        {RelayFrame::Kind::kWhole, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
+         static_cast<std::uint32_t>(target), due_, at, packing_.width(whole_form())},
+        bytes);
   }
 }
 

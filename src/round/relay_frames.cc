@@ -267,6 +267,7 @@ void Relay::answer(std::uint32_t to) {
                    0};
   carrier_.send(to, frame, rows_out_);
   frame.kind = RelayFrame::Kind::kWhole;
+  frame.width = sizeof(float);
   for (std::size_t target = 0; target < targets_.size(); ++target) {
     for (Range chunk = chunk_from(0); chunk.count > 0; chunk = chunk_from(chunk.end())) {
       const float* sums = world_.sum(whole.round, target) + chunk.begin;

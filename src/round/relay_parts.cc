@@ -160,10 +160,11 @@ void Relay::collect(std::size_t place) {
     if (coded_) pack_sums(place, k);
     const auto bytes = coded_ ? std::span<const std::byte>(packed_[place * my_nodes_.size() + k])
                               : std::as_bytes(std::span(to, range.count));
-    carrier_.send(peers_[chunk.host].host.id,
-                  {RelayFrame::Kind::kSums, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
-                   static_cast<std::uint32_t>(k), due_, range.begin},
-                  bytes);
+    carrier_.send(
+        peers_[chunk.host].host.id,
+        {RelayFrame::Kind::kSums, static_cast<std::uint32_t>(bytes.size()), setup_.lineup,
+         static_cast<std::uint32_t>(k), due_, range.begin, packing_.width(form_of(my_nodes_[k]))},
+        bytes);
   }
   if (own) arrived(chunk.number);
 }

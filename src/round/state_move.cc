@@ -53,8 +53,9 @@ void give_state(std::uint32_t lineup, std::uint64_t round, std::vector<std::byte
                           const std::shared_ptr<const void>& keeper) {
     for (std::uint64_t at = 0; at < bytes.size(); at += piece_bytes) {
       const auto piece = bytes.subspan(at, std::min(piece_bytes, bytes.size() - at));
-      send({kStateFrame, static_cast<std::uint32_t>(piece.size()), lineup, part, round, at}, piece,
-           keeper);
+      send({kStateFrame, static_cast<std::uint32_t>(piece.size()), lineup, part, round, at,
+            sizeof(float)},
+           piece, keeper);
     }
   };
   pieces(0, *kept, kept);
