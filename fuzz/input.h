@@ -6,9 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <typeindex>
+#include <variant>
 #include <vector>
 
 #include "base/file.h"
@@ -46,6 +49,29 @@ void expect_same_again(const T& value, const Read& read, const Write& write) {
   const auto again = read(once);
   INSTEP_CHECK(again.ok() && write(*again) == once, "what was read is written as it was");
 }
+
+// Of what inputs may be read as, that of which there was none yet: replay.cc wants a seed of each,
+// so that none is forgotten with the next message.
+inline std::set<std::type_index>& unseen() {
+  static std::set<std::type_index> types;
+  return types;
+}
+// All that a variant may be. A target has one for each that it reads, from its first input on.
+template <class Variant>
+class Kinds;
+template <class... Ts>
+class Kinds<std::variant<Ts...>> {
+ public:
+  Kinds() { unseen().insert({std::type_index(typeid(Ts))...}); }
+  template <class T>
+  void saw(const T& /*read*/) const {
+    unseen().erase(typeid(T));
+  }
+  template <class... Some>
+  void saw(const std::variant<Some...>& read) const {
+    std::visit([this](const auto& it) { this->saw(it); }, read);
+  }
+};
 
 // A file that holds the bytes, for readers that take a path.
 class File {

@@ -8,8 +8,10 @@ namespace instep {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const fuzz::Bytes body = fuzz::bytes_of(data, size);
   if (size >= 4) (void)wire::frame_length(std::span<const std::byte, 4>(body.first(4)));
-  auto message = wire::decode(body);
+  static const fuzz::Kinds<wire::Message> kKinds;
+  const auto message = wire::decode(body);
   if (!message.ok()) return 0;
+  kKinds.saw(*message);
   fuzz::expect_same_again(
       *message,
       [](fuzz::Bytes frame) {

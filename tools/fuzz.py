@@ -46,10 +46,12 @@ def fuzz_once(name, seconds):
     done = program(name, own, CORPUS / name, f"-max_total_time={seconds}", f"-artifact_prefix={FOUND}/{name}-",
                    "-print_final_stats=1", *LIMITS, capture_output=True, text=True, errors="replace", check=False)
     progress = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
+    # Large corpora have lines before: of a part of them.
+    first = re.search(r"INITED\s+cov: (\d+)", done.stderr)
     executions = re.search(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)
     row = {"executions": int(executions[1]) if executions else int(progress[-1][0]) if progress else 0,
            "coverage": int(progress[-1][1]) if progress else 0,
-           "at first": next((int(cov) for _, cov, _, _ in progress), 0),
+           "at first": int(first[1]) if first else 0,
            "inputs": int(progress[-1][3]) if progress else 0, "seconds": seconds}
     return row, done.stderr if done.returncode != 0 else ""
 

@@ -136,7 +136,7 @@ class Relay {
     std::vector<std::vector<std::uint8_t>> whole;  // [targets][its pieces] likewise
     std::size_t whole_left = 0;                    // of those, not there
     // The newest round that it has sent something of: the one that is due, or the one after that,
-    // if it has completed this one already. And the newest whose head is here.
+    // if it has completed this one already. And the newest whose head is here, and good.
     std::optional<std::uint64_t> begun, headed;
     std::vector<std::byte> head;  // of that
     std::uint64_t check = 0;      // of the one that is due
@@ -188,7 +188,7 @@ class Relay {
   void take_sums(Peer& from, const RelayFrame& frame);
   void take_whole(Peer& from, const RelayFrame& frame);
   void take_old(const RelayFrame& frame, const std::byte* buffered);
-  Status take_head(Peer& from);
+  Status take_head(Peer& from, std::uint64_t round);
   Status use_head(Peer& from);
   Status take_rows(std::uint32_t from);
   Status compare(const Peer& peer) const;

@@ -129,8 +129,9 @@ Status Relay::took(std::uint32_t from, const RelayFrame& frame) {
   if (frame.lineup != setup_.lineup || it == nullptr) return {};
   switch (frame.kind) {
     case RelayFrame::Kind::kHead:
+      INSTEP_RETURN_IF_ERROR(take_head(*it, frame.round));
+      // Not of a bad one: others go on before its link is closed, and a round is made of heads.
       it->headed = frame.round;
-      INSTEP_RETURN_IF_ERROR(take_head(*it));
       look_at_heads();
       break;
     case RelayFrame::Kind::kSums:
@@ -203,8 +204,8 @@ bool Relay::takes_beginning(Peer& from, std::uint64_t round) {
   return true;
 }
 
-Status Relay::take_head(Peer& from) {
-  if (*from.headed == due_) return use_head(from);
+Status Relay::take_head(Peer& from, std::uint64_t round) {
+  if (round == due_) return use_head(from);
   return read_rows(from.head, from.host.shards, from.nodes.size() * tensors_.size()).status();
 }
 

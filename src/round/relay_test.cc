@@ -207,6 +207,69 @@ TEST_F(RelayProtocol, RefusesAHeadThatDoesNotFit) {
   EXPECT_EQ(took.error().kind, ErrorKind::kCorrupt);
 }
 
+// A host whose head is malformed, while the others go on sending until a line-up without it comes.
+class RelayBadHead : public testing::Test {
+ protected:
+  RelayBadHead() : job_(make()), cluster_(job_, 3, random_) {
+    cluster_.line(1, {{0, {0}, {0, 1024}}, {1, {1}, {1024, 0}}, {2, {2}, {1024, 1024}}}, 0,
+                  std::nullopt);
+    for (auto& [id, relay] : cluster_.relays()) {
+      EXPECT_TRUE(relay->begin(0, cluster_.host(id).parts(0, {id}, random_), 5).ok());
+      while (relay->step()) {
+      }
+    }
+  }
+  RelayJob make() {
+    RelayJob job;
+    job.shards = 3;
+    job.tensors = {{0, 2048}};
+    job.elements = 2048;
+    job.targets = {{0, 3}};
+    return job;
+  }
+  Relay& relay(std::uint32_t id) { return *cluster_.relays()[id]; }
+  std::deque<RelayNet::Sent>& link(std::uint32_t from, std::uint32_t to) {
+    return cluster_.net().links[{from, to}];
+  }
+  // All that it has sent, or all before the first of that kind.
+  void deliver(std::uint32_t from, std::uint32_t to, std::optional<RelayFrame::Kind> before = {}) {
+    while (!link(from, to).empty() && link(from, to).front().frame.kind != before) {
+      cluster_.net().depart({from, to}, relay(to));
+      cluster_.net().arrive({from, to}, relay(to));
+    }
+  }
+  void bad_head_of(std::uint64_t round) {
+    const RelayFrame head{RelayFrame::Kind::kHead, 10, 1, 0, round, 0};
+    ASSERT_TRUE(relay(0).place(1, head).ok());
+    EXPECT_FALSE(relay(0).took(1, head).ok());
+  }
+
+  Random random_{1};
+  RelayJob job_;
+  RelayCluster cluster_;
+};
+
+TEST_F(RelayBadHead, NothingIsMadeOfTheRoundThatItIsOf) {
+  bad_head_of(0);
+  link(1, 0).pop_front();  // the good one
+  for (const RelayNet::Link it : {std::pair(1, 0), {0, 2}, {1, 2}, {2, 0}}) {
+    deliver(it.first, it.second);
+  }
+  EXPECT_EQ(cluster_.host(0).world().known(0), nullptr);
+  EXPECT_EQ(relay(0).completed(), std::nullopt);
+}
+
+// The launcher of each other host died of it.
+TEST_F(RelayBadHead, TheRoundBeforeIsCompleted) {
+  for (const RelayNet::Link it : {std::pair(1, 0), {0, 2}, {1, 2}}) deliver(it.first, it.second);
+  deliver(2, 0, RelayFrame::Kind::kWhole);
+  ASSERT_FALSE(link(2, 0).empty());
+  bad_head_of(1);
+  deliver(2, 0);
+  EXPECT_EQ(relay(0).completed(), 0U);
+  expect_whole(job_, cluster_.host(0), 0);
+}
+
 TEST_F(RelayProtocol, NamesHostsWhoseStatesDiffer) {
   auto& relays = cluster_.relays();
   ASSERT_TRUE(relays[1]->begin(0, cluster_.host(1).parts(0, {1}, random_), 1).ok());

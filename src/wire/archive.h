@@ -221,7 +221,8 @@ class Reader {
 
 std::vector<std::byte> to_cbor(const nlohmann::json& value);
 // A map, with at most `depth` levels of lists and maps, itself included: a parser that follows them
-// needs stack for each.
+// needs stack for each. Nothing but what to_cbor() writes is read: no tags, and all lengths are
+// said.
 Result<nlohmann::json> from_cbor(std::span<const std::byte> bytes, int depth);
 
 }  // namespace instep::wire

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/random.h"
+#include "wire/archive.h"
 
 namespace instep::wire {
 namespace {
@@ -138,6 +140,37 @@ TEST(Message, NamesTheFieldThatIsWrong) {
 TEST(Message, DeepNestingIsRefusedAndNotFollowed) {
   const std::vector<std::byte> deep(kMaxFrameBytes, std::byte{0x81});
   EXPECT_FALSE(decode(deep).ok());
+}
+
+// A launcher that took in such a message ran out of stack: strings in pieces are read by a call for
+// each piece that is in pieces itself.
+TEST(Message, StringsInPiecesAreRefused) {
+  std::vector<std::byte> bytes = to_cbor({{"type", 1}});
+  ASSERT_TRUE(from_cbor(bytes, 1).ok());
+  for (const std::byte pieces : {std::byte{0x7f}, std::byte{0x5f}}) {
+    bytes.back() = pieces;
+    bytes.resize(kMaxFrameBytes, pieces);
+    EXPECT_FALSE(from_cbor(bytes, 1).ok());
+    EXPECT_FALSE(decode(bytes).ok());
+  }
+}
+
+TEST(Message, NumbersAndNothingComeBackAsTheyWere) {
+  const Json value = {{"none", nullptr},
+                      {"flags", {true, false}},
+                      {"integers", {0, 23, 24, 1 << 20, ~0ULL, -1, -25, INT64_MIN}},
+                      {"floats", {0.5, 1e300, -0.0, std::numeric_limits<double>::infinity()}},
+                      {"bytes", Json::binary({1, 2, 3})},
+                      {"text", std::string(300, 'x')},
+                      {"empty", {Json::array(), Json::object(), ""}}};
+  const auto bytes = to_cbor(value);
+  const auto read = from_cbor(bytes, 3);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(*read, value);
+  EXPECT_FALSE(from_cbor(bytes, 2).ok());
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut) {
+    EXPECT_FALSE(from_cbor(std::span(bytes).first(cut), 3).ok()) << cut;
+  }
 }
 
 TEST(Message, DamagedFramesNeverCrash) {
