@@ -10,14 +10,16 @@ import instep_test
 from hosts_case import LARGE, HostsCase
 
 # Long enough to be hurt in its midst.
-LONG = {"epochs": 120, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
+LONG = {"epochs": 30, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
         "checkpoint.every_rounds": 200}
+# Of which agents of one host die at a named place.
+HURT = {**LARGE, "shards": 6, "epochs": 4}
 
 
 class HostsFaults(HostsCase):
     def in_its_midst(self):
         """A run that has got some way; fewer agents may finish it."""
-        return self.under_way((1, 2, 1), until_round=100, least=1, sets=LONG)
+        return self.under_way((1, 2, 1), until_round=10, least=1, sets=LONG)
 
     def same(self, hosts):
         self.end_as_alone(hosts, LONG)
@@ -52,12 +54,11 @@ class HostsFaults(HostsCase):
 
     def an_agent_dies_at(self, *points):
         """One of host 1, each time in a run of its own."""
-        large = {**LARGE, "shards": 6, "epochs": 6}
-        calm = self.train(self.job, 1, large)
+        calm = self.alone(HURT)
         self.use_failing_program()
         for point in points:
             with self.subTest(point=point):
-                coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=large)
+                coordinator = self.start_coordinator(self.job, agents=1, least=4, sets=HURT)
                 line = self.join_line(coordinator)
                 hosts = [coordinator, self.start_agents(1, line, agents=2, FAIL=f"{point}=kill@5", FAIL_AGENT="1"),
                          self.start_agents(2, line)]
@@ -75,10 +76,9 @@ class HostsFaults(HostsCase):
 
     def test_a_host_dies_while_the_others_have_begun_the_next_round(self):
         # Theirs was made with parameters that were not all there when its shards came to them.
-        large = {**LARGE, "shards": 6, "epochs": 6}
-        calm = self.train(self.job, 1, large)
+        calm = self.alone(HURT)
         self.use_failing_program()
-        coordinator = self.start_coordinator(self.job, agents=1, least=3, most=4, sets=large)
+        coordinator = self.start_coordinator(self.job, agents=1, least=3, most=4, sets=HURT)
         line = self.join_line(coordinator)
         lost = self.start_agents(2, line, FAIL="ahead.begin=stop@4", FAIL_AGENT="0")
         hosts = [coordinator, self.start_agents(1, line, agents=2)]
@@ -100,7 +100,7 @@ class HostsFaults(HostsCase):
         # The others finish the round with the right bits, save and end; what they saved goes on as if nothing had been.
         hosts = self.in_its_midst()
         self.kill(hosts[0])
-        calm = self.train(self.job, 1, LONG)
+        calm = self.alone(LONG)
         for host in hosts[1:]:
             self.assertIn("the coordinator is gone", self.end_of(host, code=1).err)
             self.assertLess(self.report(host.run_dir)["rounds"], calm["rounds"])
@@ -116,7 +116,7 @@ class HostsFaults(HostsCase):
             self.assert_same_bits(reports[0], report)
         for host in hosts:
             self.run_instep("resume", host.run_dir, "-n", 1, "--quiet", "--no-pin")
-            self.assert_same_bits(self.train(self.job, 1, LONG), self.report(host.run_dir))
+            self.assert_same_bits(self.alone(LONG), self.report(host.run_dir))
 
     def test_a_cable_is_pulled(self):
         # No connection ends, neither side hears a thing: the others find out by the silence. It takes 20 s.

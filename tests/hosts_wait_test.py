@@ -11,7 +11,7 @@ from hosts_faults_test import LONG
 
 
 class HostsWait(HostsCase):
-    def left_waiting(self, *arguments, agents=(1, 1), until_round=100, sets=LONG):
+    def left_waiting(self, *arguments, agents=(1, 1), until_round=10, sets=LONG):
         """A run whose last host is lost, and which stands still for that."""
         hosts = self.under_way(agents, *arguments, until_round=until_round, sets=sets)
         self.kill(hosts[-1])
@@ -28,7 +28,7 @@ class HostsWait(HostsCase):
     def goes_on_alone(self, host, sets=LONG):
         """`instep resume` of what a host has saved: as if nothing had been."""
         self.run_instep("resume", host.run_dir, "-n", 2, "--quiet", "--no-pin")
-        self.assert_same_bits(self.train(self.job, 1, sets), self.report(host.run_dir))
+        self.assert_same_bits(self.alone(sets), self.report(host.run_dir))
 
     def test_a_host_that_comes_back_in_time(self):
         hosts = self.left_waiting()
@@ -70,7 +70,7 @@ class HostsWait(HostsCase):
             self.goes_on_alone(host)
 
     def test_a_run_that_waits_for_nobody(self):
-        hosts = self.under_way((1, 2, 1), "--elastic-timeout", "0", until_round=100, least=4, sets=LONG)
+        hosts = self.under_way((1, 2, 1), "--elastic-timeout", "0", until_round=10, least=4, sets=LONG)
         self.kill(hosts[2])
         for host in hosts[:2]:
             self.assertIn("3 of at least 4 agents are left; go on with", self.end_of(host, code=1).err)
@@ -85,7 +85,7 @@ class HostsWait(HostsCase):
             self.goes_on_alone(host)
 
     def test_the_time_of_a_run_that_waits(self):
-        sets = {**LONG, "epochs": 1000000, "stop.wall_seconds": 30}
+        sets = {**LONG, "epochs": 1000000, "stop.wall_seconds": 15}
         hosts = self.left_waiting(until_round=2, sets=sets)
         (report,) = self.reports(hosts[:1])
         self.assertEqual(report["stopped"], "wall time")
