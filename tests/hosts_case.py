@@ -26,6 +26,9 @@ test_samples_count = 100
 RESNET = {**run_case.RESNET, "shards": 8, "epochs": 2}
 # Large enough that sums leave while others are computed, one weight much larger than the others.
 LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 2}
+# Long enough to be hurt in its midst.
+LONG = {"epochs": 30, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
+        "checkpoint.every_rounds": 200}
 
 try:
     Network(1).close()
@@ -114,6 +117,24 @@ class HostsCase(RunCase):
             self.wait_for_round(host, until_round)
         return hosts
 
+    def in_its_midst(self):
+        """A run that has got some way; fewer agents may finish it."""
+        return self.under_way((1, 2, 1), until_round=10, least=1, sets=LONG)
+
+    def left_waiting(self, *arguments, agents=(1, 1), until_round=10, sets=LONG):
+        """A run whose last host is lost, and which stands still for that."""
+        hosts = self.under_way(agents, *arguments, until_round=until_round, sets=sets)
+        self.kill(hosts[-1])
+        for host in hosts[:-1]:
+            self.waits(host)
+        return hosts
+
+    def told(self, host, words):
+        return any(words in it.get("text", "") for it in self.events(host))
+
+    def waits(self, host, words="agents are there: the run waits"):
+        self.wait_for(host, words, lambda: self.told(host, words))
+
     def with_room(self, agents, mbit, *, most=8, sets):
         """As start_all: such a run of this test's job that has just begun. Its lines are so slow until hurry() that it
         does not end before others have come in, however long they take to start."""
@@ -165,6 +186,9 @@ class HostsCase(RunCase):
 
     def audit(self, host):
         return self.records(host.run_dir, "audit.jsonl")
+
+    def happened(self, host, what):
+        return [it for it in self.audit(host) if it["what"] == what]
 
     def wait_for_round(self, host, number, limit_s=60):
         """Until a host has told of a round as late as that one."""
