@@ -97,7 +97,6 @@ class Bridge final : private Peers::Handler, private round::Carrier {
   void took_if_connected();
   void say_what_it_lacks(std::uint32_t number);
   void go(std::uint32_t number);
-  const member::View* view_of(std::uint64_t round) const;
   void look_for_parts();
   void hear_of_parts(fabric::Ticket ticket);
   Status begin_round(const member::View& view, fabric::Ticket ticket);

@@ -25,7 +25,7 @@ void Bridge::view(const member::View& view) {
     const std::uint64_t due = relay_->due();
     offer(due - 1);
     offer(due);
-    const member::View* oldest = view_of(due == 0 ? 0 : due - 1);
+    const member::View* oldest = member::view_in(views_, member::round_op(due == 0 ? 0 : due - 1));
     if (oldest != nullptr) {
       const std::uint32_t number = oldest->epoch.number;
       std::erase_if(views_, [number](const member::View& it) { return it.epoch.number < number; });
@@ -34,25 +34,13 @@ void Bridge::view(const member::View& view) {
   });
 }
 
-const member::View* Bridge::view_of(std::uint64_t round) const {
-  const member::View* found = nullptr;
-  for (const member::View& it : views_) {
-    if (it.first_op <= member::round_op(round)) found = &it;
-  }
-  return found;
-}
-
 void Bridge::look_for_parts() {
   if (!went_ || !relay_ || relay_->behind() || relay_->under_way()) return;
-  const std::uint64_t round = relay_->due();
-  const member::View* view = view_of(round);
-  std::vector<std::uint32_t> has;
-  for (std::uint32_t shard = 0; view != nullptr && shard < view->shard_agent.size(); ++shard) {
-    if (view->shard_agent[shard] != member::kElsewhere) has.push_back(shard);
-  }
+  const member::Op op = member::round_op(relay_->due());
+  const member::View* view = member::view_in(views_, op);
   const bool stale = view != nullptr && view->epoch.number <= stale_view_;
-  const member::Op op = member::round_op(round);
-  const bool holds = view != nullptr && !stale && has == mine_ && !view->members.empty();
+  const bool holds =
+      view != nullptr && !stale && member::shards_here(*view) == mine_ && !view->members.empty();
   const fabric::Ticket ticket = holds ? round::ticket_of(*view, op) : 0;
   if (ticket == wanted_) return;
   wanted_ = ticket;
@@ -62,7 +50,7 @@ void Bridge::look_for_parts() {
 
 void Bridge::hear_of_parts(fabric::Ticket ticket) {
   if (ticket != wanted_ || !relay_ || relay_->under_way() || over_) return;
-  const member::View* view = view_of(relay_->due());
+  const member::View* view = member::view_in(views_, member::round_op(relay_->due()));
   if (const Status status = begin_round(*view, ticket); !status.ok()) return fail(status.error());
   pump();
 }
@@ -165,9 +153,10 @@ void Bridge::after_progress() {
 
 void Bridge::offer(std::uint64_t round) {
   if (world_->known(round) == nullptr) return;
-  const member::View* view = view_of(round);
+  const member::Op op = member::round_op(round);
+  const member::View* view = member::view_in(views_, op);
   if (view == nullptr) return;
-  const fabric::Ticket ticket = round::ticket_of(*view, member::round_op(round));
+  const fabric::Ticket ticket = round::ticket_of(*view, op);
   const bool whole = world_->whole(round) != nullptr;
   told_ = std::max(told_, round + 1);
   if (whole && ticket > world_->published()) world_->publish(ticket, round);

@@ -27,7 +27,7 @@
 #include "fabric/testing_links.h"
 #include "network.h"
 #include "peers.h"
-#include "round/testing_relay.h"
+#include "round/testing_relay_net.h"
 
 namespace instep {
 

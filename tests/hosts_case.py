@@ -3,6 +3,7 @@
 Where no network can be made (it needs root and iproute2) the script ends as skipped, with exit code 77.
 """
 
+import json
 import pathlib
 import re
 import subprocess
@@ -24,7 +25,10 @@ test_samples_count = 100
 # Its BatchNorm's statistics are carried from round to round with their shards.
 RESNET = {**run_case.RESNET, "shards": 8, "epochs": 2}
 # Large enough that sums leave while others are computed, one weight much larger than the others.
-LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 3}
+LARGE = {"shards": 4, "model.layers": [20, 1500, 800, 2], "epochs": 2}
+# Long enough to be hurt in its midst.
+LONG = {"epochs": 30, "shards": 8, "evaluate_each_epoch": False, "model.layers": [20, 2000, 2],
+        "checkpoint.every_rounds": 200}
 
 try:
     Network(1).close()
@@ -54,6 +58,7 @@ class Host:
 
 class HostsCase(RunCase):
     hosts_wanted = 3
+    reports_alone = {}  # each is made once a script: job and settings -> report
 
     def setUp(self):
         super().setUp()
@@ -104,15 +109,60 @@ class HostsCase(RunCase):
         return [coordinator, *(self.start_agents(k, self.line, agents=n) for k, n in enumerate(agents[1:], 1))]
 
     def under_way(self, agents, *arguments, until_round, **options):
-        """As start_all: such a run of this test's job, of which every host has told of a round as late as that one."""
+        """As start_all: such a run of this test's job, of which every host has told of a round as late as that one. Its
+        lines are slow until hurry(), so that what shall happen to it does so before its end."""
+        self.network.limit(50)
         hosts = self.start_all(self.job, agents, *arguments, **options)
         for host in hosts:
             self.wait_for_round(host, until_round)
         return hosts
 
+    def in_its_midst(self):
+        """A run that has got some way; fewer agents may finish it."""
+        return self.under_way((1, 2, 1), until_round=10, least=1, sets=LONG)
+
+    def left_waiting(self, *arguments, agents=(1, 1), until_round=10, sets=LONG):
+        """A run whose last host is lost, and which stands still for that."""
+        hosts = self.under_way(agents, *arguments, until_round=until_round, sets=sets)
+        self.kill(hosts[-1])
+        for host in hosts[:-1]:
+            self.waits(host)
+        return hosts
+
+    def told(self, host, words):
+        return any(words in it.get("text", "") for it in self.events(host))
+
+    def waits(self, host, words="agents are there: the run waits"):
+        self.wait_for(host, words, lambda: self.told(host, words))
+
+    def with_room(self, agents, mbit, *, most=8, sets):
+        """As start_all: such a run of this test's job that has just begun. Its lines are so slow until hurry() that it
+        does not end before others have come in, however long they take to start."""
+        self.network.limit(mbit)
+        hosts = self.start_all(self.job, agents, least=1, most=most, sets=sets)
+        self.alone(sets)  # while the first ones wait whether more come
+        for host in hosts:
+            self.wait_for(host, "its first round", lambda host=host: any(
+                it["record"] == "view" for it in self.events(host)))
+        return hosts
+
+    def hurry(self):
+        self.network.limit(10000)
+
+    def alone(self, sets=None, job=None):
+        """The report of this test's job, else of that one, trained by one agent on no host. Its run directory may be
+        that of an earlier test, and gone."""
+        job = pathlib.Path(job or self.job)
+        key = (job.read_text() if job.is_file() else str(job), json.dumps(sets or {}, sort_keys=True))
+        if key not in HostsCase.reports_alone:
+            HostsCase.reports_alone[key] = report = self.train(job, 1, sets)
+            report["parameters"] = pathlib.Path(report["checkpoint"], "model.safetensors").stat().st_size // 4
+        return HostsCase.reports_alone[key]
+
     def end_as_alone(self, hosts, sets):
         """All of them end well, with the bits of one agent that trains this test's job on no host."""
-        alone = self.train(self.job, 1, sets)
+        self.hurry()
+        alone = self.alone(sets)
         for host, report in zip(hosts, self.reports(hosts)):
             self.assert_same_bits(alone, report, f"{host}\n{sets}")
             self.assert_every_sample_once(report, alone["samples"]["due"])
@@ -136,6 +186,9 @@ class HostsCase(RunCase):
 
     def audit(self, host):
         return self.records(host.run_dir, "audit.jsonl")
+
+    def happened(self, host, what):
+        return [it for it in self.audit(host) if it["what"] == what]
 
     def wait_for_round(self, host, number, limit_s=60):
         """Until a host has told of a round as late as that one."""
@@ -190,14 +243,14 @@ class HostsCase(RunCase):
     def same_as_alone(self, job, sets=None, agents=(1, 2, 1)):
         """Trains on hosts, and with one agent on none: all end with the same bits. That the hosts have shared the work
         is told by what they sent: in each round a tenth of a byte a parameter at the least, whatever codec there is."""
-        alone = self.train(job, 1, sets)
+        alone = self.alone(sets, job)
         hosts = self.start_all(job, agents, sets=sets)
         reports = self.reports(hosts)
         for host, report in zip(hosts, reports):
             self.assert_same_bits(alone, report, f"host {host.number} of {agents}: {sets}")
         self.trained_by(hosts, sum(agents))
-        parameters = pathlib.Path(alone["checkpoint"], "model.safetensors").stat().st_size // 4
+        least = alone["rounds"] * alone["parameters"] / 10
         for host in hosts[1:]:  # the first has sent the data too
             sent = self.network.counted(host.number)[1]
-            self.assertGreater(sent, alone["rounds"] * parameters / 10, f"host {host.number} took no part: {sets}")
+            self.assertGreater(sent, least, f"host {host.number} took no part: {sets}")
         return reports

@@ -15,7 +15,7 @@ from torch_case import TorchCase, torch
 
 SETS = {"shards": 8, "epochs": 2, "model.kind": "torchscript", "model.layers": [], "optimizer.kind": "adam"}
 # So long that others come in before it ends, on slow links until hurry().
-LONG = {"epochs": 60, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
+LONG = {"epochs": 30, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
 
 
 class Net(torch.nn.Module):
@@ -62,16 +62,6 @@ class HostsFiles(TorchCase, HostsCase):
         for path in self.here.iterdir():
             path.write_bytes(b"changed")
 
-    def begin(self, sets, agents=(1, 1), mbit=10):
-        hosts = self.under_way(agents, until_round=2, least=1, most=8, sets=sets)
-        self.network.limit(mbit)
-        return hosts
-
-    def same(self, hosts, alone):
-        self.network.limit(10000)
-        for host, report in zip(hosts, self.reports(hosts)):
-            self.assert_same_bits(alone, report, f"{host}")
-
     def test_a_module_and_weights(self):
         sets = {**SETS, "model.file": str(self.module())}
         sets["model.init"] = str(self.weights(sets))
@@ -102,22 +92,20 @@ class HostsFiles(TorchCase, HostsCase):
         self.assertIn("is no longer the file that the run began with", result.err)
 
     def test_hosts_that_come_late_get_what_the_run_began_with(self):
-        sets = {**LONG, **SETS, "epochs": 100, "model.file": str(self.module())}
+        sets = {**LONG, **SETS, "epochs": 60, "model.file": str(self.module())}
         sets["model.init"] = str(self.weights(sets))
-        alone = self.train(self.job, 1, sets)
-        hosts = self.begin(sets, mbit=2)
+        hosts = self.with_room((1, 1), 4, sets=sets)
         self.spoil()
         hosts.append(self.start_agents(2, self.line))
         self.is_in(hosts[2])
         self.kill(hosts[1])
         hosts[1] = self.start_agents(1, self.line)
         self.is_in(hosts[1])
-        self.same(hosts, alone)
+        self.end_as_alone(hosts, sets)
 
     def breaks_while_it_comes(self, sets, mbit, comes):
         """The link of a host that comes late, when comes(host) says that some of what it needs is here."""
-        alone = self.train(self.job, 1, sets)
-        hosts = self.begin(sets, mbit=mbit)
+        hosts = self.with_room((1, 1), mbit, sets=sets)
         hosts.append(self.start_agents(2, self.line))
         self.wait_for(hosts[2], "some of it", lambda: comes(hosts[2]))
         broken = subprocess.run([*self.network.on(2), "ss", "--kill", "--tcp", "state", "established"],
@@ -126,27 +114,26 @@ class HostsFiles(TorchCase, HostsCase):
             self.skipTest("this kernel does not break connections for others")
         self.assertTrue(comes(hosts[2]))
         self.is_in(hosts[2])
-        self.same(hosts, alone)
+        self.end_as_alone(hosts, sets)
         self.assertIn("came back", [it["what"] for it in self.audit(hosts[0])])
 
     def test_a_link_breaks_while_a_file_comes(self):
-        sets = {**LONG, "model.layers": [20, 200000, 2], "epochs": 3, "checkpoint.every_rounds": 0}
-        sets["model.init"] = str(self.weights(sets))  # 18 MB
+        sets = {**LONG, "model.layers": [20, 60000, 2], "epochs": 3, "checkpoint.every_rounds": 0}
+        sets["model.init"] = str(self.weights(sets))  # 5.5 MB
 
         def comes(host):
             part = host.run_dir / "files/model.init.tmp"
-            return part.exists() and part.stat().st_size > 3_000_000
-        self.breaks_while_it_comes(sets, 100, comes)
+            return part.exists() and part.stat().st_size > 1_000_000
+        self.breaks_while_it_comes(sets, 40, comes)
 
     def test_a_link_breaks_while_data_come(self):
         # Nobody sent the rest, and the host never came in.
-        sets = {**LONG, "model.layers": [20, 10000, 2], "epochs": 2, "data.samples": 60000, "batch": 2000}  # 5 MB
-        self.breaks_while_it_comes(sets, 10, lambda host: self.network.counted(2)[0] > 1_000_000)
+        sets = {**LONG, "epochs": 4, "data.samples": 40000, "batch": 500}  # 3 MB
+        self.breaks_while_it_comes(sets, 25, lambda host: self.network.counted(2)[0] > 1_000_000)
 
     def test_a_file_that_the_first_host_has_no_more(self):
         sets = {**LONG, "model.init": str(self.weights(LONG))}
-        alone = self.train(self.job, 1, sets)
-        hosts = self.begin(sets)
+        hosts = self.with_room((1, 1), 15, sets=sets)
         (kept,) = (hosts[0].run_dir / "files").iterdir()
         whole = kept.read_bytes()
         for spoilt, words in ((whole[:-1] + bytes([whole[-1] ^ 1]), "it was changed there since the run began"),
@@ -157,7 +144,7 @@ class HostsFiles(TorchCase, HostsCase):
         kept.write_bytes(whole)
         hosts.append(self.start_agents(2, self.line))
         self.is_in(hosts[2])
-        self.same(hosts, alone)
+        self.end_as_alone(hosts, sets)
 
     def test_a_full_disk(self):
         weights = self.weights(LONG)

@@ -45,7 +45,7 @@ class Insecure(HostsCase):
         spoken = self.end_of(self.start_on(1, sys.executable, "-c", SPEAK, self.network.address(0), PORT))
         self.assertEqual(spoken.out, "TLSv1.3\nFalse\n")
         hosts = [coordinator, self.join(*words)]
-        alone = self.train(self.job, 1)
+        alone = self.alone()
         for report in self.reports(hosts):
             self.assert_same_bits(alone, report)
         means = f"--insecure: anyone who reaches {self.address()} can join this run"
@@ -92,7 +92,7 @@ class Insecure(HostsCase):
         found = self.wait_for(again, "line to type", lambda: PRINTED.search(again.printed()))
         other = self.join(*found[1].split())
         for report in self.reports([again, other]):
-            self.assert_same_bits(self.train(self.job, 1, {"epochs": 3}), report)
+            self.assert_same_bits(self.alone({"epochs": 3}), report)
 
     def test_a_host_of_an_earlier_run_is_none_of_this_one(self):
         # Both runs have the same key, and a host 1.

@@ -24,7 +24,7 @@ class HostsIpv6(HostsCase):
                 self.assertRegex(event["address"], r"^\[fd77::\d\]:\d+$", event)
 
     def same(self, hosts):
-        alone = self.train(self.job, 1)
+        alone = self.alone()
         for report in self.reports(hosts):
             self.assert_same_bits(alone, report)
         self.all_in_brackets(hosts[0])

@@ -8,27 +8,19 @@ import signal
 import instep_test
 from hosts_case import BARE, PORT, RESNET, HostsCase
 
-LONG = {"epochs": 100, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
+LONG = {"epochs": 30, "shards": 8, "model.layers": [20, 2000, 2], "checkpoint.every_rounds": 200}
 
 
 class HostsJoining(HostsCase):
     hosts_wanted = 4
 
-    def begin(self, agents=(1, 1), most=8, sets=LONG, mbit=10):
-        """A run under way, which has room for more. Its links are slow until hurry(), so that it does not end before
-        others have come in, however long they take to start."""
-        hosts = self.under_way(agents, until_round=2, least=1, most=most, sets=sets)
-        self.network.limit(mbit)
-        return hosts
-
-    def hurry(self):
-        self.network.limit(10000)
+    def begin(self, agents=(1, 1), most=8, sets=LONG, mbit=15):
+        return self.with_room(agents, mbit, most=most, sets=sets)
 
     def join(self, number, *arguments, **options):
         return self.start_agents(number, self.line, *arguments, **options)
 
     def same(self, hosts, sets=LONG):
-        self.hurry()
         self.end_as_alone(hosts, sets)
 
     def test_one_comes_in(self):
@@ -77,16 +69,16 @@ class HostsJoining(HostsCase):
 
     def test_carried_buffers_come_along(self):
         self.job = self.job_file(BARE)
-        sets = {**RESNET, "epochs": 40}
-        hosts = self.begin(sets=sets)
+        sets = {**RESNET, "epochs": 12}
+        hosts = self.begin(sets=sets, mbit=10)
         hosts.append(self.join(2))
         self.is_in(hosts[2])
         self.same(hosts, sets)
 
     def test_they_come_in_the_midst_of_a_round(self):
         # Links so slow that the others have made some blocks' updates of the round already, and not the rest.
-        sets = {**LONG, "model.layers": [20, 20000, 2], "epochs": 20, "evaluate_each_epoch": False}
-        hosts = self.begin(sets=sets, mbit=100)
+        sets = {**LONG, "model.layers": [20, 20000, 2], "epochs": 12, "evaluate_each_epoch": False}
+        hosts = self.begin(sets=sets, mbit=60)
         for number in (2, 3):
             hosts.append(self.join(number))
             self.is_in(hosts[-1])
@@ -153,15 +145,16 @@ class HostsJoining(HostsCase):
         self.same([again, self.join(1)])
 
     def test_a_drill_in_a_run_that_goes_on(self):
-        hosts = self.start_all(self.job, (2, 1), sets={**LONG, "epochs": 10})
+        many = {**LONG, "epochs": 60}
+        hosts = self.start_all(self.job, (2, 1), sets={**many, "epochs": 6})
         self.reports(hosts)
-        again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={LONG['epochs']}", "--fault",
-                            "kill 0 at 200; slow 1 by 2x at 300; leave 1 at 400", agents=2, least=3)
+        again = self.resume(0, hosts[0].run_dir, "--set", f"epochs={many['epochs']}", "--fault",
+                            "kill 0 at 100; slow 1 by 2x at 200; leave 1 at 300", agents=2, least=3)
         other = self.join(1)
-        self.same([again, other])
+        self.same([again, other], many)
         drilled = [line.split("drill: ")[1] for line in (again.run_dir / "logs/launcher.log").read_text().splitlines()
                    if "drill: " in line]
-        self.assertEqual(drilled, ["kill 0 at 200", "slow 1 by 2x at 300", "leave 1 at 400"])
+        self.assertEqual(drilled, ["kill 0 at 100", "slow 1 by 2x at 200", "leave 1 at 300"])
         kinds = [it.get("kind") for it in self.events(again)]
         self.assertEqual((kinds.count("died"), kinds.count("left")), (1, 1), kinds)
         self.assertNotIn("died", [it.get("kind") for it in self.events(other)])

@@ -52,7 +52,7 @@ class Strangers(HostsCase):
             self.assertFalse(other.run_dir.exists())
 
     def test_attacks_change_nothing(self):
-        calm = self.train(self.job, 1, LONG)
+        calm = self.alone(LONG)
         coordinator, line = self.waiting()
         folder = self.new_path("stranger")
         strangers.make_certificate(folder)

@@ -72,7 +72,7 @@ class Overlap(HostsCase):
         self.assertEqual(self.stopped_on(1), [agent])
         os.kill(agent, signal.SIGCONT)
         for report in self.reports(hosts):
-            self.assert_same_bits(self.train(self.job, 1, LARGE), report)
+            self.assert_same_bits(self.alone(LARGE), report)
 
     def test_large_models(self):
         for more in ({"shards": 6}, {"shards": 7, "batch": 61, "codec.kind": "bf16"}, {"optimizer.clip_norm": 0.1},
@@ -83,7 +83,7 @@ class Overlap(HostsCase):
 
     def test_forward_passes_that_are_begun_ahead(self):
         # With random numbers of their own, other types, agents that own nothing, and parameters in lists.
-        lstm = {"shards": 4, "epochs": 3, "model.kind": "lstm", "model.layers": 2, "model.inputs": 3, "model.outputs": 2,
+        lstm = {"shards": 4, "epochs": 2, "model.kind": "lstm", "model.layers": 2, "model.inputs": 3, "model.outputs": 2,
                 "model.width": 300, "model.dropout": 0.2, "data.shape": [6, 3], "data.classes": 2}
         for sets in (lstm, {**LARGE, "precision": "bf16"}, {**LARGE, "policy.kind": "parameter-server"}):
             with self.subTest(sets=sets):
@@ -94,7 +94,7 @@ class WhoIsIn(HostsCase):
     def test_two_hosts(self):
         hosts = self.start_all(MNIST, (1, 1), sets=SMALL)
         for report in self.reports(hosts):
-            self.assert_same_bits(self.train(MNIST, 1, SMALL), report)
+            self.assert_same_bits(self.alone(SMALL, MNIST), report)
 
     def test_nothing_is_trained_before_the_least_are_in(self):
         coordinator = self.start_coordinator(self.job, agents=1, least=2, sets=MLP)
@@ -103,7 +103,7 @@ class WhoIsIn(HostsCase):
         self.assertFalse([it for it in self.records(coordinator.run_dir, "metrics.jsonl") if "round" in it])
         other = self.start_agents(1, line)
         for report in self.reports([coordinator, other]):
-            self.assert_same_bits(self.train(self.job, 1, MLP), report)
+            self.assert_same_bits(self.alone(MLP), report)
         joined = [it for it in self.audit(coordinator) if it["what"] == "joined" and it.get("host")]
         self.assertEqual([it["name"] for it in joined], ["host1"])
 

@@ -6,29 +6,14 @@ import os
 import signal
 
 import instep_test
-from hosts_case import HostsCase
-from hosts_faults_test import LONG
+from hosts_case import LONG, HostsCase
 
 
 class HostsWait(HostsCase):
-    def left_waiting(self, *arguments, agents=(1, 1), until_round=100, sets=LONG):
-        """A run whose last host is lost, and which stands still for that."""
-        hosts = self.under_way(agents, *arguments, until_round=until_round, sets=sets)
-        self.kill(hosts[-1])
-        for host in hosts[:-1]:
-            self.waits(host)
-        return hosts
-
-    def told(self, host, words):
-        return any(words in it.get("text", "") for it in self.events(host))
-
-    def waits(self, host, words="agents are there: the run waits"):
-        self.wait_for(host, words, lambda: self.told(host, words))
-
     def goes_on_alone(self, host, sets=LONG):
         """`instep resume` of what a host has saved: as if nothing had been."""
         self.run_instep("resume", host.run_dir, "-n", 2, "--quiet", "--no-pin")
-        self.assert_same_bits(self.train(self.job, 1, sets), self.report(host.run_dir))
+        self.assert_same_bits(self.alone(sets), self.report(host.run_dir))
 
     def test_a_host_that_comes_back_in_time(self):
         hosts = self.left_waiting()
@@ -70,7 +55,7 @@ class HostsWait(HostsCase):
             self.goes_on_alone(host)
 
     def test_a_run_that_waits_for_nobody(self):
-        hosts = self.under_way((1, 2, 1), "--elastic-timeout", "0", until_round=100, least=4, sets=LONG)
+        hosts = self.under_way((1, 2, 1), "--elastic-timeout", "0", until_round=10, least=4, sets=LONG)
         self.kill(hosts[2])
         for host in hosts[:2]:
             self.assertIn("3 of at least 4 agents are left; go on with", self.end_of(host, code=1).err)
@@ -83,12 +68,6 @@ class HostsWait(HostsCase):
         self.assert_same_bits(*reports)
         for host in hosts[:2]:
             self.goes_on_alone(host)
-
-    def test_the_time_of_a_run_that_waits(self):
-        sets = {**LONG, "epochs": 1000000, "stop.wall_seconds": 30}
-        hosts = self.left_waiting(until_round=2, sets=sets)
-        (report,) = self.reports(hosts[:1])
-        self.assertEqual(report["stopped"], "wall time")
 
     def test_a_host_that_leaves_a_run_that_waits(self):
         hosts = self.left_waiting(agents=(1, 2, 1))

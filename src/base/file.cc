@@ -79,6 +79,21 @@ Status write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
   return {};
 }
 
+Status read_at(int fd, std::uint64_t offset, std::span<std::byte> bytes,
+               const std::filesystem::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return os_error("read", path, errno);
+    }
+    if (got == 0) return Error{ErrorKind::kCorrupt, cat(path.string(), " was cut short")};
+    bytes = bytes.subspan(static_cast<std::size_t>(got));
+    offset += static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
 Status sync_file(int fd, const std::filesystem::path& path) {
   if (const int error = failpoint("file.sync")) return os_error("sync", path, error);
   if (::fsync(fd) != 0) return os_error("sync", path, errno);

@@ -52,6 +52,9 @@ Status write_file_atomically(const std::filesystem::path& path, std::string_view
 // pwrite of everything, at an offset; a short write is an error with its reason.
 Status write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
                 const std::filesystem::path& path);
+// pread of as many bytes as `bytes` has, from an offset; kCorrupt where the file ends before.
+Status read_at(int fd, std::uint64_t offset, std::span<std::byte> bytes,
+               const std::filesystem::path& path);
 Status sync_file(int fd, const std::filesystem::path& path);
 Status sync_folder(const std::filesystem::path& folder);
 

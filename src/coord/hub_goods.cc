@@ -2,7 +2,6 @@
 // asks for one after the other (arrivals.h).
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,18 +14,6 @@ namespace instep::coord {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
-
-Status read_piece(const Hub::Goods& goods, std::uint64_t from, std::span<std::byte> to) {
-  while (!to.empty()) {
-    const ssize_t got = ::pread(goods.file.get(), to.data(), to.size(), static_cast<off_t>(from));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return os_error("read", goods.what, errno);
-    if (got == 0) return Error{ErrorKind::kCorrupt, cat(goods.what, " was cut short")};
-    to = to.subspan(static_cast<std::size_t>(got));
-    from += static_cast<std::uint64_t>(got);
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -74,7 +61,7 @@ void Hub::send_piece(std::uint32_t host) {
   const std::uint64_t from = guest.wants->from;
   const auto piece = std::make_shared<std::vector<std::byte>>(
       std::min<std::uint64_t>(kPieceBytes, it->bytes - from));
-  if (const Status read = read_piece(*it, from, *piece); !read.ok()) {
+  if (const Status read = read_at(it->file.get(), from, *piece, it->what); !read.ok()) {
     // Not at once: the link may be the one that is speaking.
     return loop_.post([this, host, why = read.error()] { turn_out(host, why); });
   }

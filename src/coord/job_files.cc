@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -64,14 +63,9 @@ Result<std::string> read_all(const Opened& file, const fs::path& path, int into,
   Sha256 digest;
   std::vector<std::byte> piece(kPieceBytes);
   for (std::uint64_t at = 0; at < file.bytes;) {
-    const std::size_t most = std::min<std::uint64_t>(piece.size(), file.bytes - at);
-    const ssize_t got = ::pread(file.fd.get(), piece.data(), most, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return os_error("read", path, errno);
-    if (got == 0) {
-      return Error{ErrorKind::kCorrupt, cat(path.string(), " was cut short while it was read")};
-    }
-    const auto bytes = std::span(piece).first(static_cast<std::size_t>(got));
+    const auto bytes =
+        std::span(piece).first(std::min<std::uint64_t>(piece.size(), file.bytes - at));
+    INSTEP_RETURN_IF_ERROR(read_at(file.fd.get(), at, bytes, path));
     digest.update(bytes);
     if (into >= 0) INSTEP_RETURN_IF_ERROR(write_at(into, at, bytes, target));
     at += bytes.size();

@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/testing_folder.h"
+#include "base/time.h"
 #include "coord/fake_agent_test.h"
 
 namespace instep::coord {
@@ -49,14 +50,21 @@ class LauncherTest : public FolderTest {
     return launch(plan_);
   }
   std::string text(const char* name) { return *read_file(folder_ / name, 1 << 20); }
-  // Sends `signal` to this process each time a line more of `name` is there.
+  // Waits until a file of the run has this sign. Where it never comes the test fails and goes on:
+  // what it does next ends the run.
+  void wait_for(const char* name, const std::string& sign) {
+    const std::int64_t end = monotonic_ns() + 60 * kSecond;
+    while (monotonic_ns() < end) {
+      const auto content = read_file(folder_ / name, 1 << 20);
+      if (content.ok() && content->find(sign) != std::string::npos) return;
+      std::this_thread::yield();
+    }
+    ADD_FAILURE() << name << " never said " << sign;
+  }
+  // Sends `signal` to this process when a file of the run has this sign.
   std::thread signal_when(const char* name, const std::string& sign, int signal) {
     return std::thread([this, name, sign, signal] {
-      while (true) {
-        const auto content = read_file(folder_ / name, 1 << 20);
-        if (content.ok() && content->find(sign) != std::string::npos) break;
-        std::this_thread::yield();
-      }
+      wait_for(name, sign);
       ::kill(::getpid(), signal);
     });
   }
@@ -283,11 +291,7 @@ TEST_F(LauncherTest, AKilledLauncherLeavesNoAgent) {
     ::_exit(0);
   }
   std::thread killer([this, launcher] {
-    while (true) {
-      const auto content = read_file(folder_ / "metrics.jsonl", 1 << 20);
-      if (content.ok() && content->find("epoch") != std::string::npos) break;
-      std::this_thread::yield();
-    }
+    wait_for("metrics.jsonl", "epoch");
     ::kill(launcher, SIGKILL);
   });
   killer.join();

@@ -3,9 +3,8 @@
 #include <asio.hpp>
 #include <memory>
 #include <utility>
-#include <vector>
 
-#include "fabric/loop_state.h"
+#include "fabric/resolve.h"
 
 namespace instep::fabric {
 namespace {
@@ -24,24 +23,15 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   void begin(std::int64_t within_ms) {
     limit_ = loop_.after(within_ms, [self = shared_from_this()] { self->finish(Probe::kSilent); });
-    asio::error_code failed;
-    const auto number = asio::ip::make_address(address_.host, failed);
-    if (!failed) {
-      endpoints_ = {tcp::endpoint(number, address_.port)};
-      return look();
-    }
-    resolver_.async_resolve(address_.host, "",
-                            [weak = weak_from_this()](const asio::error_code& /*why*/,
-                                                      const tcp::resolver::results_type& found) {
-                              if (const auto self = weak.lock()) self->resolved(found);
-                            });
+    resolve(resolver_, address_,
+            [weak = weak_from_this()](const asio::error_code& /*why*/, Endpoints found) {
+              if (const auto self = weak.lock()) self->resolved(std::move(found));
+            });
   }
 
  private:
-  void resolved(const tcp::resolver::results_type& found) {
-    for (const auto& entry : found) {
-      endpoints_.emplace_back(entry.endpoint().address(), address_.port);
-    }
+  void resolved(Endpoints found) {
+    endpoints_ = std::move(found);
     if (endpoints_.empty()) return finish(Probe::kSilent);
     look();
   }
@@ -76,7 +66,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
   const Address address_;
   std::function<void(Probe)> found_;
   tcp::resolver resolver_;
-  std::vector<tcp::endpoint> endpoints_;
+  Endpoints endpoints_;
   std::size_t next_ = 0;
   tcp::socket socket_;
   Timer limit_;

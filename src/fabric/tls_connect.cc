@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "base/machine.h"
 #include "base/text.h"
+#include "fabric/resolve.h"
 #include "fabric/tls_link_impl.h"
 
 namespace instep::fabric {
@@ -32,25 +32,16 @@ class Connector : public std::enable_shared_from_this<Connector> {
 
   void begin() {
     deadline_ = loop_.after(options_.within_ms, [self = shared_from_this()] { self->give_up(); });
-    asio::error_code failed;
-    const auto number = asio::ip::make_address(address_.host, failed);
-    if (!failed) {
-      endpoints_ = {tcp::endpoint(number, address_.port)};
-      return attempt();
-    }
-    resolver_.async_resolve(address_.host, "",
-                            [weak = weak_from_this()](const asio::error_code& why,
-                                                      const tcp::resolver::results_type& found) {
-                              if (const auto self = weak.lock()) self->resolved(why, found);
-                            });
+    resolve(resolver_, address_,
+            [weak = weak_from_this()](const asio::error_code& why, Endpoints found) {
+              if (const auto self = weak.lock()) self->resolved(why, std::move(found));
+            });
   }
 
  private:
-  void resolved(const asio::error_code& why, const tcp::resolver::results_type& found) {
+  void resolved(const asio::error_code& why, Endpoints found) {
     if (!done_) return;
-    for (const auto& entry : found) {
-      endpoints_.emplace_back(entry.endpoint().address(), address_.port);
-    }
+    endpoints_ = std::move(found);
     if (!endpoints_.empty()) return attempt();
     finish(invalid(cat("no machine with the name '", address_.host, "' is known here (",
                        why.message(), "); check the name, or give its address")));
@@ -139,7 +130,7 @@ class Connector : public std::enable_shared_from_this<Connector> {
   ConnectOptions options_;
   OnConnected done_;
   tcp::resolver resolver_;
-  std::vector<tcp::endpoint> endpoints_;
+  Endpoints endpoints_;
   std::size_t next_ = 0;
   tcp::socket socket_;
   std::shared_ptr<TlsLink::Impl> link_;

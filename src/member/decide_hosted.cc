@@ -7,18 +7,6 @@
 #include "member/step.h"
 
 namespace instep::member {
-namespace {
-
-std::vector<std::uint32_t> shards_of(const View& view) {
-  std::vector<std::uint32_t> out;
-  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
-    if (view.shard_agent[shard] != kElsewhere) out.push_back(shard);
-  }
-  return out;
-}
-
-}  // namespace
-
 bool Step::has_shards(const std::vector<std::uint32_t>& shards) const {
   const auto& ready = state_.first_ready;
   return !shards.empty() && (!ready || shards.back() < ready->second.shards) &&
@@ -81,7 +69,7 @@ void Step::adopt_if_due() {
   const bool over = std::any_of(base.members.begin(), base.members.end(),
                                 [this](AgentId member) { return life(member).report.has_value(); });
   const bool anew = std::exchange(state_.anew, false);
-  if (over || (!anew && shards_of(*state_.view) == *state_.mine)) return;
+  if (over || (!anew && shards_here(*state_.view) == *state_.mine)) return;
   withdraw();
   const std::vector<AgentId> gone = gone_from(base);
   if (undone) undo_planned();

@@ -27,6 +27,15 @@ struct WaitingHub : Hub {
     feed(TimePassed{});
   }
   bool gave_up() const { return state.stopping; }
+  // By the line-up that has come, to the last round; this host is the last to have done it.
+  void goes_on_to_its_end(HostId last) {
+    ASSERT_NE(asked<TellLineup>(), nullptr);
+    take();
+    EXPECT_NE(asked<Go>(), nullptr);
+    feed(HostDone{last});
+    ASSERT_NE(asked<EndRun>(), nullptr);
+    EXPECT_FALSE(asked<EndRun>()->error);
+  }
 };
 
 TEST(DecideHosts, WithTooFewLeftNobodyGoesOnUntilOthersHaveJoined) {
@@ -73,12 +82,7 @@ TEST(DecideHosts, WhereNobodyJoinsTheRunStopsAndSaysWhatItWaitedFor) {
             "host h1 was lost (gone), 1 of at least 2 agents are left, and no others have joined "
             "within 60 s; go on with `instep resume` when there are more");
   // What it has is saved: it goes on to the next round, with which all stop.
-  EXPECT_NE(hub.asked<TellLineup>(), nullptr);
-  hub.take();
-  EXPECT_NE(hub.asked<Go>(), nullptr);
-  hub.feed(HostDone{0});
-  ASSERT_NE(hub.asked<EndRun>(), nullptr);
-  EXPECT_FALSE(hub.asked<EndRun>()->error);
+  hub.goes_on_to_its_end(0);
 }
 
 TEST(DecideHosts, AHostThatIsNotEnoughComesInAndWaitsWithTheOthers) {
@@ -160,11 +164,7 @@ TEST(DecideHosts, ARunThatOneHasDoneWaitsForNobody) {
   hub.stand();
   EXPECT_EQ(hub.asked<TellLineup>(), nullptr);
   hub.feed(HostDone{0});
-  ASSERT_NE(hub.asked<TellLineup>(), nullptr);
-  hub.take();
-  hub.feed(HostDone{1});
-  ASSERT_NE(hub.asked<EndRun>(), nullptr);
-  EXPECT_FALSE(hub.asked<EndRun>()->error);
+  hub.goes_on_to_its_end(1);
 }
 
 TEST(DecideHosts, ALinkThatBreaksDuringTheWaitEndsNothing) {

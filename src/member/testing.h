@@ -27,15 +27,6 @@ inline wire::Ready ready() {
   return it;
 }
 
-// Those that the view gives to an agent.
-inline std::vector<std::uint32_t> shards_here(const View& view) {
-  std::vector<std::uint32_t> out;
-  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
-    if (view.shard_agent[shard] != kElsewhere) out.push_back(shard);
-  }
-  return out;
-}
-
 // Drives decide() and remembers what it asked for.
 class Driver {
  public:

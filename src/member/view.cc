@@ -147,6 +147,20 @@ bool contains(const std::vector<AgentId>& ids, AgentId agent) {
   return std::binary_search(ids.begin(), ids.end(), agent);
 }
 
+std::vector<std::uint32_t> shards_here(const View& view) {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t shard = 0; shard < view.shard_agent.size(); ++shard) {
+    if (view.shard_agent[shard] != kElsewhere) out.push_back(shard);
+  }
+  return out;
+}
+
+const View* view_in(const std::vector<View>& views, Op op) {
+  const auto found = std::find_if(views.rbegin(), views.rend(),
+                                  [op](const View& view) { return view.first_op <= op; });
+  return found == views.rend() ? nullptr : &*found;
+}
+
 View assign(Epoch epoch, Op first_op, const std::vector<AgentId>& agents, std::uint32_t shards,
             std::uint64_t blocks, Owners owners, std::uint32_t servers,
             const std::vector<std::uint32_t>* mine) {

@@ -61,6 +61,10 @@ struct View {
 
 // Whether the agent is among them, who are ascending.
 bool contains(const std::vector<AgentId>& ids, AgentId agent);
+// The shards that are not elsewhere, ascending.
+std::vector<std::uint32_t> shards_here(const View& view);
+// The newest of these views, ascending by number, that holds in an op; null if all begin later.
+const View* view_in(const std::vector<View>& views, Op op);
 
 // Who owns: the policy's part of an assignment.
 enum class Owners { kAll, kServers };

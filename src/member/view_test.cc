@@ -129,6 +129,20 @@ TEST(Assign, KnownCases) {
   EXPECT_EQ(view.slices, (std::vector<Slice>{{0, 4, 0}, {4, 3, 1}}));
 }
 
+TEST(View, TheNewestThatHoldsInAnOp) {
+  // A death undid what was planned: the third begins before the second.
+  std::vector<View> views(3);
+  views[0].first_op = round_op(2);
+  views[1].first_op = round_op(8);
+  views[2].first_op = round_op(5);
+  EXPECT_EQ(view_in(views, round_op(1)), nullptr);
+  EXPECT_EQ(view_in(views, round_op(2)), &views[0]);
+  EXPECT_EQ(view_in(views, gather_op(5, 0)), &views[0]);
+  EXPECT_EQ(view_in(views, round_op(5)), &views[2]);
+  EXPECT_EQ(view_in(views, round_op(9)), &views[2]);
+  EXPECT_EQ(view_in({}, round_op(9)), nullptr);
+}
+
 TEST(Assign, SpreadsAHostsShardsAndNoOthers) {
   Random random(17);
   for (int i = 0; i < 3000; ++i) {
