@@ -80,8 +80,8 @@ Compressor::Compressor(Compression when) : when_(when), zstd_(ZSTD_createCCtx(),
   // know this parameter any more gets one that codes them and is slower.
   constexpr int kHuffman = 1;
   const bool codes =
-      !ZSTD_isError(ZSTD_CCtx_setParameter(zstd_.get(), ZSTD_c_compressionLevel, kLevel)) &&
-      !ZSTD_isError(ZSTD_CCtx_setParameter(zstd_.get(), ZSTD_c_experimentalParam5, kHuffman));
+      ZSTD_isError(ZSTD_CCtx_setParameter(zstd_.get(), ZSTD_c_compressionLevel, kLevel)) == 0 &&
+      ZSTD_isError(ZSTD_CCtx_setParameter(zstd_.get(), ZSTD_c_experimentalParam5, kHuffman)) == 0;
   if (!codes) ZSTD_CCtx_setParameter(zstd_.get(), ZSTD_c_compressionLevel, 1);
 }
 
@@ -90,6 +90,20 @@ Compressor::~Compressor() = default;
 bool Compressor::tries(const PlaneSeen& plane, double bytes_s) const {
   if (when_ != Compression::kAuto) return when_ == Compression::kAlways;
   return bytes_s > 0 && (again_ || plane.times < kTries || is_worth(plane, bytes_s));
+}
+
+// To `to`, where a plane that becomes no smaller would fit, too; nothing if it does not.
+std::optional<std::size_t> Compressor::code(std::span<const std::byte> plane, double cut_ns,
+                                            std::byte* to, PlaneSeen& seen) {
+  const std::int64_t began = thread_ns();
+  // zstd gives up where there is no room for what it makes.
+  const std::size_t made =
+      ZSTD_compress2(zstd_.get(), to, plane.size() - 1, plane.data(), plane.size());
+  const bool smaller = ZSTD_isError(made) == 0;
+  const auto bytes = static_cast<double>(plane.size());
+  learn(seen, smaller ? static_cast<double>(made) / bytes : 1,
+        (static_cast<double>(thread_ns() - began) + cut_ns) / bytes);
+  return smaller ? std::optional(made) : std::nullopt;
 }
 
 std::optional<std::vector<std::byte>> Compressor::compress(std::span<const std::byte> values,
@@ -104,41 +118,26 @@ std::optional<std::vector<std::byte>> Compressor::compress(std::span<const std::
   for (std::size_t k = 0; k < width; ++k) tried[k] = tries(seen[k], bytes_s);
   if (std::find(tried.begin(), tried.end(), true) == tried.end()) return std::nullopt;
 
-  const std::size_t count = values.size() / width;
   const std::int64_t began = thread_ns();
-  const std::byte* planes = values.data();
-  if (width > 1) {
-    planes_.resize(values.size());
-    width == 2 ? cut<2>(planes, count, planes_.data()) : cut<4>(planes, count, planes_.data());
-    planes = planes_.data();
-  }
-  const auto bytes = static_cast<double>(count);
-  std::int64_t at_ns = thread_ns();
-  const double cut_ns = static_cast<double>(at_ns - began) / static_cast<double>(width);
+  const std::span<const std::byte> planes = cut_up(values, width);
+  const double cut_ns = static_cast<double>(thread_ns() - began) / static_cast<double>(width);
 
+  const std::size_t count = values.size() / width;
   std::vector<std::byte> out(kHeadBytes + width * kLengthBytes + values.size());
   std::size_t end = kHeadBytes;
   unsigned coded = 0;
-  for (std::size_t k = 0; k < width; ++k, planes += count) {
-    if (tried[k]) {
-      // zstd gives up where it does not become smaller than that.
-      const std::size_t room = count - 1;
-      const std::size_t made =
-          ZSTD_compress2(zstd_.get(), &out[end + kLengthBytes], room, planes, count);
-      const bool smaller = !ZSTD_isError(made);
-      const std::int64_t now_ns = thread_ns();
-      const double part = smaller ? static_cast<double>(made) / bytes : 1;
-      learn(seen[k], part, (static_cast<double>(now_ns - at_ns) + cut_ns) / bytes);
-      at_ns = now_ns;
-      if (smaller) {
-        put_u32(&out[end], made);
-        end += kLengthBytes + made;
-        coded |= 1U << k;
-        continue;
-      }
+  for (std::size_t k = 0; k < width; ++k) {
+    const std::span<const std::byte> plane = planes.subspan(k * count, count);
+    const auto made =
+        tried[k] ? code(plane, cut_ns, &out[end + kLengthBytes], seen[k]) : std::nullopt;
+    if (made) {
+      put_u32(&out[end], *made);
+      end += kLengthBytes + *made;
+      coded |= 1U << k;
+    } else {
+      std::memcpy(&out[end], plane.data(), count);
+      end += count;
     }
-    std::memcpy(&out[end], planes, count);
-    end += count;
   }
   if (coded == 0 || end >= values.size()) return std::nullopt;
   put_u32(out.data(), values.size());
@@ -146,6 +145,16 @@ std::optional<std::vector<std::byte>> Compressor::compress(std::span<const std::
   out[5] = static_cast<std::byte>(coded);
   out.resize(end);
   return out;
+}
+
+std::span<const std::byte> Compressor::cut_up(std::span<const std::byte> values,
+                                              std::size_t width) {
+  if (width == 1) return values;
+  planes_.resize(values.size());
+  const std::size_t count = values.size() / width;
+  width == 2 ? cut<2>(values.data(), count, planes_.data())
+             : cut<4>(values.data(), count, planes_.data());
+  return planes_;
 }
 
 Decompressor::Decompressor() : zstd_(ZSTD_createDCtx(), ZSTD_freeDCtx) {

@@ -63,6 +63,9 @@ class Compressor {
  private:
   using Planes = std::array<PlaneSeen, kMostWidth>;
   bool tries(const PlaneSeen& plane, double bytes_s) const;
+  std::span<const std::byte> cut_up(std::span<const std::byte> values, std::size_t width);
+  std::optional<std::size_t> code(std::span<const std::byte> plane, double cut_ns, std::byte* to,
+                                  PlaneSeen& seen);
 
   const Compression when_;
   std::array<Planes, kMostWidth> seen_;  // [width - 1]
