@@ -26,7 +26,7 @@ SETS = ["--set", f"shards={HOSTS}", "--set", f"batch={HOSTS * BATCH}", "--set", 
 
 # Title, Mbit/s, milliseconds each way, bytes of a packet, seconds of a measurement, how often.
 LINKS = (("no limit", None, 0, None, 10, 3), ("1 Gbit/s, 1 ms", 1000, 1, 65000, 20, 3),
-         ("100 Mbit/s, 20 ms", 100, 20, 9000, 60, 2))
+         ("100 Mbit/s, 20 ms", 100, 20, 9000, 45, 2))
 # What a job may say of what goes over its links: the first wherever there is a rate, all where it is low.
 VARIANTS = {"not compressed": {"links.compression": "never"},
             "not compressed, codec bf16": {"links.compression": "never", "codec.kind": "bf16", "codec.nodes": HOSTS},

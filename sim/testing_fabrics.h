@@ -328,7 +328,7 @@ class TlsFabric {
       loop.start();
       fabric::in(loop, [this] {
         const fabric::Identity identity = authority().issue(coord::host_name(me)).take();
-        peers.emplace(loop, identity, me, *this);
+        peers.emplace(loop, identity, me, fabric::Compression::kAuto, *this);
         door.emplace([this](const auto& link, const auto& /*hello*/) { return meet(link); },
                      [](const std::string& /*address*/, const Error& /*why*/) {});
         listener =

@@ -71,6 +71,8 @@ struct RelayFrame {
   std::uint32_t lineup = 0, index = 0;  // the node's or target's number
   std::uint64_t round = 0, at = 0;      // the chunk's first element
   std::uint32_t width = 0;  // bytes of one of its values, for who may compress them; 0: none are
+
+  bool operator==(const RelayFrame&) const = default;
 };
 
 class Carrier {
